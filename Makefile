@@ -1,0 +1,54 @@
+# Everything starts from Python 3.11+ and make. Each target sets up what it needs.
+#
+#   make run              a demo contact centre on 127.0.0.1; Ctrl-C ends it
+#   make test             every test (installs SIPp, baresip and Chromium where it may)
+#   make check            lint, types, import contracts and the quick tests: under two minutes
+#   make kill N=10        kill -9 the control plane N times during calls, counted by the phones
+#   make simulate SEEDS=200 FROM=0
+
+PY := .venv/bin/python
+N ?= 10
+SEEDS ?= 200
+FROM ?= 0
+
+.PHONY: run test check lint format kill simulate protos lock prompts setup
+.DEFAULT_GOAL := run
+
+run:
+	@scripts/setup.sh runtime
+	@exec .venv/bin/tandem up --demo
+
+test: setup
+	@scripts/test_tools.sh
+	@$(PY) -m pytest tests --ignore=tests/load
+
+check: lint
+	@$(PY) -m pytest -q $(wildcard tests/tidy tests/unit tests/property tests/contract)
+
+lint: setup
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+
+format: setup
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+kill: setup
+	@$(PY) -m pytest tests/e2e/test_kill.py --kills=$(N)
+
+simulate: setup
+	@.venv/bin/tandem simulate --seeds $(SEEDS) --from $(FROM)
+
+protos: setup
+	@scripts/protos.sh
+
+lock: setup
+	@scripts/lock.sh
+
+prompts: setup
+	@$(PY) scripts/render_prompts.py
+
+setup:
+	@scripts/setup.sh dev
