@@ -1,0 +1,1 @@
+"""Pure words that every service shares: no I/O, no clock, no chance."""

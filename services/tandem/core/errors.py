@@ -1,0 +1,91 @@
+"""Reasons: what can be wrong with a request, by a stable name (house: errors).
+
+A reason never changes its meaning. `code` is the gRPC status; the gateway derives the
+HTTP status from it. Texts tell the user what to do and never quote an exception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Code(Enum):
+    """gRPC status codes in use, with their HTTP statuses (google.rpc.Code)."""
+
+    INVALID_ARGUMENT = 400
+    FAILED_PRECONDITION = 400.5
+    UNAUTHENTICATED = 401
+    PERMISSION_DENIED = 403
+    NOT_FOUND = 404
+    ALREADY_EXISTS = 409
+    ABORTED = 409.5
+    RESOURCE_EXHAUSTED = 429
+    INTERNAL = 500
+    UNIMPLEMENTED = 501
+    UNAVAILABLE = 503
+
+    @property
+    def http_status(self) -> int:
+        """HTTP status code."""
+        return int(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One row of the table."""
+
+    name: str
+    code: Code
+    todo: str  # what the user can do
+
+
+REASONS: dict[str, Reason] = {}
+
+
+def _reason(name: str, code: Code, todo: str) -> Reason:
+    REASONS[name] = row = Reason(name, code, todo)
+    return row
+
+
+UNKNOWN_NAME = _reason("UNKNOWN_NAME", Code.NOT_FOUND, "Check the resource name; List shows what there is.")
+NO_CREDENTIAL = _reason("NO_CREDENTIAL", Code.UNAUTHENTICATED, "Send `Authorization: Bearer <API key>`.")
+BAD_CREDENTIAL = _reason("BAD_CREDENTIAL", Code.UNAUTHENTICATED, "The API key is unknown or was deleted; use another.")
+ROLE_REQUIRED = _reason("ROLE_REQUIRED", Code.PERMISSION_DENIED, "Ask an administrator for a role that may do this.")
+NAME_TAKEN = _reason("NAME_TAKEN", Code.ALREADY_EXISTS, "Choose another id, or update the resource that has it.")
+BAD_FIELD = _reason("BAD_FIELD", Code.INVALID_ARGUMENT, "Correct the field that the message names.")
+BAD_FLOW = _reason("BAD_FLOW", Code.INVALID_ARGUMENT, "Correct the flow at the path that the message names.")
+BAD_PAGE_TOKEN = _reason(
+    "BAD_PAGE_TOKEN", Code.INVALID_ARGUMENT, "Repeat the List with the same arguments, or begin anew."
+)
+BODY_TOO_LARGE = _reason("BODY_TOO_LARGE", Code.INVALID_ARGUMENT, "Send a smaller body.")
+ETAG_MISMATCH = _reason(
+    "ETAG_MISMATCH", Code.ABORTED, "Get the resource again and repeat the change on what it is now."
+)
+REQUEST_ID_REUSED = _reason("REQUEST_ID_REUSED", Code.INVALID_ARGUMENT, "Use a new request_id for a different request.")
+NOT_IN_USE = _reason(
+    "NOT_IN_USE", Code.FAILED_PRECONDITION, "The resource is not in a state that allows this; Get shows its state."
+)
+IN_USE = _reason("IN_USE", Code.FAILED_PRECONDITION, "Change or delete the user that the message names first.")
+LIMIT_REACHED = _reason("LIMIT_REACHED", Code.RESOURCE_EXHAUSTED, "Delete what is not needed any more.")
+BAD_RANGE = _reason("BAD_RANGE", Code.INVALID_ARGUMENT, "Ask for bytes inside the file; the answer names its size.")
+BAD_ORIGIN = _reason("BAD_ORIGIN", Code.PERMISSION_DENIED, "Call the address that the configuration names.")
+CONTACT_ENDED = _reason("CONTACT_ENDED", Code.FAILED_PRECONDITION, "The contact has ended; nothing can be done to it.")
+NO_OWNER = _reason("NO_OWNER", Code.UNAVAILABLE, "Repeat with the same request_id after a moment.")
+VIEW_BEHIND = _reason("VIEW_BEHIND", Code.ABORTED, "The view has not reached your position yet; repeat the request.")
+TOO_MANY = _reason("TOO_MANY", Code.RESOURCE_EXHAUSTED, "Slow down and repeat after the time that the answer names.")
+ERASED = _reason("ERASED", Code.FAILED_PRECONDITION, "The key was destroyed; the data cannot be read any more.")
+INTERNAL = _reason("INTERNAL", Code.INTERNAL, "Report this with the id that the message names.")
+
+
+class Rejected(Exception):
+    """A command that its decider will not carry out: no event, an answer with a reason.
+
+    `metadata` holds every variable of the message (AIP-193).
+    """
+
+    def __init__(self, reason: Reason, message: str, **metadata: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.metadata = metadata

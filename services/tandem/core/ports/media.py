@@ -1,0 +1,420 @@
+"""The `Media` port: what Tandem tells a media node and what a node tells Tandem (spine 7).
+
+The session's media effects *are* these verbs. One protobuf codec (`runtime.media_codec`)
+serves log, snapshot and link. A leg is one party's connection to a node. The id of a
+caller's leg is the id of the contact; an agent's leg begins with the contact's id and a
+dot, so a leg always names its contact (`contact_of`).
+
+Commands on one leg run in order. Every command ends in exactly one `CommandSettled`.
+Ring limits and digit time-outs are enforced by the node, where answer and time-out meet
+in one order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tandem.core.seal import Private
+
+MAX_LEG = 120
+"""Characters in a leg id."""
+MAX_DIGITS = 64
+"""Digits one `Collect` may ask for."""
+MAX_PROMPTS = 16
+"""Prompts in one `Play` or `Collect`."""
+
+
+def contact_of(leg: str) -> str:
+    """The contact that a leg belongs to."""
+    return leg.partition(".")[0]
+
+
+class Cause(StrEnum):
+    """Why a leg ended. Field terms; each backend maps its own (SIP status, Q.850) to these."""
+
+    NORMAL = "NORMAL"  # hung up after it was answered
+    CANCELED = "CANCELED"  # the originating side gave up before the answer
+    BUSY = "BUSY"  # 486, 600
+    DECLINED = "DECLINED"  # 603, and any other deliberate refusal by a person
+    NO_ANSWER = "NO_ANSWER"  # the ring limit passed, or 408/480 from the phone
+    UNREACHABLE = "UNREACHABLE"  # no registration, no answer to signalling, 404, transport error
+    NO_MEDIA = "NO_MEDIA"  # no RTP for the configured time, or no codec in common
+    MEDIA_LOST = "MEDIA_LOST"  # the node died with the leg
+    FALLBACK = "FALLBACK"  # no owner took the call; the node played the apology
+    REFUSED = "REFUSED"  # the node would not: capacity, malformed request
+    FAILED = "FAILED"  # anything else; `detail` says more
+
+
+class By(StrEnum):
+    """Who ended a leg."""
+
+    FAR = "FAR"  # the phone at the other end
+    TANDEM = "TANDEM"  # a `HangUp`
+    NODE = "NODE"  # the node itself: limit, lost media, fallback
+
+
+# ------------------------------------------------------------------- verbs (owner to node)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer a ringing inbound leg."""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Play prompts one after another; `loop` repeats them until another verb replaces it.
+
+    Settles done at the end of the last prompt, when looping as soon as it has begun, and
+    also when another `Play`, `Collect`, `Bridge` or `Stop` replaces it. An unknown prompt
+    settles failed(UNKNOWN_PROMPT).
+    """
+
+    prompts: tuple[str, ...]
+    loop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End what plays or collects on the leg."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Play prompts (a digit interrupts them) and collect digits of one menu step.
+
+    The node reports `DigitsCollected` with the digits that it has when `max_digits` are
+    in, a terminator is pressed or a time-out passes; then the command settles done.
+    `timeout_ms` counts from the end of the prompts to the first digit. With `sensitive`
+    the digits are never journalled or logged in plain.
+    """
+
+    step: str
+    prompts: tuple[str, ...]
+    max_digits: int
+    timeout_ms: int
+    interdigit_ms: int = 3000
+    terminators: str = ""
+    sensitive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Originate:
+    """Ring a registered device and make a new leg, whose id the command is addressed to.
+
+    Rings at most `ring_timeout_ms`. `LegRinging`, `LegAnswered` or `LegEnded` tell how it
+    goes; the command settles done when the leg is answered, failed(cause) when it ended
+    before. Never repeated in doubt: a node that cannot tell settles it `unknown`.
+    """
+
+    device: str
+    ring_timeout_ms: int
+    offer: str
+    caller: Private
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """Join the leg and `other`, both answered and on this node; replaces what plays on either.
+
+    When one of them ends, the other is left silent and up (parked), with `LegUnbridged`.
+    """
+
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStart:
+    """Record the leg (left) and what it hears (right) as stereo mu-law at 8 kHz.
+
+    `data_key` is the recording's own key, wrapped by the contact's key in the log and
+    opened for the node; each 200 ms chunk is sealed with it. Ends with `RecordStop`
+    or with the leg; then `RecordingStored` follows. Settles done when begun.
+    """
+
+    recording: str
+    data_key: Private
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStop:
+    """End a recording. A recording that ended before settles done."""
+
+    recording: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the leg: BYE, CANCEL or a final refusal, as its state asks. A leg that is gone settles done."""
+
+    cause: Cause = Cause.NORMAL
+
+
+Verb = Answer | Play | Stop | Collect | Originate | Bridge | RecordStart | RecordStop | HangUp
+
+
+# ------------------------------------------------------------------- events (node to owner)
+
+
+@dataclass(frozen=True, slots=True)
+class LegArrived:
+    """A call to one of the tenant's numbers; the node has sent 180."""
+
+    number: str  # the dialled number as the directory lists it: the tenant's own, clear
+    caller: Private  # the caller's number or SIP user
+
+
+@dataclass(frozen=True, slots=True)
+class LegRinging:
+    """The device rings (180 or 183)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegAnswered:
+    """The leg is answered; audio can flow."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegEnded:
+    """The leg is gone. Exactly one per leg, the last event that names it but recordings' and settlements."""
+
+    cause: Cause
+    by: By
+    rang_ms: int = 0  # how long the device rang (outbound legs)
+    detail: str = ""  # SIP status or the like, for people
+
+
+@dataclass(frozen=True, slots=True)
+class LegBridged:
+    """Audio flows between the leg and `other` (told once per bridge, on the leg that was commanded)."""
+
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegUnbridged:
+    """The other party of the bridge is gone; this leg is up and silent."""
+
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegHeld:
+    """The phone put the leg on hold (re-INVITE)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegResumed:
+    """The phone took the leg off hold."""
+
+
+class Collected(StrEnum):
+    """Why a `Collect` ended."""
+
+    COMPLETE = "COMPLETE"  # max_digits, or a terminator
+    TIMEOUT = "TIMEOUT"  # no digit, or no further one, in time; `digits` has what came
+    REPLACED = "REPLACED"  # another verb took its place
+
+
+@dataclass(frozen=True, slots=True)
+class DigitsCollected:
+    """The end of a `Collect` of that step."""
+
+    step: str
+    digits: Private
+    why: Collected
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingStored:
+    """The recording stands whole in Blobs under `blob`; `frames` are samples per channel at 8 kHz."""
+
+    recording: str
+    blob: str
+    frames: int
+    size_bytes: int
+    sha256: str
+    truncated: bool = False  # finished from the spool after the node's death
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFailed:
+    """The recording could not be kept."""
+
+    recording: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRegistered:
+    """A device can be rung (told once, not at each refresh). `leg` of the event is empty."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUnregistered:
+    """A device can no longer be rung: it said so or its registration ran out."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRefused:
+    """The node refused a call to the tenant's number before it became a leg (capacity, no owner)."""
+
+    number: str
+    reason: str
+
+
+class Outcome(StrEnum):
+    """How a command ended."""
+
+    DONE = "DONE"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"  # in doubt for ever: shown, never repeated
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSettled:
+    """The one end of a command. `reason` is a stable UPPER_SNAKE word for FAILED and UNKNOWN."""
+
+    key: str
+    outcome: Outcome
+    reason: str = ""
+
+
+MediaEvent = (
+    LegArrived
+    | LegRinging
+    | LegAnswered
+    | LegEnded
+    | LegBridged
+    | LegUnbridged
+    | LegHeld
+    | LegResumed
+    | DigitsCollected
+    | RecordingStored
+    | RecordingFailed
+    | DeviceRegistered
+    | DeviceUnregistered
+    | CallRefused
+    | CommandSettled
+)
+
+
+# ------------------------------------------------------------------- the link's frames
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The owner of a shard introduces itself, before it decides anything. `marks` are the
+    last numbers it has durably taken, per tenant, of this node's incarnation (one it
+    does not know is answered by sending everything)."""
+
+    group: str
+    shard: int
+    epoch: int
+    incarnation: str  # the incarnation that `marks` count in, "" for none
+    marks: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryNumber:
+    """A dialled number and whose it is."""
+
+    number: str
+    tenant: str
+    shard: int
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryDevice:
+    """A device that may register. `ha1_md5` and `ha1_sha256` are digest secrets, hex, of the realm."""
+
+    user: str
+    tenant: str
+    shard: int
+    realm: str
+    ha1_md5: str
+    ha1_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Everything of this shard that a node must know to greet phones; replaces the shard's
+    earlier version. Journalled by the node."""
+
+    version: int
+    numbers: tuple[DirectoryNumber, ...]
+    devices: tuple[DirectoryDevice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One verb for one leg. The same key again is answered with its first outcome, or not at
+    all while it is under way."""
+
+    tenant: str
+    key: str
+    leg: str
+    verb: Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The owner's marks up to `number` are durable: the node may forget those events."""
+
+    tenant: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListLegs:
+    """Ask for all legs of the shard that live on the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The node's answer to `Hello`. `now_ms` is CLOCK_BOOTTIME."""
+
+    node: str
+    incarnation: str
+    boot_id: str
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StaleEpoch:
+    """A newer owner was here; `highest` is its epoch. The link is closed."""
+
+    highest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, numbered per (node, incarnation, tenant) from 1 without gaps.
+    `media_time_ms` is CLOCK_BOOTTIME of the node. `leg` is empty for devices and refusals."""
+
+    tenant: str
+    number: int
+    media_time_ms: int
+    leg: str
+    body: MediaEvent
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEnd:
+    """All that the node had kept when `Hello` came has been sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Legs:
+    """The answer to `ListLegs`: (tenant, leg) of each live leg."""
+
+    legs: tuple[tuple[str, str], ...]
+
+
+ToNode = Hello | Directory | Command | Ack | ListLegs
+FromNode = Welcome | StaleEpoch | Event | KeptEnd | Legs
