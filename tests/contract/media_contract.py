@@ -1,0 +1,569 @@
+"""What every media node keeps, seen as an owner sees it: through the agent (spine 7).
+
+A clause is a function of a `MediaWorld`: a node with its agent, journal and backend, phones, and a
+way to kill and start the agent. Each world runs every clause in `CLAUSES` that it can show; a
+planted bad agent must fail the clause named for it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TypeVar
+
+from tandem.core.ports.media import (
+    Ack,
+    Answer,
+    Bridge,
+    Cause,
+    Collect,
+    Collected,
+    Command,
+    CommandSettled,
+    DeviceRegistered,
+    DigitsCollected,
+    Directory,
+    DirectoryDevice,
+    DirectoryNumber,
+    Event,
+    FromNode,
+    HangUp,
+    Hello,
+    KeptEnd,
+    LegAnswered,
+    LegArrived,
+    LegBridged,
+    LegEnded,
+    LegRinging,
+    Legs,
+    LegUnbridged,
+    ListLegs,
+    MediaEvent,
+    Originate,
+    Outcome,
+    Play,
+    RecordingStored,
+    RecordStart,
+    StaleEpoch,
+    Stop,
+    ToNode,
+    Verb,
+    Welcome,
+)
+from tandem.core.seal import Secret, secret
+
+T1, T2 = "t1", "t2"
+NUMBERS = {T1: "+4930100", T2: "+4930200"}
+DEVICES = ("anna", "ben")
+PROMPT = "welcome"
+DIRECTORY = Directory(
+    1,
+    tuple(DirectoryNumber(number, tenant, 0) for tenant, number in NUMBERS.items()),
+    tuple(DirectoryDevice(device, T1, 0, "t1.test", "0" * 32, "0" * 64) for device in DEVICES),
+)
+
+E = TypeVar("E")
+
+
+@dataclass
+class Owner:
+    """An owner of shard 0, as the node sees it: what it sent and what it was told."""
+
+    link: str
+    put: Callable[[ToNode], None]
+    frames: list[FromNode] = field(default_factory=list)
+    closed: str | None = None
+    _keys: count[int] = field(default_factory=count)
+
+    def events(self, tenant: str = T1) -> list[Event]:
+        return [frame for frame in self.frames if isinstance(frame, Event) and frame.tenant == tenant]
+
+    def of(self, kind: type[E], leg: str | None = None, tenant: str = T1) -> list[E]:
+        """Bodies of that type, on that leg."""
+        events = [event for event in self.events(tenant) if leg is None or event.leg == leg]
+        return [event.body for event in events if isinstance(event.body, kind)]
+
+    def first(self, kind: type[E]) -> E | None:
+        return next((frame for frame in self.frames if isinstance(frame, kind)), None)
+
+    def legs(self, tenant: str = T1) -> list[str]:
+        """Legs that arrived, in order."""
+        return [event.leg for event in self.events(tenant) if isinstance(event.body, LegArrived)]
+
+    def command(self, leg: str, verb: Verb, key: str = "", tenant: str = T1) -> str:
+        key = key or f"{self.link}/{next(self._keys)}"
+        self.put(Command(tenant, key, leg, verb))
+        return key
+
+    def outcomes(self, key: str, tenant: str = T1) -> list[CommandSettled]:
+        return [settled for settled in self.of(CommandSettled, tenant=tenant) if settled.key == key]
+
+    def ack(self, tenant: str = T1) -> None:
+        self.put(Ack(tenant, self.events(tenant)[-1].number))
+
+
+class MediaWorld(ABC):
+    """A node, its agent and its phones. `calls_survive`: the agent's death leaves the calls up."""
+
+    calls_survive: bool
+    sees_journal = False
+    """Whether the world can stop the agent between writing and sending."""
+
+    @abstractmethod
+    async def connect(self, hello: Hello) -> Owner:
+        """A new link, and its Hello."""
+
+    @abstractmethod
+    async def until(self, done: Callable[[], object]) -> None:
+        """Let time pass until then. Fails the clause if it does not come."""
+
+    @abstractmethod
+    async def rest(self) -> None:
+        """Let everything happen that is under way: a second or two of media time."""
+
+    @abstractmethod
+    async def dial(self, number: str) -> None:
+        """Somebody calls from outside."""
+
+    @abstractmethod
+    async def press(self, leg: str, digits: str) -> None:
+        """The caller of that leg presses digits."""
+
+    @abstractmethod
+    async def hang_up(self, leg: str) -> None:
+        """The phone of that leg hangs up."""
+
+    @abstractmethod
+    async def register(self, device: str, *, answers: bool = True) -> None:
+        """A phone registers; it will ring, and be answered after a second if so wished."""
+
+    @abstractmethod
+    def rings(self, device: str) -> int:
+        """How often the phone was rung."""
+
+    @abstractmethod
+    async def restart(self) -> None:
+        """Kill the agent and start it again on the same journal."""
+
+    async def restart_before_events(self, begin: Callable[[], None]) -> None:
+        """Kill the agent after it carried out what `begin` sends and before it wrote what came
+        of that; then start it again. Only where `calls_survive`."""
+        raise NotImplementedError
+
+    async def killed_before_writing(self, begin: Callable[[], None]) -> tuple[list[Event], list[Event]]:
+        """Kill the agent at its next write, which `begin` causes. What events had been sent, and
+        what the journal holds. Only where `sees_journal`."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ words of the clauses
+
+    async def owner(
+        self, epoch: int = 1, marks: tuple[tuple[str, int], ...] = (), incarnation: str = "", shard: int = 0
+    ) -> Owner:
+        owner = await self.connect(Hello("live", shard, epoch, incarnation, marks))
+        await self.until(lambda: owner.first(KeptEnd) or owner.first(StaleEpoch))
+        return owner
+
+    async def greeted(self, epoch: int = 1) -> Owner:
+        """An owner whose directory the node has."""
+        owner = await self.owner(epoch)
+        owner.put(DIRECTORY)
+        await self.rest()
+        return owner
+
+    async def arrive(self, owner: Owner, tenant: str = T1) -> str:
+        """A new call rings; its leg."""
+        before = len(owner.legs(tenant))
+        await self.dial(NUMBERS[tenant])
+        await self.until(lambda: len(owner.legs(tenant)) > before)
+        return owner.legs(tenant)[-1]
+
+    async def answered(self, owner: Owner, tenant: str = T1) -> str:
+        leg = await self.arrive(owner, tenant)
+        await self.done(owner, owner.command(leg, Answer(), tenant=tenant), tenant)
+        return leg
+
+    async def done(self, owner: Owner, key: str, tenant: str = T1) -> CommandSettled:
+        await self.until(lambda: owner.outcomes(key, tenant))
+        return owner.outcomes(key, tenant)[0]
+
+    async def ring(self, owner: Owner, leg: str, device: str, key: str = "") -> str:
+        """Originate to a device; the command's key."""
+        return owner.command(leg, Originate(device, 15_000, "o1", secret("+49301234567")), key)
+
+
+Clause = Callable[[MediaWorld], Awaitable[None]]
+CLAUSES: dict[str, Clause] = {}
+
+
+def clause(check: Clause) -> Clause:
+    CLAUSES[check.__name__] = check
+    return check
+
+
+def numbers(events: list[Event]) -> list[int]:
+    return [event.number for event in events]
+
+
+def incarnation(owner: Owner) -> str:
+    welcome = owner.first(Welcome)
+    assert welcome is not None
+    return welcome.incarnation
+
+
+def _command(owner: Owner, leg: str, verb: Verb, key: str = "") -> None:
+    owner.command(leg, verb, key)
+
+
+# ---------------------------------------------------------------------------------- numbers
+
+
+@clause
+async def numbers_run_from_1_per_tenant_without_gaps(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    for tenant in (T1, T2, T1):
+        leg = await world.answered(owner, tenant)
+        await world.hang_up(leg)
+    await world.until(lambda: len(owner.of(LegEnded)) == 2 and owner.of(LegEnded, tenant=T2))
+    for tenant in (T1, T2):
+        assert numbers(owner.events(tenant)) == list(range(1, len(owner.events(tenant)) + 1))
+
+
+@clause
+async def media_time_never_runs_back(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.answered(owner)
+    await world.done(owner, owner.command(leg, Play((PROMPT,))))
+    await world.hang_up(leg)
+    await world.until(lambda: owner.of(LegEnded))
+    times = [event.media_time_ms for event in owner.events()]
+    assert times == sorted(times)
+
+
+@clause
+async def numbers_go_on_after_a_restart(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.arrive(owner)
+    told = owner.events()
+    before = incarnation(owner)
+    await world.restart()
+    later = await world.owner(1, ((T1, told[-1].number),), before)
+    await world.hang_up(leg)
+    await world.until(lambda: later.of(LegEnded, leg))
+    assert incarnation(later) == before
+    assert numbers(later.events())[0] == told[-1].number + 1
+
+
+# ---------------------------------------------------------------------------------- keeping
+
+
+@clause
+async def what_nobody_acknowledged_is_told_again(world: MediaWorld) -> None:
+    first = await world.greeted()
+    leg = await world.arrive(first)
+    told = first.events()
+    await world.restart()
+    second = await world.owner(2)
+    assert second.events()[: len(told)] == told, "the same events under the same numbers"
+    assert any(event.leg == leg for event in second.events())
+
+
+@clause
+async def kept_end_comes_after_all_that_was_kept(world: MediaWorld) -> None:
+    first = await world.greeted()
+    await world.arrive(first)
+    second = await world.owner(2)
+    frames = second.frames
+    assert isinstance(frames[0], Welcome)
+    assert isinstance(frames[-1], KeptEnd)
+    assert numbers(second.events()) == numbers(first.events())
+
+
+@clause
+async def what_was_acknowledged_is_not_told_again(world: MediaWorld) -> None:
+    first = await world.greeted()
+    await world.arrive(first)
+    first.ack()
+    await world.rest()
+    second = await world.owner(2)
+    assert second.events() == []
+
+
+@clause
+async def hello_marks_say_where_to_begin(world: MediaWorld) -> None:
+    first = await world.greeted()
+    leg = await world.answered(first)
+    await world.hang_up(leg)
+    await world.until(lambda: first.of(LegEnded))
+    await world.rest()
+    second = await world.owner(2, ((T1, 2),), incarnation(first))
+    assert numbers(second.events()) == numbers(first.events())[2:]
+
+
+@clause
+async def marks_of_another_incarnation_count_for_nothing(world: MediaWorld) -> None:
+    first = await world.greeted()
+    await world.arrive(first)
+    second = await world.owner(2, ((T1, 1),), "another")
+    assert numbers(second.events()) == numbers(first.events())
+
+
+@clause
+async def events_are_written_before_they_are_sent(world: MediaWorld) -> None:
+    if not world.sees_journal:
+        return
+    owner = await world.greeted()
+    leg = await world.arrive(owner)
+    sent, written = await world.killed_before_writing(lambda: _command(owner, leg, Answer()))
+    assert [event for event in sent if event not in written] == []
+
+
+# ---------------------------------------------------------------------------------- epochs
+
+
+@clause
+async def an_older_epoch_is_refused(world: MediaWorld) -> None:
+    await world.owner(6)
+    old = await world.owner(5)
+    assert old.first(StaleEpoch) == StaleEpoch(6)
+    assert old.first(Welcome) is None
+    await world.until(lambda: old.closed is not None)
+
+
+@clause
+async def the_highest_epoch_outlives_the_agent(world: MediaWorld) -> None:
+    """T1: the forgotten epoch."""
+    await world.owner(6)
+    await world.restart()
+    old = await world.owner(5)
+    assert old.first(StaleEpoch) == StaleEpoch(6)
+
+
+@clause
+async def a_newer_owner_takes_the_older_ones_place(world: MediaWorld) -> None:
+    old = await world.greeted(5)
+    leg = await world.answered(old)
+    new = await world.owner(6)
+    await world.until(lambda: old.closed is not None)
+    assert old.first(StaleEpoch) == StaleEpoch(6)
+    old.command(leg, HangUp())
+    await world.rest()
+    assert new.of(LegEnded, leg) == [], "the old owner's command counted"
+    assert await world.done(new, new.command(leg, HangUp()))
+
+
+@clause
+async def shards_have_epochs_of_their_own(world: MediaWorld) -> None:
+    await world.owner(6, shard=0)
+    other = await world.owner(2, shard=1)
+    assert other.first(Welcome) is not None
+
+
+# ---------------------------------------------------------------------------------- keys
+
+
+@clause
+async def a_key_is_carried_out_once(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    await world.register("anna", answers=False)
+    await world.until(lambda: owner.of(DeviceRegistered))
+    key = await world.ring(owner, "c1.a", "anna", "k1")
+    await world.until(lambda: owner.of(LegRinging, "c1.a"))
+    await world.ring(owner, "c1.a", "anna", key)
+    await world.rest()
+    assert world.rings("anna") == 1
+    assert owner.outcomes(key) == [], "it still rings"
+
+
+@clause
+async def a_settled_key_is_answered_with_its_first_outcome(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.arrive(owner)
+    key = owner.command(leg, Play((PROMPT,)))
+    first = await world.done(owner, key)
+    await world.done(owner, owner.command(leg, Answer()))
+    owner.ack()
+    await world.rest()
+    owner.command(leg, Play((PROMPT,)), key)
+    await world.until(lambda: len(owner.outcomes(key)) == 2)
+    assert owner.outcomes(key)[1] == first
+    assert first.outcome is Outcome.FAILED, "it was not answered yet"
+    assert len(set(numbers(owner.events()))) == len(owner.events()), "under a number of its own"
+
+
+@clause
+async def a_key_is_remembered_across_a_restart(world: MediaWorld) -> None:
+    """E2: the second ring."""
+    owner = await world.greeted()
+    await world.register("anna", answers=False)
+    await world.until(lambda: owner.of(DeviceRegistered))
+    key = await world.ring(owner, "c1.a", "anna")
+    await world.until(lambda: owner.of(LegRinging, "c1.a"))
+    await world.restart()
+    later = await world.owner(2)
+    await world.ring(later, "c1.a", "anna", key)
+    await world.rest()
+    assert world.rings("anna") == 1, "the phone was rung twice (E2)"
+
+
+@clause
+async def an_originate_in_doubt_is_unknown(world: MediaWorld) -> None:
+    """E2: never again in doubt."""
+    if world.calls_survive:
+        return
+    owner = await world.greeted()
+    await world.register("anna", answers=False)
+    await world.until(lambda: owner.of(DeviceRegistered))
+    key = await world.ring(owner, "c1.a", "anna")
+    await world.until(lambda: owner.of(LegRinging, "c1.a"))
+    await world.restart()
+    later = await world.owner(2)
+    settled = await world.done(later, key)
+    assert settled.outcome is Outcome.UNKNOWN
+    assert world.rings("anna") == 1
+
+
+@clause
+async def a_bridge_in_doubt_is_not_made_twice(world: MediaWorld) -> None:
+    """E2: bridging a bridged leg gives an UNBRIDGE first."""
+    if not world.calls_survive:
+        return
+    owner = await world.greeted()
+    one, other = await world.answered(owner), await world.answered(owner)
+    await world.restart_before_events(lambda: _command(owner, one, Bridge(other), "bridge"))
+    later = await world.owner(2)
+    settled = await world.done(later, "bridge")
+    assert settled.outcome is Outcome.DONE
+    assert later.of(LegUnbridged) == [], "a blind repeat looks like an end"
+
+
+@clause
+async def every_command_ends_once(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.arrive(owner)
+    verbs: tuple[Verb, ...] = (
+        Answer(),
+        Play((PROMPT,), loop=True),
+        Play((PROMPT,)),
+        Collect("menu", (PROMPT,), 1, 60_000),
+        Stop(),
+        RecordStart("r1", Secret(bytes(32))),
+        Bridge("nobody"),
+        HangUp(),
+        HangUp(),
+        Play((PROMPT,)),
+    )
+    keys = [owner.command(leg, verb) for verb in verbs]
+    await world.until(lambda: all(owner.outcomes(key) for key in keys))
+    await world.rest()
+    assert [len(owner.outcomes(key)) for key in keys] == [1] * len(keys)
+
+
+@clause
+async def a_hang_up_of_a_leg_that_is_gone_is_done(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.arrive(owner)
+    await world.hang_up(leg)
+    await world.until(lambda: owner.of(LegEnded, leg))
+    settled = await world.done(owner, owner.command(leg, HangUp()))
+    assert settled.outcome is Outcome.DONE
+
+
+# ---------------------------------------------------------------------------------- calls
+
+
+@clause
+async def commands_of_a_leg_run_in_order(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.arrive(owner)
+    for verb in (Answer(), Collect("menu", (PROMPT,), 1, 30_000), HangUp()):
+        owner.command(leg, verb)
+    await world.until(lambda: owner.of(LegEnded, leg))
+    story: list[MediaEvent] = [event.body for event in owner.events() if event.leg == leg]
+    kinds = [type(body) for body in story if not isinstance(body, CommandSettled | DigitsCollected)]
+    assert kinds == [LegArrived, LegAnswered, LegEnded]
+
+
+@clause
+async def digits_are_collected(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.answered(owner)
+    key = owner.command(leg, Collect("menu", (PROMPT,), 2, 30_000, sensitive=True))
+    await world.rest()
+    await world.press(leg, "42")
+    await world.done(owner, key)
+    assert owner.of(DigitsCollected, leg) == [
+        DigitsCollected("menu", Secret(b"42", sensitive=True), Collected.COMPLETE)
+    ]
+
+
+@clause
+async def two_legs_are_bridged_and_part(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    await world.register("anna")
+    await world.until(lambda: owner.of(DeviceRegistered))
+    caller = await world.answered(owner)
+    await world.done(owner, await world.ring(owner, f"{caller}.a", "anna"))
+    await world.done(owner, owner.command(caller, Bridge(f"{caller}.a")))
+    assert owner.of(LegBridged) == [LegBridged(f"{caller}.a")]
+    await world.hang_up(caller)
+    await world.until(lambda: owner.of(LegUnbridged, f"{caller}.a"))
+    assert owner.of(LegEnded, f"{caller}.a") == [], "the agent's leg stays up"
+
+
+@clause
+async def a_leg_ends_once(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.answered(owner)
+    owner.command(leg, HangUp())
+    await world.hang_up(leg)
+    await world.until(lambda: owner.of(LegEnded, leg))
+    await world.rest()
+    assert len(owner.of(LegEnded, leg)) == 1
+
+
+@clause
+async def legs_are_listed(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    legs = [await world.answered(owner), await world.arrive(owner)]
+    owner.put(ListLegs())
+    await world.until(lambda: owner.first(Legs))
+    assert owner.first(Legs) == Legs(tuple((T1, leg) for leg in legs))
+
+
+@clause
+async def legs_die_or_live_with_the_node(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.answered(owner)
+    await world.restart()
+    later = await world.owner(2)
+    if world.calls_survive:
+        later.put(ListLegs())
+        await world.until(lambda: later.first(Legs))
+        assert later.first(Legs) == Legs(((T1, leg),))
+        return
+    await world.until(lambda: later.of(LegEnded, leg))
+    assert later.of(LegEnded, leg)[0].cause is Cause.MEDIA_LOST
+    assert len(later.of(LegEnded, leg)) == 1
+
+
+@clause
+async def a_recording_is_stored_once(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.answered(owner)
+    await world.done(owner, owner.command(leg, RecordStart("r1", Secret(bytes(32)))))
+    await world.rest()
+    await world.hang_up(leg)
+    await world.until(lambda: owner.of(RecordingStored))
+    await world.rest()
+    assert [stored.recording for stored in owner.of(RecordingStored)] == ["r1"]
+
+
+@clause
+async def a_number_of_nobody_makes_no_leg(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    await world.dial("+4930999")
+    await world.rest()
+    assert owner.legs(T1) == owner.legs(T2) == []

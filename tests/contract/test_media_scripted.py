@@ -1,0 +1,14 @@
+"""The media contract over the scripted backend, whose calls die with the agent or live on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.media_contract import CLAUSES
+from tests.contract.scripted_media_world import ScriptedWorld
+
+
+@pytest.mark.parametrize("calls_survive", [False, True], ids=["calls_die", "calls_live"])
+@pytest.mark.parametrize("name", CLAUSES)
+async def test_clause(name: str, calls_survive: bool) -> None:
+    await CLAUSES[name](ScriptedWorld(calls_survive=calls_survive))
