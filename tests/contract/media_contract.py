@@ -53,15 +53,19 @@ from tandem.core.ports.media import (
     Welcome,
 )
 from tandem.core.seal import Secret, secret
+from tandem.wire.sip.digest import hash_password
 
 T1, T2 = "t1", "t2"
 NUMBERS = {T1: "+4930100", T2: "+4930200"}
-DEVICES = ("anna", "ben")
+DEVICES, PASSWORD = ("anna", "ben"), "secret"
 PROMPT = "welcome"
 DIRECTORY = Directory(
     1,
     tuple(DirectoryNumber(number, tenant, 0) for tenant, number in NUMBERS.items()),
-    tuple(DirectoryDevice(device, T1, 0, "t1.test", "0" * 32, "0" * 64) for device in DEVICES),
+    tuple(
+        DirectoryDevice(device, T1, 0, "t1.test", hashed.md5, hashed.sha256)
+        for device, hashed in ((device, hash_password(device, "t1.test", PASSWORD)) for device in DEVICES)
+    ),
 )
 
 E = TypeVar("E")

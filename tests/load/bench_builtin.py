@@ -82,9 +82,8 @@ async def serve(w: World, calls: int) -> list[str]:
     legs: list[str] = []
     taken = 0
     for i in range(calls):
-        arrived = await w.sink.when(
-            lambda i=i: ([t.leg for t in w.sink.told if isinstance(t.body, LegArrived)] + [None] * calls)[i]
-        )
+        arrived = (await w.sink.until(LegArrived, after=taken)).leg
+        taken = next(n for n, told in enumerate(w.sink.told) if told.leg == arrived) + 1
         await w.do(arrived, Answer())
         w.begin(f"{arrived}.1", Originate(f"a{i}", 15000, "o", secret("1")))
         await w.sink.until(LegAnswered, leg=f"{arrived}.1")
@@ -123,9 +122,8 @@ async def main(calls: int, seconds: float) -> None:
     at = {share: jitter[min(int(len(jitter) * share), len(jitter) - 1)] for share in (0.5, 0.99, 0.999, 1.0)}
     print(f"{2 * calls} legs, {calls} recorded, {spent:.0f} s, {len(jitter)} packets sent")
     print(f"send jitter ms: p50 {at[0.5]:.2f}  p99 {at[0.99]:.2f}  p99.9 {at[0.999]:.2f}  max {at[1.0]:.2f}")
-    print(
-        f"processor: {100 * cpu:.0f} % of one core, {1e6 * cpu * spent / len(jitter):.0f} us a packet sent (and one received)"
-    )
+    a_packet_us = 1e6 * cpu * spent / len(jitter)
+    print(f"processor: {100 * cpu:.0f} % of one core, {a_packet_us:.0f} us a packet sent (and one received)")
     print(f"least that a phone heard of its partner: {heard['least_s']:.1f} s; recordings stored: {calls}")
 
 

@@ -116,7 +116,8 @@ class Bench:
     def do(self, stream: str, script: str, tenant: str = "t1", source: str = "src", number: int | None = None) -> None:
         """The next numbered input of a source; it waits for a turn."""
         if number is None:
-            number = self.numbers.get(f"{source}/{tenant}", 0) + 1
+            taken = self.shard.ledger.mark(f"{source}/{tenant}", tenant)
+            number = max(self.numbers.get(f"{source}/{tenant}", 0), taken) + 1
         self.numbers[f"{source}/{tenant}"] = number
         self.shard.offer(Offer(f"{source}/{tenant}", number, tenant, stream, Do(script)))
 

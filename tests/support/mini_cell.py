@@ -1,5 +1,6 @@
-"""A cell without live work: the groups `tenant` and `recording` on memory adapters, with the
-API in front of them. Two tenants, `red` and `blue`, with a key for each role."""
+"""A cell on memory adapters with every service and the API in front of them. There is no media
+node: tests say what one would have told. Two tenants, `red` and `blue` on different shards,
+with a key for each role."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from random import Random
 from typing import Any
 
 import httpx
+
 from tandem.adapters.memory import (
     BlobTable,
     KeyTable,
@@ -23,17 +25,32 @@ from tandem.adapters.memory import (
     RowTables,
 )
 from tandem.adapters.system import SystemClock
+from tandem.api.routing.v1 import routing_service_pb2
+from tandem.api.session.v1 import session_service_pb2
 from tandem.core.access import CELL_TENANT, Role
 from tandem.core.commit import Commit
 from tandem.core.points import Points
 from tandem.core.ports.log import Partition
+from tandem.core.recording import CHUNK_BYTES, Header, Sealer, name_of
+from tandem.core.seal import Secret, Withheld, seal
 from tandem.gateway import Gateway, Settings
 from tandem.recording import module as recording
+from tandem.recording.domain import KeepRecording
+from tandem.recording.inbox import SERVICE as RECORDING
+from tandem.routing.events import SERVICE as ROUTING
+from tandem.routing.servicer import RoutingServicer
+from tandem.runtime import log_codec, positions
 from tandem.runtime.auth import CELL_SHARD, TENANT_GROUP, Credentials
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
 from tandem.runtime.service import Group
+from tandem.runtime.shard import Perform
+from tandem.runtime.step import Offer
+from tandem.session.domain import words as sw
+from tandem.session.events import SERVICE as SESSION
+from tandem.session.servicer import SessionServicer
+from tandem.session.views import ContactView
 from tandem.tenant import module as tenant
 
 SHARDS = 2
@@ -58,6 +75,29 @@ class SeededEntropy:
         return self._random.randbytes(size)
 
 
+class Silent:
+    """A `Receiver` behind which there is no node: orders stay pending."""
+
+    def __init__(self) -> None:
+        self.orders: list[Perform] = []
+
+    def claimed(self, driver: ShardDriver, epoch: int) -> None:
+        """See the port."""
+
+    def perform(self, driver: ShardDriver, order: Perform) -> None:
+        """See the port."""
+        self.orders.append(order)
+
+    def taken(self, driver: ShardDriver, taken: Any) -> None:
+        """See the port."""
+
+    def ask_legs(self, driver: ShardDriver, node: str) -> None:
+        """See the port."""
+
+    def dropped(self, driver: ShardDriver, why: str) -> None:
+        """See the port."""
+
+
 @dataclass
 class MiniCell:
     """A running cell. `secrets` are API keys by (tenant, role name)."""
@@ -72,6 +112,7 @@ class MiniCell:
     entropy: SeededEntropy
     secrets: dict[tuple[str, str], str] = field(default_factory=dict)
     reported: list[tuple[str, BaseException]] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
 
     def gateway(self, settings: Settings | None = None, **more: Any) -> Gateway:
         """An HTTP front of the API."""
@@ -83,62 +124,114 @@ class MiniCell:
         headers = {"authorization": f"Bearer {self.secrets[tenant, role]}"} if role else {}
         return httpx.AsyncClient(transport=transport, base_url="http://cell.test", headers=headers)
 
-    async def messages(self, tenant_id: str) -> list[Any]:
+    async def call(self, tenant_id: str, contact: str, number: str, caller: str = "+4420111") -> None:
+        """A call to one of the tenant's numbers arrives at a node."""
+        driver = self.host.driver(tenant_id, "contact")
+        self.numbers[tenant_id] = n = self.numbers.get(tenant_id, 0) + 1
+        command = sw.TakeCall("m1", 1_700_000_000_000, number, Secret(caller.encode()))
+        assert driver.offer(Offer(f"media/m1/i1/{tenant_id}", n, tenant_id, f"contact/{contact}", command))
+        while not (
+            await self.host.query(tenant_id, "contact", lambda ledger: _there(ledger, tenant_id, contact))
+        ).value:
+            await asyncio.sleep(0)
+
+    async def keep_recording(self, tenant_id: str, recording_id: str, audio: bytes, started_ms: int = 1) -> str:
+        """A recording of that audio (pairs of mu-law samples) in Blobs, known to the recording
+        service; returns its position. Its own key is sealed under a fresh key `k/...`."""
+        key, data_key = f"k/{recording_id}", self.entropy.secret(32)
+        self.keys.allocate((key,))
+        sealed = seal(Secret(data_key), key, self.keys.get((key,))[key], bytes(12), b"aad")
+        blob, header = name_of(tenant_id, recording_id), Header(self.entropy.secret(8))
+        sealer = Sealer(header, data_key, blob)
+        chunks = [audio[at : at + CHUNK_BYTES] for at in range(0, len(audio), CHUNK_BYTES)]
+        body = header.pack() + b"".join(sealer.seal(chunk) for chunk in chunks)
+        await self.blobs.put(blob, body)
+        command = KeepRecording(
+            recording_id,
+            "c1",
+            "ann",
+            "sales",
+            blob,
+            len(audio) // 2,
+            len(body),
+            sha256(body),
+            sealed,
+            started_ms,
+            False,
+        )
+        driver = self.host.driver(tenant_id, "recording")
+        self.numbers["recording"] = n = self.numbers.get("recording", 0) + 1
+        source = f"live/{driver.partition.shard}/{tenant_id}"
+        part = RECORDING.commands.close(command, lambda type_, value: Withheld())[1]
+        assert driver.offer(Offer(source, n, tenant_id, f"recording/{recording_id}", part=part))
+        position = (await self.host.query(tenant_id, "recording", lambda ledger: None)).position
+        while positions.decode(position).n < n:
+            position = (await self.host.query(tenant_id, "recording", lambda ledger: None)).position
+            await asyncio.sleep(0)
+        shard = driver.partition.shard
+        assert await self.store.wait("recordings", f"recording/{shard}", positions.decode(position).n, 2)
+        return position
+
+    def messages(self, tenant_id: str) -> list[Any]:
         """What the tenant service told other groups about a tenant, so far."""
         shard = self.credentials.shard_of(tenant_id)
         assert shard is not None
-        commits = await self.commits(Partition("tenant", shard))
+        commits = self.commits(Partition("tenant", shard))
         return [m for commit in commits for m in commit.messages if m.tenant == tenant_id]
 
-    async def commits(self, partition: Partition) -> list[Commit]:
-        """What stands in a partition, counted."""
-        from tandem.runtime import log_codec
-
+    def commits(self, partition: Partition) -> list[Commit]:
+        """What stands in a partition."""
         records = [log_codec.decode(stored.body) for stored in self.partitions.records(partition)]
         return [record for record in records if isinstance(record, Commit)]
 
 
+def _there(ledger: Any, tenant_id: str, contact: str) -> bool:
+    return ledger.aggregate(tenant_id, f"contact/{contact}") is not None
+
+
 @asynccontextmanager
-async def mini_cell(services: tuple[tuple[Any, Any], ...] = ()) -> AsyncIterator[MiniCell]:
-    """Runs a cell. `services` are further (descriptor, servicer) pairs to serve."""
+async def mini_cell() -> AsyncIterator[MiniCell]:
+    """Runs a cell."""
     entropy = SeededEntropy()
     partitions, key_table = MemoryPartitions(), KeyTable(entropy)
     log, keys = MemoryLog(partitions), MemoryKeys(key_table)
     store, blobs = MemoryStore(RowTables()), MemoryBlobs(BlobTable())
     credentials = Credentials()
-    shape = "tenant|recording"
+    shape = "live=session+routing tenant recording"
+    elsewhere = {"reception": "live", "desk": "live", "contact": "live", "recording": "recording"}
     groups = (
-        Group("tenant", (tenant.SERVICE,), {"reception": "live", "desk": "live"}, shape),
-        Group("recording", (recording.SERVICE,), {}, shape),
+        Group("tenant", (tenant.SERVICE,), elsewhere, shape),
+        Group("live", (SESSION, ROUTING), elsewhere, shape),
+        Group("recording", (RECORDING,), elsewhere, shape),
     )
+    silent = Silent()
     drivers = [
-        ShardDriver(group, shard, "owner", log, keys, SystemClock(), Points())
+        ShardDriver(group, shard, "owner", log, keys, SystemClock(), Points(), receivers={"media": silent})
         for group in groups
         for shard in range(SHARDS)
     ]
-
-    def placement(tenant_id: str) -> int | None:
-        return credentials.shard_of(tenant_id)
-
-    host = Host(drivers, log, keys, placement, {})
+    host = Host(drivers, log, keys, credentials.shard_of, {"live": ("tenant",), "recording": ("live",)})
     reported: list[tuple[str, BaseException]] = []
     api = Api(credentials, entropy, lambda text, error: reported.append((text, error)))
     setting = tenant.Setting(REALM, SHARDS, PROMPTS)
-    waited: list[tuple[str, str]] = []
 
-    async def live(tenant_id: str, position: str) -> None:
-        waited.append((tenant_id, position))
+    async def taken(tenant_id: str, position: str) -> None:
+        assert await host.taken(tenant_id, "desk", position, 2)
 
-    api.add(tenant.API, tenant.build(host, entropy, setting, credentials.reached, live))
+    api.add(tenant.API, tenant.build(host, entropy, setting, credentials.reached, taken))
     api.add(recording.API, recording.build(host, store, blobs))
-    for descriptor, servicer in services:
-        api.add(descriptor, servicer)
+    api.add(session_service_pb2.DESCRIPTOR.services_by_name["SessionService"], SessionServicer(host, store, "live"))
+    api.add(routing_service_pb2.DESCRIPTOR.services_by_name["RoutingService"], RoutingServicer(host))
     cell = MiniCell(host, api, credentials, key_table, store, blobs, partitions, entropy, reported=reported)
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(host.run()),
             tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD, 0))),
             *(tasks.create_task(recording.follow(host.tail("recording", n, 0), store, n)) for n in range(SHARDS)),
+            *(
+                tasks.create_task(ContactView(store, f"live/{n}").follow(host.tail("live", n, 0)))
+                for n in range(SHARDS)
+            ),
         ]
         try:
             await host.ready()

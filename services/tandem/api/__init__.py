@@ -1,0 +1,1 @@
+"""Generated code of the public protos (see scripts/protos.sh)."""

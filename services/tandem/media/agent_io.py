@@ -1,0 +1,106 @@
+"""What a media agent is made with and what it gives out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tandem.core.ports.media import Command, FromNode
+from tandem.media.backend import MergedDirectory, Row
+
+KEYS_MAX = 200_000
+"""2,000 calls with 100 commands each; about 100 MB."""
+KEPT_MAX = 20_000
+"""20 minutes of 50 busy calls; about 20 MB."""
+TOO_MANY_KEYS = "TOO_MANY_KEYS"
+"""Reason of a command that was refused because the node remembers too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """Who the agent is and how much it remembers."""
+
+    node: str
+    """The node's name, stable across restarts."""
+
+    boot_id: str
+    """The boot of this host; CLOCK_BOOTTIME counts from it."""
+
+    keys_max: int = KEYS_MAX
+    """Commands remembered. Over it a command fails with TOO_MANY_KEYS; a `HangUp`, which makes
+    room and does no harm twice, only over twice as many."""
+
+    kept_max: int = KEPT_MAX
+    """Events kept per tenant while no owner takes them. Over it new calls are refused, and holds
+    and registrations wait, the latest of each."""
+
+
+# --------------------------------------------------------------------- what the backend is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """`Backend.perform`."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """`Backend.settle`."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Greet:
+    """`Backend.directory`."""
+
+    directory: MergedDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """`Backend.restore`."""
+
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerPresent:
+    """`Backend.owner_present`."""
+
+    shard: int
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AskLegs:
+    """`Backend.legs`, whose answer goes to `MediaAgent.legs` with the link."""
+
+    link: str
+
+
+Call = Perform | Settle | Greet | Restore | OwnerPresent | AskLegs
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something for the operator: a stable UPPER_SNAKE reason and a sentence."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Turn:
+    """What is to be done, in this order: write the changes, all or none; ask the backend; send;
+    close; tell the operator."""
+
+    changes: list[bytes] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    sends: list[tuple[str, FromNode]] = field(default_factory=list)
+    closes: list[tuple[str, str]] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.calls or self.sends or self.closes or self.notices)

@@ -1,0 +1,228 @@
+"""The built-in node on asyncio: sockets, the ticker, the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from tandem.core.ports.blobs import Blobs
+from tandem.core.ports.clock import Clock
+from tandem.core.ports.entropy import Entropy
+from tandem.core.ports.media import Command, RecordingStored
+from tandem.media.backend import LiveLeg, MergedDirectory, Row, Sink
+from tandem.media.builtin.config import BuiltinConfig
+from tandem.media.builtin.node import Node
+from tandem.media.builtin.ports import RtpPorts, Socket, bind
+from tandem.media.builtin.spool import FileSpool
+from tandem.media.builtin.stream import Address
+from tandem.wire.sip.endpoint import Endpoint
+from tandem.wire.sip.events import EndpointConfig
+from tandem.wire.wav import Audio
+
+FRAME_S = 0.02
+ALARM_MIN_S = 0.001
+"""The clock counts milliseconds; an alarm that came a little early waits for the next one."""
+
+
+class PortTaken(Exception):
+    """Another program has the SIP port; the text names the setting."""
+
+
+class BuiltinNode:
+    """A `Backend`. Made inside a running loop; `run` is a task of whoever made it.
+
+    Datagrams leave in a turn of the loop after the call that caused them, and after anything
+    that the sink scheduled in that call: so an agent has journalled what a phone is answered.
+    """
+
+    def __init__(
+        self,
+        config: BuiltinConfig,
+        blobs: Blobs,
+        entropy: Entropy,
+        clock: Clock,
+        prompts: Mapping[str, Audio],
+        sink: Sink,
+    ) -> None:
+        """Takes the SIP port; phones are answered once `restore` was called. Raises `PortTaken`, OSError."""
+        self._config = config
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._sip = _sip_socket(config, self._on_sip)
+        self._rtp = RtpPorts(config.host, config.rtp_port_min, config.rtp_port_max, self._on_rtp)
+        self._spool = FileSpool(config.spool_dir, blobs, self, config.upload_retry_max_s)
+        endpoint = Endpoint(
+            EndpointConfig(
+                config.host,
+                self._sip.port,
+                calls_max=4 * config.capacity + 100,
+                retry_after_s=config.retry_after_s,
+            ),
+            entropy.token,
+        )
+        self._node = Node(config, entropy, sink, endpoint, self._rtp, self._spool, prompts)
+        self._open = False
+        self._closed = False
+        self._flushing: asyncio.Handle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at: float | None = None
+        self._audible = asyncio.Event()
+
+    @property
+    def sip_port(self) -> int:
+        """The bound port."""
+        return self._sip.port
+
+    # ------------------------------------------------------------------ Backend
+
+    def directory(self, directory: MergedDirectory) -> None:
+        """See `Backend`."""
+        self._node.directory(directory, self._now())
+        self._flush_soon()
+
+    def restore(self, rows: Iterable[Row]) -> None:
+        """See `Backend`. From here on phones are answered."""
+        self._node.restore(rows, self._now())
+        self._spool.sweep(self._node.recordings())
+        self._open = True
+        self._flush_soon()
+
+    def perform(self, command: Command) -> None:
+        """See `Backend`."""
+        self._node.perform(command, self._now())
+        self._flush_soon()
+
+    def settle(self, command: Command) -> None:
+        """See `Backend`."""
+        self._node.settle(command, self._now())
+        self._flush_soon()
+
+    def owner_present(self, shard: int, present: bool) -> None:
+        """See `Backend`."""
+        self._node.owner_present(shard, present, self._now())
+        self._flush_soon()
+
+    def legs(self) -> tuple[LiveLeg, ...]:
+        """See `Backend`."""
+        return self._node.legs()
+
+    # ------------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """Make audio and store recordings until cancelled; then `close`."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._ticks())
+            group.create_task(self._spool.run())
+
+    def close(self) -> None:
+        """After `run` was cancelled: say goodbye to every phone and give everything back.
+        Recordings that are not stored yet will be by the next life. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._node.shut_down(self._now())
+        self._flush()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._sip.close()
+        self._rtp.close_all()
+        self._spool.close()
+
+    # ------------------------------------------------------------------ the spool's news
+
+    def recording_begun(self, name: str) -> None:
+        """See `spool.Told`."""
+        self._node.recording_begun(name, self._now())
+        self._flush_soon()
+
+    def recording_stored(self, name: str, stored: RecordingStored) -> None:
+        """See `spool.Told`."""
+        self._node.recording_stored(name, stored, self._now())
+        self._flush_soon()
+
+    def recording_failed(self, name: str, reason: str) -> None:
+        """See `spool.Told`."""
+        self._node.recording_failed(name, reason, self._now())
+        self._flush_soon()
+
+    # ------------------------------------------------------------------ in and out
+
+    def _now(self) -> float:
+        return self._clock.boottime_ms() / 1000
+
+    def _on_sip(self, port: int, data: bytes, source: Address) -> None:
+        if self._open:
+            self._node.sip(data, source, self._now())
+            self._flush_soon()
+
+    def _on_rtp(self, port: int, data: bytes, source: Address) -> None:
+        if self._node.rtp(port, data, source, self._now()):
+            self._flush_soon()
+
+    def _on_alarm(self) -> None:
+        self._alarm = self._alarm_at = None
+        try:
+            self._node.wake(self._now())
+        finally:
+            self._flush_soon()  # a fault in one timer must not stop the others
+
+    def _flush_soon(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()  # to come after what was scheduled meanwhile
+        self._flushing = None if self._closed else self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        for data, target in self._node.take_sip():
+            self._sip.send(data, target)
+        if self._node.audible:
+            self._audible.set()
+        if not self._closed:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        at = self._node.next_wakeup()
+        if at == self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = None if at is None else self._loop.call_later(max(ALARM_MIN_S, at - self._now()), self._on_alarm)
+
+    # ------------------------------------------------------------------ audio
+
+    async def _ticks(self) -> None:
+        """A frame every 20 ms on absolute deadlines. A late ticker sends what it missed at
+        once, up to `catch_up_frames`, and skips what is older."""
+        while True:
+            await self._audible.wait()
+            due = self._clock.monotonic_s()
+            while self._node.audible:
+                await self._sleep_until(due)
+                behind = int((self._clock.monotonic_s() - due) / FRAME_S)
+                missed = max(0, behind - self._config.catch_up_frames)
+                self._send_frame(missed)
+                due += FRAME_S * (1 + missed)
+            self._audible.clear()
+
+    async def _sleep_until(self, due: float) -> None:
+        # Sleeping 0 lets sockets have a turn while it catches up.
+        await asyncio.sleep(max(0.0, due - self._clock.monotonic_s()))
+
+    def _send_frame(self, missed: int) -> None:
+        sent = self._node.tick(self._now(), missed)
+        for port, data, target in sent:
+            self._rtp.send(port, data, target)
+        self._flush_soon()
+
+
+def _sip_socket(config: BuiltinConfig, received: Callable[[int, bytes, Address], None]) -> Socket:
+    try:
+        return Socket(bind(config.host, config.sip_port), received)
+    except OSError as error:
+        raise PortTaken(
+            f"UDP {config.host}:{config.sip_port} cannot be bound ({error.strerror}): "
+            "stop the program that has it, or change media.sip_port"
+        ) from error

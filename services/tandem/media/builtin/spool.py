@@ -1,0 +1,231 @@
+"""Files of recordings under way, and their way to Blobs (spine 8).
+
+File work is done by one thread in the order in which it was asked for; storing goes on
+in tasks, again and again until it succeeds. A file holds ciphertext alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from tandem.core import recording
+from tandem.core.ports.blobs import BlobExists, Blobs
+from tandem.core.ports.media import RecordingStored
+
+_log = logging.getLogger(__name__)
+
+SUFFIX = ".sealed"
+READ_BYTES = 256 * 1024
+UPLOADS = 4
+"""Recordings stored at the same time."""
+BEHIND_MAX = 5000
+"""Pieces of work that may wait for the disk: 20 s of 50 recordings, 16 MB. More means that the
+disk stands still, and the recordings fail instead of the node."""
+RETRY_FIRST_S = 1.0
+
+
+_Then = Callable[[str], None] | None
+"""What follows on the loop's thread when a piece of work succeeded."""
+
+
+class Told(Protocol):
+    """What the spool tells, on the loop's thread."""
+
+    def recording_begun(self, name: str) -> None:
+        """The file is there."""
+
+    def recording_stored(self, name: str, stored: RecordingStored) -> None:
+        """The blob is there; afterwards the file is removed."""
+
+    def recording_failed(self, name: str, reason: str) -> None:
+        """It could not be kept, for a stable UPPER_SNAKE reason."""
+
+
+class FileSpool:
+    """Implements the node's `Spool` over a directory."""
+
+    def __init__(self, directory: Path, blobs: Blobs, told: Told, retry_max_s: float) -> None:
+        """Makes the directory, for its owner's eyes alone. Raises OSError."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = directory
+        self._blobs = blobs
+        self._told = told
+        self._retry_max_s = retry_max_s
+        self._thread = ThreadPoolExecutor(1, "spool")
+        self._files: dict[str, int] = {}  # touched by the thread alone
+        self._behind = 0
+        self._uploads: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+
+    # ------------------------------------------------------------------ from the node
+
+    def begin(self, name: str, header: bytes) -> None:
+        """Make a new file."""
+        self._do(self._begin, name, header, then=self._told.recording_begun)
+
+    def append(self, name: str, chunk: bytes) -> None:
+        """Add a sealed chunk."""
+        if self._behind >= BEHIND_MAX:
+            self._fail(name, "SPOOL_SLOW")
+            return
+        self._do(self._append, name, chunk)
+
+    def finish(self, name: str, *, truncated: bool = False) -> None:
+        """Close the file and store it."""
+        self._do(self._close, name, then=lambda name: self._uploads.put_nowait((name, truncated)))
+
+    # ------------------------------------------------------------------ from the driver
+
+    async def run(self) -> None:
+        """Store what is finished, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(UPLOADS):
+                group.create_task(self._upload_in_turn())
+
+    def sweep(self, known: Collection[str]) -> None:
+        """Remove files that belong to no recording: stored just before an earlier life ended."""
+        wanted = [self._path(name) for name in known]
+        for path in self._directory.glob(f"*{SUFFIX}"):
+            if path not in wanted:
+                path.unlink()
+
+    def close(self) -> None:
+        """Write what was asked for and end the thread."""
+        self._thread.submit(self._close_all)
+        self._thread.shutdown(wait=True)
+
+    # ------------------------------------------------------------------ the thread
+
+    def _do(self, work: Callable[..., None], name: str, *args: bytes, then: _Then = None) -> None:
+        self._behind += 1
+        future = self._thread.submit(work, name, *args)
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._done, name, done, then))
+
+    def _done(self, name: str, done: Future[None], then: _Then) -> None:
+        self._behind -= 1
+        error = done.exception()
+        if error is None:
+            if then is not None:
+                then(name)
+        elif isinstance(error, OSError):
+            _log.error("%s", error)
+            self._fail(name, "SPOOL_FAILED")
+        else:
+            raise error
+
+    def _fail(self, name: str, reason: str) -> None:
+        _log.error("recording %s is lost (%s): look at the disk of media.spool_dir", name, reason)
+        self._thread.submit(self._discard, name)
+        self._told.recording_failed(name, reason)
+
+    def _begin(self, name: str, header: bytes) -> None:
+        descriptor = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._files[name] = descriptor
+        _write(descriptor, header)
+
+    def _append(self, name: str, chunk: bytes) -> None:
+        descriptor = self._files.get(name)
+        if descriptor is None:
+            return  # it failed, and that was told
+        try:
+            _write(descriptor, chunk)
+        except OSError:
+            self._close(name)
+            raise
+
+    def _close(self, name: str) -> None:
+        descriptor = self._files.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _discard(self, name: str) -> None:
+        self._close(name)
+        self._path(name).unlink(missing_ok=True)
+
+    def _close_all(self) -> None:
+        for name in list(self._files):
+            self._close(name)
+
+    def _path(self, name: str) -> Path:
+        return self._directory / (hashlib.sha256(name.encode()).hexdigest()[:40] + SUFFIX)
+
+    # ------------------------------------------------------------------ to Blobs
+
+    async def _upload_in_turn(self) -> None:
+        while True:
+            name, truncated = await self._uploads.get()
+            await self._upload(name, truncated)
+
+    async def _upload(self, name: str, truncated: bool) -> None:
+        """Until it is stored: a blob store that is away is no reason to lose a recording."""
+        pause = RETRY_FIRST_S
+        while True:
+            try:
+                await self._store(name, truncated)
+            except OSError as error:
+                _log.warning("recording %s not stored yet (%s), next try in %g s", name, error, pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, self._retry_max_s)
+            else:
+                return
+
+    async def _store(self, name: str, truncated: bool) -> None:
+        path = self._path(name)
+        size = await self._loop.run_in_executor(self._thread, _cut_to_whole, path)
+        if not size:
+            self._fail(name, "SPOOL_LOST")
+            return
+        digest = hashlib.sha256()
+        try:
+            await self._blobs.put(name, self._chunks(path, digest))
+        except BlobExists:
+            self._told.recording_failed(name, "BLOB_EXISTS")
+        else:
+            self._told.recording_stored(
+                name,
+                RecordingStored(
+                    name.rpartition("/")[2], name, recording.frames_in(size), size, digest.hexdigest(), truncated
+                ),
+            )
+        await self._loop.run_in_executor(self._thread, self._discard, name)
+
+    async def _chunks(self, path: Path, digest: hashlib._Hash) -> AsyncIterator[bytes]:
+        position = 0
+        while chunk := await self._loop.run_in_executor(self._thread, _read, path, position):
+            digest.update(chunk)
+            position += len(chunk)
+            yield chunk
+
+
+def _cut_to_whole(path: Path) -> int:
+    """Cut off a chunk that was half written when the process died; the size that is left."""
+    try:
+        with path.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(min(recording.last_chunk_at(size), size))
+            whole = recording.whole_size(size, file.read())
+            if whole < size:
+                file.truncate(whole)
+            return whole
+    except FileNotFoundError:
+        return 0
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """All of it: a full disk may take a part without an error."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _read(path: Path, position: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(position)
+        return file.read(READ_BYTES)

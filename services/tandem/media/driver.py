@@ -1,0 +1,172 @@
+"""The media process: agent, journal, link server and a backend on one asyncio loop.
+
+Everything that happens on the node ends in `_turn`, once per turn of the loop however much came
+up in it: so what belongs together is written together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tandem.core.points import Points
+from tandem.core.ports.clock import Clock
+from tandem.core.ports.entropy import Entropy
+from tandem.core.ports.media import MediaEvent, ToNode
+from tandem.media.agent import MediaAgent
+from tandem.media.agent_io import KEPT_MAX, KEYS_MAX, AgentSettings
+from tandem.media.backend import Backend, RowKind, Sink
+from tandem.media.journal.disk import DiskStore, node_key
+from tandem.media.journal.file import open_journal
+from tandem.media.link.address import LinkAddress
+from tandem.media.link.serve import LinkServer
+from tandem.media.turn import Turns
+from tandem.runtime.media_codec import Close
+
+_log = logging.getLogger(__name__)
+
+JOURNAL_RETRY_S = 1.0
+"""Pause before a journal that could not be written (a full disk) is tried again. Calls go on meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSettings:
+    """Settings of the media process that do not belong to its backend."""
+
+    node: str
+    """Name of this node, stable across restarts; owners number its events under it."""
+
+    listen: LinkAddress
+    """Where owners dial."""
+
+    journal_file: Path
+    """The journal; its directory is made if it is not there. One agent per file."""
+
+    node_key_file: Path
+    """See `media.journal.disk.node_key`."""
+
+    allow_node_key_on_disk: bool = False
+    """Take a node key that does not lie in memory."""
+
+    keys_max: int = KEYS_MAX
+    """See `AgentSettings`."""
+
+    kept_max: int = KEPT_MAX
+    """See `AgentSettings`."""
+
+
+BuildBackend = Callable[[Sink], AbstractAsyncContextManager[Backend]]
+"""Makes the backend and ends it. It is restored before the loop runs again after entering, so no
+packet comes in between if entering awaits nothing after its sockets are bound."""
+
+
+class MediaProcess:
+    """Owns everything of one media node. Use `run`."""
+
+    def __init__(
+        self, settings: MediaSettings, clock: Clock, entropy: Entropy, points: Points, build: BuildBackend
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._entropy = entropy
+        self._points = points
+        self._build = build
+        self._server = LinkServer(settings.listen, self, clock.boottime_ms)
+        self._scheduled = False
+        self._agent: MediaAgent
+        self._turns: Turns
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Until cancelled; `ready` is called when phones and owners can come.
+
+        Raises `BadNodeKey`, `JournalInUse`, `UnsafeLink`, and what the backend raises.
+        """
+        settings = self._settings
+        key = node_key(settings.node_key_file, self._entropy.secret, allow_on_disk=settings.allow_node_key_on_disk)
+        settings.journal_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with DiskStore(settings.journal_file) as store:
+            journal, state, anew = open_journal(store, key, self._entropy.secret, self._entropy.token())
+            if anew:
+                _log.warning(
+                    "journal of node %s begins anew, incarnation %s: %s", settings.node, state.incarnation, anew
+                )
+            who = AgentSettings(settings.node, self._clock.boot_id(), settings.keys_max, settings.kept_max)
+            self._agent = MediaAgent(who, state)
+            async with self._build(self) as backend:
+                self._turns = Turns(self._agent, state, journal, backend, self._points)
+                self._agent.start()
+                self._turn()
+                try:
+                    await self._server.start()
+                    ready()
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    await self._server.stop()
+
+    @property
+    def link_port(self) -> int:
+        """The TCP port that owners dial, once `ready` was called."""
+        return self._server.port
+
+    # ------------------------------------------------------------------------------ the sink
+
+    def emit(self, tenant: str, leg: str, body: MediaEvent, media_time_ms: int) -> None:
+        """See `media.backend.Sink`."""
+        self._agent.emit(tenant, leg, body, media_time_ms)
+        self._soon()
+
+    def remember(self, kind: RowKind, id: str, value: Mapping[str, Any] | None) -> None:
+        """See `media.backend.Sink`."""
+        self._agent.remember(kind, id, value)
+        self._soon()
+
+    # ------------------------------------------------------------------------------ the links
+
+    def heard(self, frames: list[tuple[str, ToNode | Close]]) -> None:
+        """See `media.link.serve.Listener`."""
+        now_ms = self._clock.boottime_ms()
+        for link, frame in frames:
+            if isinstance(frame, Close):
+                self._agent.link_closed(link)
+            else:
+                self._agent.receive(link, frame, now_ms)
+        self._turn()
+
+    def lost(self, links: tuple[str, ...], reason: str) -> None:
+        """See `media.link.serve.Listener`."""
+        _log.info("link %s lost: %s", ", ".join(links), reason)
+        for link in links:
+            self._agent.link_closed(link)
+        self._soon()
+
+    # ------------------------------------------------------------------------------ the turn
+
+    def _soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        out = self._turns.run(self._clock.boottime_ms())
+        for link, frame in out.sends:
+            self._server.send(link, frame)
+        for link, reason in out.closes:
+            self._server.close(link, reason)
+        self._server.flush()
+        for notice in out.notices:
+            _log.warning("%s: %s", notice.reason, notice.detail)
+        for fault in out.faults:
+            _log.error("the backend failed in a call", exc_info=fault)
+        if out.journal_error is not None:
+            _log.error(
+                "journal %s cannot be written, so new commands and events wait: %s; free space on its disk",
+                self._settings.journal_file,
+                out.journal_error,
+            )
+            asyncio.get_running_loop().call_later(JOURNAL_RETRY_S, self._soon)

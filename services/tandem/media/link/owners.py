@@ -1,0 +1,191 @@
+"""The control process' end of all links: joins the shards of this process to the media nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from tandem.core.points import Point, Points
+from tandem.core.ports.clock import Clock
+from tandem.core.ports.entropy import Entropy
+from tandem.core.ports.media import Ack, Command, Directory, ListLegs
+from tandem.core.seal import Sealed, Secret, unseal
+from tandem.media.link.address import LinkAddress
+from tandem.media.link.dial import NodeDialer
+from tandem.media.link.owner_end import (
+    Deposed,
+    Heard,
+    KeptHeard,
+    LegsHeard,
+    LinkInput,
+    NodeDown,
+    NodeUp,
+    OwnerLink,
+    OwnerStream,
+)
+from tandem.runtime.driver import ShardDriver
+from tandem.runtime.shard import Perform, Taken
+from tandem.runtime.step import Offer
+
+_log = structlog.get_logger(__name__)
+
+Translate = Callable[[Heard], Offer]
+"""A node's event as an input of a shard."""
+MakeDirectory = Callable[[ShardDriver], Awaitable[Directory]]
+"""What a node must know of a shard; raises errors.Rejected while the shard is not live."""
+
+
+class MediaOwners:
+    """A `Receiver` for the effects of kind `media`. `run` is a task of whoever made it."""
+
+    def __init__(
+        self,
+        nodes: Mapping[str, LinkAddress],
+        clock: Clock,
+        entropy: Entropy,
+        points: Points,
+        translate: Translate,
+        directory: MakeDirectory,
+    ) -> None:
+        self._clock, self._translate, self._directory, self._points = clock, translate, directory, points
+        self._dialers = {
+            node: NodeDialer(
+                OwnerStream(node, clock.boot_id()),
+                address,
+                self._told,
+                clock.boottime_ms,
+                lambda: int.from_bytes(entropy.secret(4), "big") / 2**32,
+                self._wrote,
+            )
+            for node, address in nodes.items()
+        }
+        self._links: dict[tuple[ShardDriver, str], OwnerLink] = {}
+        self._drivers: dict[OwnerLink, ShardDriver] = {}
+        self._stale: dict[ShardDriver, asyncio.Event] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._unsent = 0
+
+    async def run(self) -> None:
+        """Keep one stream to each node, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for dialer in self._dialers.values():
+                tasks.create_task(dialer.run())
+            for driver in list(self._stale):
+                tasks.create_task(self._refresh(driver))
+
+    @property
+    def is_up(self) -> bool:
+        """Whether each shard has a link to each node that it knows."""
+        return bool(self._links) and all(link.up for link in self._links.values())
+
+    # ---------------------------------------------------------------- Receiver
+
+    def introduce(self, driver: ShardDriver, node: str, epoch: int) -> None:
+        """See `runtime.driver.Receiver`."""
+        link = OwnerLink(
+            node,
+            driver.partition,
+            epoch,
+            lambda incarnation: driver.marks_of(node, incarnation),
+            driver.shard_time,
+        )
+        self._links[driver, node], self._drivers[link] = link, driver
+        if driver not in self._stale:
+            self._stale[driver] = asyncio.Event()
+            if self._tasks is not None:
+                self._tasks.create_task(self._refresh(driver))
+        self._dialers[node].attach(link)
+
+    def perform(self, driver: ShardDriver, order: Perform) -> None:
+        """See `runtime.driver.Receiver`."""
+        payload = order.payload
+        command = Command(order.tenant, order.key, payload.leg, _opened(payload.verb, driver.key))
+        if self._send(driver, payload.node, command):
+            self._unsent += 1
+
+    def taken(self, driver: ShardDriver, taken: Taken) -> None:
+        """See `runtime.driver.Receiver`."""
+        kind, _, rest = taken.source.partition("/")
+        if kind == "media":
+            self._send(driver, rest.partition("/")[0], Ack(taken.tenant, taken.number))
+        elif kind == "tenant" and driver in self._stale:
+            self._stale[driver].set()
+
+    def ask_legs(self, driver: ShardDriver, node: str) -> None:
+        """See `runtime.driver.Receiver`."""
+        self._send(driver, node, ListLegs())
+
+    def dropped(self, driver: ShardDriver, why: str) -> None:
+        """See `runtime.driver.Receiver`."""
+        for (owner, node), link in list(self._links.items()):
+            if owner is driver:
+                self._dialers[node].detach(link, why)
+                del self._links[owner, node], self._drivers[link]
+
+    def _send(self, driver: ShardDriver, node: str, frame: Any) -> bool:
+        """A node that is away gets nothing: all that is pending is offered when it is back."""
+        link = self._links.get((driver, node))
+        return link is not None and self._dialers[node].send(link, frame)
+
+    # ---------------------------------------------------------------- what the links bring
+
+    def _told(self, inputs: Sequence[tuple[OwnerLink, LinkInput]]) -> None:
+        for link, told in inputs:
+            driver = self._drivers.get(link)
+            if driver is not None:
+                self._one(driver, told)
+
+    def _one(self, driver: ShardDriver, told: LinkInput) -> None:
+        match told:
+            case Heard():
+                driver.offer(self._translate(told))
+            case NodeUp(node, incarnation):
+                _log.info("media node up", node=node, partition=str(driver.partition))
+                driver.told(lambda shard: shard.node_up(node, incarnation))
+                self._stale[driver].set()
+            case KeptHeard(node):
+                driver.told(lambda shard: shard.node_kept(node))
+            case LegsHeard(node, legs):
+                driver.told(lambda shard: shard.node_legs(node, legs))
+            case NodeDown(node, reason):
+                _log.warning("media node down", node=node, partition=str(driver.partition), reason=reason)
+                driver.told(lambda shard: shard.node_down(node))
+            case Deposed(node, highest):
+                driver.lose(f"node {node} knows epoch {highest}")
+
+    def _wrote(self) -> None:
+        """What was queued has been written to the stream."""
+        for _ in range(self._unsent):
+            self._points.reach(Point.EFFECT_SENT)
+        self._unsent = 0
+
+    # ---------------------------------------------------------------- directory
+
+    async def _refresh(self, driver: ShardDriver) -> None:
+        """Send the directory after each change, coalesced, to each node that is up."""
+        stale = self._stale[driver]
+        while True:
+            await stale.wait()
+            stale.clear()
+            await driver.live()
+            directory = await self._directory(driver)
+            for (owner, node), link in self._links.items():
+                if owner is driver:
+                    self._dialers[node].send(link, directory)
+
+
+def _opened(verb: Any, key: Callable[[str], bytes | None]) -> Any:
+    """A verb with its private values in plain, for the local link; one whose key was
+    destroyed stays closed."""
+    opened: dict[str, Any] = {}
+    for field in dataclasses.fields(verb):
+        value = getattr(verb, field.name)
+        if isinstance(value, Sealed):
+            plain = unseal(value, key(value.key))
+            opened[field.name] = Secret(plain) if isinstance(plain, bytes) else plain
+    return dataclasses.replace(verb, **opened) if opened else verb

@@ -1,0 +1,1 @@
+"""The routing service: presence, waiting lines and offers."""

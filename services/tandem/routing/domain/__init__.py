@@ -1,0 +1,1 @@
+"""Agents, waiting lines and offers: what the routing service decides. Pure."""

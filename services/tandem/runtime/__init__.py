@@ -1,0 +1,1 @@
+"""What every process needs once: shard, driver, configuration, lifecycle, servers."""

@@ -1,0 +1,75 @@
+"""States <-> canonical bytes, for snapshots and the state hash (rule 11, spine 6).
+
+Equal states give equal bytes. What may stand in a state: None, bool, int, str, bytes,
+tuples of these, and frozen dataclasses and enums that the table was told of. A class is
+known by its name and its fields by theirs, so a field with a default may be added.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+_TUPLE, _ENUM = 0, 1
+_pack = msgspec.msgpack.Encoder()
+_unpack = msgspec.msgpack.Decoder()
+
+
+class NotCanonical(Exception):
+    """A value that has no place in a state: a mistake in the code, named with its type."""
+
+
+class Canonical:
+    """Encoder and decoder for the classes it was told of."""
+
+    def __init__(self, *classes: type) -> None:
+        self._classes: dict[str, type] = {}
+        for cls in classes:
+            if self._classes.setdefault(cls.__name__, cls) is not cls:
+                raise NotCanonical(f"two state classes are called {cls.__name__}")
+        self._fields = {
+            cls: tuple(field.name for field in dataclasses.fields(cls))
+            for cls in classes
+            if dataclasses.is_dataclass(cls)
+        }
+
+    def encode(self, value: Any) -> bytes:
+        """Canonical bytes. Raises `NotCanonical`."""
+        return _pack.encode(self._lower(value))
+
+    def decode(self, body: bytes) -> Any:
+        """The value. Raises `NotCanonical` for a class that this release does not know."""
+        return self._raise(_unpack.decode(body))
+
+    def _lower(self, value: Any) -> Any:
+        kind = type(value)
+        if value is None or kind in (bool, int, str, bytes):
+            return value
+        if kind is tuple:
+            return [_TUPLE, *map(self._lower, value)]
+        fields = self._fields.get(kind)
+        if fields is not None:
+            flat: list[Any] = [kind.__name__]
+            for name in fields:
+                flat += (name, self._lower(getattr(value, name)))
+            return flat
+        if isinstance(value, StrEnum) and kind.__name__ in self._classes:
+            return [_ENUM, kind.__name__, value.name]
+        raise NotCanonical(f"{kind.__module__}.{kind.__name__} may not stand in a state")
+
+    def _raise(self, raw: Any) -> Any:
+        if not isinstance(raw, list):
+            return raw
+        head = raw[0]
+        if head == _TUPLE:
+            return tuple(map(self._raise, raw[1:]))
+        name = raw[1] if head == _ENUM else head
+        cls = self._classes.get(name)
+        if cls is None:
+            raise NotCanonical(f"a state of the unknown class {name}: it was written by another release")
+        if head == _ENUM:
+            return cls[raw[2]]  # type: ignore[index]
+        return cls(**{raw[i]: self._raise(raw[i + 1]) for i in range(1, len(raw), 2)})

@@ -1,0 +1,332 @@
+"""Frozen dataclasses <-> protobuf, bound by field name and checked at import.
+
+A `Codec` is one service's table of stable names. For each class it is told the message
+that carries it; both must have the same fields, or the import fails. A field annotated
+`Private` stands in a string or bytes field of the message, which stays unset: the value
+goes to `Part.private` under the field's number (core/seal.py).
+
+Enums travel as proto enums whose values are `<ENUM_NAME>_<MEMBER>`; tuples as repeated
+fields; a nested dataclass as a message; `X | None` as an unset field; a union of
+dataclasses as a message with one oneof whose fields carry them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from tandem.core.commit import Part
+from tandem.core.seal import Erased, Private, Sealed, Secret, Withheld
+from tandem.internal.type.v1 import private_pb2
+
+Row = tuple[str, type, type[Message]]
+Privates = list[tuple[int, Any]]
+Put = Callable[[Any, Any], None]
+Get = Callable[[Any], Any]
+
+_PRIVATE = set(typing.get_args(Private))
+
+
+class UnknownType(Exception):
+    """A name that this release does not know: written by a newer one, or damage."""
+
+
+class BadBinding(Exception):
+    """A class and its message do not have the same fields: a mistake in the code."""
+
+
+def private_to_proto(value: Private) -> private_pb2.Private:
+    """A private value in whatever form it has."""
+    match value:
+        case Sealed(key, nonce, aad, data):
+            return private_pb2.Private(sealed=private_pb2.Sealed(key=key, nonce=nonce, aad=aad, data=data))
+        case Secret(text, sensitive):
+            return private_pb2.Private(sensitive=text) if sensitive else private_pb2.Private(plain=text)
+        case Withheld():
+            return private_pb2.Private(withheld=Empty())
+        case Erased():
+            return private_pb2.Private(erased=Empty())
+
+
+def private_from_proto(value: private_pb2.Private) -> Private:
+    """The reverse of `private_to_proto`; an empty message reads as `Erased`."""
+    match value.WhichOneof("kind"):
+        case "sealed":
+            sealed = value.sealed
+            return Sealed(sealed.key, sealed.nonce, sealed.aad, sealed.data)
+        case "plain":
+            return Secret(value.plain)
+        case "sensitive":
+            return Secret(value.sensitive, sensitive=True)
+        case "withheld":
+            return Withheld()
+        case _:
+            return Erased()
+
+
+def _enum_prefix(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper() + "_"
+
+
+class _Binding:
+    """How one class and one message translate, worked out once."""
+
+    __slots__ = ("_gets", "_private", "_puts", "cls", "message")
+
+    def __init__(self, cls: type, message: type[Message]) -> None:
+        self.cls, self.message = cls, message
+        hints = typing.get_type_hints(cls)
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        numbers: dict[str, Any] = {field.name: field for field in message.DESCRIPTOR.fields}
+        if set(fields) != set(numbers):
+            odd = sorted(set(fields) ^ set(numbers))
+            raise BadBinding(f"{cls.__name__} and {message.DESCRIPTOR.full_name} differ in {', '.join(odd)}")
+        self._puts: list[tuple[str, Put]] = []
+        self._gets: list[tuple[str, Get | None]] = []
+        self._private: list[tuple[str, int]] = []
+        for name in fields:
+            hint, descriptor = hints[name], numbers[name]
+            if _is_private(hint) and descriptor.message_type is None:
+                self._private.append((name, descriptor.number))
+                self._gets.append((name, None))
+            else:
+                put, get = _field(name, hint, descriptor)
+                self._puts.append((name, put))
+                self._gets.append((name, get))
+
+    def to_message(self, value: Any, privates: Privates) -> Message:
+        message = self.message()
+        for name, put in self._puts:
+            put(message, getattr(value, name))
+        for name, number in self._private:
+            inner = getattr(value, name)
+            if inner is not None:
+                privates.append((number, inner))
+        return message
+
+    def from_message(self, message: Any, privates: dict[int, Any]) -> Any:
+        numbers = dict(self._private)
+        return self.cls(
+            *[privates.get(numbers[name], Erased()) if get is None else get(message) for name, get in self._gets]
+        )
+
+
+_bindings: dict[tuple[type, str], _Binding] = {}
+
+
+def _bind(cls: type, message: type[Message]) -> _Binding:
+    key = (cls, message.DESCRIPTOR.full_name)
+    if key not in _bindings:
+        _bindings[key] = _Binding(cls, message)
+    return _bindings[key]
+
+
+def _is_private(hint: Any) -> bool:
+    return bool(set(typing.get_args(hint)) & _PRIVATE)
+
+
+def _message_class(descriptor: Descriptor) -> type[Message]:
+    return GetMessageClass(descriptor)
+
+
+def _converter(
+    name: str, hint: Any, field: FieldDescriptor
+) -> tuple[Callable[[Any], Any], Callable[[Any], Any]] | None:
+    """(to proto value, from proto value) of one element, None where both are the same."""
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        if field.enum_type is None:
+            raise BadBinding(f"{field.full_name} is no enum, {hint.__name__} is")
+        wrapper = EnumTypeWrapper(field.enum_type)
+        prefix = _enum_prefix(field.enum_type.name)
+        to = {member: wrapper.Value(prefix + member.name) for member in hint}
+        back = {number: member for member, number in to.items()}
+        return to.__getitem__, back.__getitem__
+    if _is_private(hint):
+        # In place, only what may stand in a log: plaintext is a bug that must not be written.
+        return (lambda value: private_to_proto(sealed_or_withheld(value))), private_from_proto
+    if field.message_type is None:
+        return None
+    message = _message_class(field.message_type)
+    if isinstance(hint, types.UnionType):
+        return _union(typing.get_args(hint), message)
+    if not dataclasses.is_dataclass(hint):
+        raise BadBinding(f"{field.full_name} is a message, but {name} is {hint}")
+    binding = _bind(typing.cast(type, hint), message)
+    if binding._private:
+        raise BadBinding(f"{field.full_name}: a nested private value needs a message field")
+    return (lambda value: binding.to_message(value, [])), (lambda value: binding.from_message(value, {}))
+
+
+def _union(members: Iterable[type], message: type[Message]) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """A union as a message with one oneof: fields are found by their message's name."""
+    (oneof,) = message.DESCRIPTOR.oneofs
+    by_type: dict[str, Any] = {field.message_type.name: field for field in oneof.fields}  # type: ignore[union-attr]
+    to: dict[type, tuple[str, _Binding]] = {}
+    back: dict[str, _Binding] = {}
+    for member in members:
+        field = by_type[member.__name__]
+        binding = _bind(member, _message_class(field.message_type))
+        to[member] = (field.name, binding)
+        back[field.name] = binding
+
+    def put(value: Any) -> Any:
+        name, binding = to[type(value)]
+        outer = message()
+        getattr(outer, name).CopyFrom(binding.to_message(value, []))
+        getattr(outer, name).SetInParent()
+        return outer
+
+    def get(outer: Any) -> Any:
+        name = outer.WhichOneof(oneof.name)
+        if name is None:
+            raise DecodeError(f"{message.DESCRIPTOR.full_name} is empty")
+        return back[name].from_message(getattr(outer, name), {})
+
+    return put, get
+
+
+def _field(name: str, hint: Any, field: FieldDescriptor) -> tuple[Put, Get]:
+    if typing.get_origin(hint) is tuple:
+        return _repeated(name, typing.get_args(hint)[0], field)
+    optional = isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
+    if optional and not _is_private(hint):
+        rest = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        hint = rest[0] if len(rest) == 1 else typing.Union[tuple(rest)]  # noqa: UP007
+    convert = _converter(name, hint, field)
+    if field.message_type is not None:
+        assert convert is not None
+        to, back = convert
+
+        def put_message(message: Any, value: Any) -> None:
+            if value is not None:
+                inner = getattr(message, name)
+                inner.CopyFrom(to(value))
+                inner.SetInParent()
+
+        def get_message(message: Any) -> Any:
+            return back(getattr(message, name)) if not optional or message.HasField(name) else None
+
+        return put_message, get_message
+
+    def put_scalar(message: Any, value: Any) -> None:
+        if value is not None:
+            setattr(message, name, convert[0](value) if convert else value)
+
+    def get_scalar(message: Any) -> Any:
+        if optional and not message.HasField(name):
+            return None
+        value = getattr(message, name)
+        return convert[1](value) if convert else value
+
+    return put_scalar, get_scalar
+
+
+def _repeated(name: str, hint: Any, field: FieldDescriptor) -> tuple[Put, Get]:
+    convert = _converter(name, hint, field)
+
+    def put(message: Any, value: Any) -> None:
+        getattr(message, name).extend([convert[0](item) for item in value] if convert else value)
+
+    def get(message: Any) -> Any:
+        items = getattr(message, name)
+        return tuple(convert[1](item) for item in items) if convert else tuple(items)
+
+    return put, get
+
+
+class Codec:
+    """A table of (stable name, class, message). A class stands under one name only."""
+
+    def __init__(self, *rows: Row) -> None:
+        self._by_type: dict[type, tuple[str, _Binding]] = {}
+        self._by_name: dict[str, _Binding] = {}
+        for name, cls, message in rows:
+            if name in self._by_name or cls in self._by_type:
+                raise BadBinding(f"{name} or {cls.__name__} stands twice in a table")
+            binding = _bind(cls, message)
+            self._by_type[cls] = (name, binding)
+            self._by_name[name] = binding
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All stable names of the table."""
+        return tuple(self._by_name)
+
+    def classes(self) -> tuple[tuple[str, type], ...]:
+        """(name, class) of each row."""
+        return tuple((name, binding.cls) for name, binding in self._by_name.items())
+
+    def name(self, value: Any) -> str:
+        """The stable name of a value. Raises KeyError for a class that is not in the table."""
+        return self._by_type[type(value)][0]
+
+    def encode(self, value: Any) -> tuple[str, bytes, Privates]:
+        """(name, clear bytes, private values as they stand). Bytes are canonical: equal
+        values give equal bytes."""
+        name, binding = self._by_type[type(value)]
+        privates: Privates = []
+        return name, binding.to_message(value, privates).SerializeToString(deterministic=True), privates
+
+    def close(self, value: Any, close: Callable[[str, Any], Sealed | Withheld]) -> tuple[Any, Part]:
+        """The value with its private values closed, and its part. `close` gets the stable
+        name and each private value that stands open."""
+        name, binding = self._by_type[type(value)]
+        if binding._private:
+            closed = {
+                field: close(name, inner)
+                for field, _ in binding._private
+                if isinstance(inner := getattr(value, field), Secret | Erased)
+            }
+            if closed:
+                value = dataclasses.replace(value, **closed)
+        _, clear, privates = self.encode(value)
+        return value, Part(name, clear, tuple(privates))
+
+    def decode(self, part: Part) -> Any:
+        """The value. Raises `UnknownType` or google.protobuf's DecodeError."""
+        binding = self._by_name.get(part.type)
+        if binding is None:
+            raise UnknownType(part.type)
+        message = binding.message()
+        message.ParseFromString(part.clear)
+        return binding.from_message(message, dict(part.private))
+
+    def message(self, part: Part) -> Message:
+        """The part's own message with its clear fields."""
+        binding = self._by_name.get(part.type)
+        if binding is None:
+            raise UnknownType(part.type)
+        message = binding.message()
+        message.ParseFromString(part.clear)
+        return message
+
+    def joined(self, *others: Codec) -> Codec:
+        """One table of several."""
+        codec = Codec()
+        for table in (self, *others):
+            for name, binding in table._by_name.items():
+                if name in codec._by_name:
+                    raise BadBinding(f"{name} stands in two tables")
+                codec._by_name[name] = binding
+            codec._by_type.update(table._by_type)
+        return codec
+
+
+def sealed_or_withheld(value: Private) -> Sealed | Withheld:
+    """What may stand in a log. Raises TypeError for plaintext: a bug that must not be written."""
+    if isinstance(value, Sealed | Withheld):
+        return value
+    if isinstance(value, Erased):
+        return Withheld()
+    raise TypeError(f"{type(value).__name__} may not be written to a log")

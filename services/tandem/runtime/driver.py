@@ -1,0 +1,391 @@
+"""Drives one shard on asyncio: moves records, keys, effects and answers, and decides nothing.
+
+A `ShardDriver` follows its partition, claims it at the end, and serves until it is lost; then
+it drops all state and begins anew from the log. What belongs to a receiver of effects (the
+media nodes) is behind `Receiver`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from tandem.core.errors import NO_OWNER, TOO_MANY, Rejected
+from tandem.core.points import Point, Points
+from tandem.core.ports.blobs import BlobExists, Blobs
+from tandem.core.ports.clock import Clock
+from tandem.core.ports.keys import Keys
+from tandem.core.ports.log import Log, LogClosed, LogFailed, Partition
+from tandem.runtime import snapshot
+from tandem.runtime.ledger import Ledger
+from tandem.runtime.service import Group
+from tandem.runtime.shard import (
+    Append,
+    AskLegs,
+    Introduce,
+    LoadKeys,
+    Lost,
+    Output,
+    Perform,
+    Phase,
+    Shard,
+    Taken,
+)
+from tandem.runtime.shardtime import Instant
+from tandem.runtime.step import Answered, Offer
+
+_log = structlog.get_logger(__name__)
+
+BACKLOG = 2_000
+"""Messages of other groups that wait in a shard before their tail is paused."""
+SNAPSHOT_SLICE_S = 0.002
+"""How long packing a snapshot may hold up the loop at a time."""
+RECLAIM_S = 0.2
+"""Pause before a lost shard is followed and claimed again, so that two claimants do not race on."""
+
+
+class Receiver(Protocol):
+    """Does the effects of one kind, and brings the inputs that come of them."""
+
+    def introduce(self, driver: ShardDriver, node: str, epoch: int) -> None:
+        """The shard is ours under this epoch: say so to the node."""
+        ...
+
+    def perform(self, driver: ShardDriver, order: Perform) -> None:
+        """Begin a durable effect."""
+        ...
+
+    def taken(self, driver: ShardDriver, taken: Taken) -> None:
+        """A numbered source's mark is durable."""
+        ...
+
+    def ask_legs(self, driver: ShardDriver, node: str) -> None:
+        """See `shard.AskLegs`."""
+        ...
+
+    def dropped(self, driver: ShardDriver, why: str) -> None:
+        """The shard is not ours any more. Idempotent."""
+        ...
+
+
+class ShardDriver:
+    """One shard of one group in this process. `run` is a task of whoever made it."""
+
+    def __init__(
+        self,
+        group: Group,
+        number: int,
+        owner: str,
+        log: Log,
+        keys: Keys,
+        clock: Clock,
+        points: Points,
+        nodes: tuple[str, ...] = (),
+        receivers: Mapping[str, Receiver] | None = None,
+        blobs: Blobs | None = None,
+        snapshot_commits: int = 10_000,
+    ) -> None:
+        self.group, self.partition = group, Partition(group.name, number)
+        self._owner, self._log, self._keys, self._clock, self._points = owner, log, keys, clock, points
+        self._nodes, self._receivers = nodes, receivers or {}
+        self._blobs, self._snapshot_commits = blobs, snapshot_commits
+        self._snapshotting: asyncio.Task[None] | None = None
+        self._snapshot_n = 0
+        self._shard: Shard | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._scheduled = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._lost: asyncio.Future[str] | None = None
+        self._live = asyncio.Event()
+        self._asked: set[asyncio.Future[Any]] = set()
+        self._room = asyncio.Event()
+        self._marks: dict[tuple[str, str], int] = {}  # durable ones
+        self._marked = asyncio.Event()
+        self._durable_moved = asyncio.Event()
+        self.life = 0
+
+    # ---------------------------------------------------------------- life
+
+    async def run(self) -> None:
+        """Follow, claim, serve, and again; until cancelled. Raises what is wrong with the log
+        itself: `WrongShape`, `BadRecord`, `BadHistory`."""
+        while True:
+            why = await self._serve()
+            _log.warning("shard lost", partition=str(self.partition), why=why)
+            await asyncio.sleep(RECLAIM_S)
+
+    async def _serve(self) -> str:
+        shard = await self._loaded()
+        self.life += 1
+        self._lost = asyncio.get_running_loop().create_future()
+        end = await self._log.end(self.partition)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks, self._shard = tasks, shard
+                reading = tasks.create_task(self._read(shard, end))
+                if end <= shard.offset:
+                    shard.claim(self._instant())
+                    self._soon()
+                why = await self._lost
+                reading.cancel()
+        finally:
+            self._drop()
+        return why
+
+    async def _loaded(self) -> Shard:
+        """A follower at the newest whole snapshot, or at the beginning of the log."""
+        found = None
+        if self._blobs is not None:
+            found = await snapshot.load(self._blobs, self.partition, self.group, self._passed_over)
+        ledger, offset = (found.ledger, found.offset) if found else (None, 0)
+        shard = Shard(
+            self.group, self.partition.shard, self._owner, self._nodes, self._refused, ledger, offset
+        )
+        self._snapshot_n = shard.n
+        return shard
+
+    def _passed_over(self, name: str, why: str) -> None:
+        _log.warning("snapshot passed over", name=name, why=why)
+
+    def _drop(self) -> None:
+        self._shard = self._tasks = None
+        self._live.clear()
+        self._room.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        for receiver in self._receivers.values():
+            receiver.dropped(self, "the shard was dropped")
+        for future in self._asked:
+            if not future.done():
+                future.set_exception(Rejected(NO_OWNER, "the owner of this shard changed; repeat the request"))
+        self._asked.clear()
+
+    async def _read(self, shard: Shard, end: int) -> None:
+        async for records in self._log.read(self.partition, shard.offset):
+            shard.read_back(records, self._instant())
+            self._durable_moved.set()
+            self._durable_moved = asyncio.Event()
+            if shard.phase is Phase.FOLLOWING and shard.offset >= end:
+                shard.claim(self._instant())
+                self._points.reach(Point.IN_CLAIM)
+            self._points.reach(Point.READ_BACK)
+            self._turn()
+            await asyncio.sleep(0)  # inputs get their turn between batches
+        self._end("the log was closed")
+
+    async def live(self) -> None:
+        """Until the shard serves clients."""
+        await self._live.wait()
+
+    async def taken(self, source: str, number: int, tenant: str) -> None:
+        """Until a source's mark is durably at `number` or above."""
+        while self._marks.get((source, tenant), 0) < number:
+            await self._marked.wait()
+
+    async def room(self, life: int) -> None:
+        """Until the shard can take another message without piling them up, or its life is over."""
+        while self._shard is not None and self.life == life and self._shard.waiting >= BACKLOG:
+            self._room.clear()
+            await self._room.wait()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the shard serves clients now."""
+        return self._live.is_set()
+
+    # ---------------------------------------------------------------- inputs
+
+    def offer(self, offer: Offer) -> bool:
+        """Take a numbered input; False if the shard does not own itself (it will be sent again)."""
+        taken = self._shard is not None and self._shard.offer(offer)
+        if taken:
+            self._soon()
+        return taken
+
+    async def ask(self, offer: Offer) -> tuple[Any, int]:
+        """A client's command: (value, position) once durable. Raises `Rejected`."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        offer.handle = future
+        shard = self._shard
+        if shard is None or shard.phase not in (Phase.RECOVERING, Phase.LIVE):
+            raise Rejected(NO_OWNER, "this shard has no owner at the moment; repeat the request")
+        if not shard.offer(offer):
+            raise Rejected(TOO_MANY, "too many requests wait for this shard; repeat in a second")
+        return await self._answer(shard, future)
+
+    async def query(self, ask: Callable[[Ledger], Any]) -> tuple[Any, int]:
+        """(answer, position) from the owner's state, once that state is durable. Raises `Rejected`."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        shard = self._shard
+        if shard is None or not shard.query(future, ask):
+            raise Rejected(NO_OWNER, "this shard has no owner at the moment; repeat the request")
+        return await self._answer(shard, future)
+
+    async def _answer(self, shard: Shard, future: asyncio.Future[Any]) -> tuple[Any, int]:
+        self._asked.add(future)
+        self._soon()
+        try:
+            value = await future
+        finally:
+            self._asked.discard(future)
+        return value, shard.durable
+
+    def told(self, tell: Callable[[Shard], None]) -> None:
+        """Give the shard news of a node (`node_up`, `node_kept`, `node_legs`, `node_down`)."""
+        if self._shard is not None:
+            tell(self._shard)
+            self._soon()
+
+    def lose(self, why: str) -> None:
+        """A node knows a newer owner: what the log will say soon is taken as said."""
+        if self._shard is not None:
+            self._shard.append_failed(why)
+            self._soon()
+
+    def key(self, key_id: str) -> bytes | None:
+        """A data key of a live aggregate, None once it was destroyed."""
+        return None if self._shard is None else self._shard.key(key_id)
+
+    def shard_time(self, boottime_ms: int) -> int:
+        """See `Shard.shard_time`."""
+        assert self._shard is not None, "a dropped shard has no time"
+        return self._shard.shard_time(boottime_ms)
+
+    def marks_of(self, node: str, incarnation: str = "") -> tuple[str, tuple[tuple[str, int], ...]]:
+        """See `Shard.marks_of`."""
+        assert self._shard is not None, "a dropped shard has no marks"
+        return self._shard.marks_of(node, incarnation)
+
+    # ---------------------------------------------------------------- the turn
+
+    def _instant(self) -> Instant:
+        return Instant(self._clock.boottime_ms(), self._clock.wall_ms(), self._clock.boot_id())
+
+    def _soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        shard = self._shard
+        if shard is None:
+            return
+        for output in shard.turn(self._instant()):
+            self._do(shard, output)
+        if shard.phase is Phase.LIVE and not self._live.is_set():
+            self._marks.update(shard.ledger.marks)  # what is live was folded from a durable log
+            self._live.set()
+        if shard.waiting < BACKLOG:
+            self._room.set()
+        self._set_alarm(shard)
+        due = shard.n - self._snapshot_n >= self._snapshot_commits
+        if due and self._blobs is not None and self._snapshotting is None and shard.phase is Phase.LIVE:
+            assert self._tasks is not None, "a live shard has tasks"
+            self._snapshotting = self._tasks.create_task(self._snapshot(shard, self._blobs))
+
+    async def _snapshot(self, shard: Shard, blobs: Blobs) -> None:
+        """Pack the applied state between turns, and finish once it is durable (spine 6)."""
+        n, image, group = shard.n, shard.ledger.image(), self.group
+        shard.offsets[n] = shard.offset if shard.durable == n else 0
+        writer = snapshot.Writer(group, image)
+        name = f"{snapshot.prefix(self.partition)}{n:020d}"
+        try:
+            begun = self._clock.monotonic_s()
+            for block in writer.block(lambda: self._clock.monotonic_s() - begun > SNAPSHOT_SLICE_S):
+                if block is not None:
+                    await blobs.put(f"{name}/part-{len(writer.checksums) - 1:04d}", block)
+                    self._points.reach(Point.IN_SNAPSHOT)
+                await asyncio.sleep(0)
+                begun = self._clock.monotonic_s()
+            while shard.durable < n:
+                await self._durable_moved.wait()
+            await blobs.put(f"{name}/manifest", writer.manifest(n, shard.offsets[n], group.shape))
+            await snapshot.tidy(blobs, self.partition)
+        except (OSError, BlobExists) as error:
+            # The log has everything; the next one is tried after as many commits again.
+            _log.error("snapshot failed", partition=str(self.partition), error=str(error))
+        finally:
+            del shard.offsets[n]
+            self._snapshot_n, self._snapshotting = n, None
+
+    def _set_alarm(self, shard: Shard) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        now = self._instant()
+        at = shard.next_ms(now)
+        if at is not None and self._shard is shard:
+            delay = max(0.001, (at - now.boottime_ms) / 1000)
+            self._alarm = asyncio.get_running_loop().call_later(delay, self._turn)
+
+    def _do(self, shard: Shard, output: Output) -> None:
+        match output:
+            case Append(body):
+                self._points.reach(Point.BEFORE_APPEND)
+                try:
+                    # An append takes its place at this call; awaiting it only learns how it ended.
+                    stored = self._log.append(self.partition, body)
+                except (LogFailed, LogClosed) as error:
+                    shard.append_failed(f"an append was not taken: {error}")
+                    self._soon()
+                else:
+                    self._spawn(self._stored(shard, stored))
+            case Answered(handle, value, error):
+                self._finish(handle, value, error)
+            case Perform(kind=kind):
+                self._receivers[kind].perform(self, output)
+            case Taken(source, tenant, number):
+                self._marks[source, tenant] = number
+                self._marked.set()
+                self._marked = asyncio.Event()
+                for receiver in self._receivers.values():
+                    receiver.taken(self, output)
+            case LoadKeys():
+                self._spawn(self._load_keys(shard, output))
+            case Introduce(node, epoch):
+                self._receivers["media"].introduce(self, node, epoch)
+            case AskLegs(node):
+                self._receivers["media"].ask_legs(self, node)
+            case Lost(why):
+                self._end(why)
+
+    def _finish(self, future: asyncio.Future[Any], value: Any, error: Rejected | None) -> None:
+        if future.done():
+            return  # the client has gone
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    def _spawn(self, coroutine: Any) -> None:
+        assert self._tasks is not None, "a dropped shard starts nothing"
+        self._tasks.create_task(coroutine)
+
+    async def _stored(self, shard: Shard, stored: Awaitable[None]) -> None:
+        try:
+            await stored
+        except (LogFailed, LogClosed) as error:
+            shard.append_failed(f"an append is in doubt: {error}")
+            self._soon()
+        self._points.reach(Point.APPENDED)
+
+    async def _load_keys(self, shard: Shard, wanted: LoadKeys) -> None:
+        if wanted.allocate:
+            await self._keys.allocate(wanted.allocate)
+        found = await self._keys.get((*wanted.allocate, *wanted.get))
+        fresh = {key: found[key] for key in wanted.allocate}
+        old = {key: found[key] for key in wanted.get if key in found}
+        shard.keys_loaded(fresh, old)
+        self._soon()
+
+    def _end(self, why: str) -> None:
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(why)
+
+    def _refused(self, text: str, error: BaseException) -> None:
+        _log.error("input refused", partition=str(self.partition), what=text, error=type(error).__name__)

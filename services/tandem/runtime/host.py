@@ -1,0 +1,213 @@
+"""The shards of one process, and how clients reach them (architecture, rules 13 and 14)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from tandem.core.access import CELL_TENANT, Principal
+from tandem.core.arbiter import Arbiter
+from tandem.core.commit import Commit
+from tandem.core.errors import NO_OWNER, UNKNOWN_NAME, Rejected
+from tandem.core.ports.keys import Keys
+from tandem.core.ports.log import Log, Partition
+from tandem.runtime import log_codec, positions
+from tandem.runtime.driver import ShardDriver
+from tandem.runtime.inbox import Inbox
+from tandem.runtime.ledger import Ledger
+from tandem.runtime.service import kind_of
+from tandem.runtime.step import Offer
+
+T = TypeVar("T")
+
+ANSWER_S = 5.0
+"""A command that is not durable after so long is answered UNAVAILABLE; its request_id makes a repeat safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """A reply, and where in the log it was true."""
+
+    value: T
+    position: str
+
+
+class _Delivery:
+    """How far a shard's inbox has come in a sender's log."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.last: dict[str, tuple[str, int]] = {}  # tenant -> source and number last offered
+        self._moved = asyncio.Event()
+
+    def reach(self, n: int) -> None:
+        """All messages up to commit `n` are offered."""
+        self.n = max(self.n, n)
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def reached(self, n: int) -> None:
+        """Until then."""
+        while self.n < n:
+            await self._moved.wait()
+
+
+class Host:
+    """Owns the drivers of all shards of this process and the tails between them.
+
+    `placement(tenant)` gives a tenant's shard number, None for one that is not placed.
+    """
+
+    def __init__(
+        self,
+        drivers: Sequence[ShardDriver],
+        log: Log,
+        keys: Keys,
+        placement: Callable[[str], int | None],
+        follows: Mapping[str, Sequence[str]],
+    ) -> None:
+        self._drivers = {(d.partition.group, d.partition.shard): d for d in drivers}
+        self._groups = {kind: d.group.name for d in drivers for kind in d.group.kinds}
+        self._log, self._keys, self._placement = log, keys, placement
+        self._follows = follows
+        self._deliveries: dict[tuple[ShardDriver, str], _Delivery] = {}
+
+    async def run(self) -> None:
+        """Drive all shards and the tails between groups, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for driver in self._drivers.values():
+                tasks.create_task(driver.run())
+                for sender in self._follows.get(driver.partition.group, ()):
+                    tasks.create_task(self._deliver(driver, Partition(sender, driver.partition.shard)))
+
+    async def _deliver(self, driver: ShardDriver, sender: Partition) -> None:
+        """Take what another group's log has for this shard, in order. The shard's marks make
+        repeats harmless, so each life of the owner begins at the beginning."""
+        while True:
+            await driver.live()
+            life = driver.life
+            delivery = self._deliveries[driver, sender.group] = _Delivery()
+            inbox = Inbox(sender, driver.partition.group)
+            async for records in self._log.read(sender, 0):
+                for stored in records:
+                    record = log_codec.decode(stored.body)
+                    for offer in inbox.take(record):
+                        await driver.room(life)
+                        driver.offer(offer)
+                        delivery.last[offer.tenant] = (offer.source, offer.number)
+                    if isinstance(record, Commit):
+                        delivery.reach(record.n)
+                if driver.life != life:
+                    break
+                await asyncio.sleep(0)
+            else:
+                return
+
+    async def taken(self, tenant: str, kind: str, position: str, timeout_s: float) -> bool:
+        """Until the owner of `kind` has durably taken all messages that the commit at
+        `position`, of another group, sent to the tenant. False on time-out."""
+        sender, driver = positions.decode(position), self.driver(tenant, kind)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await driver.live()
+                delivery = self._deliveries[driver, sender.group]
+                await delivery.reached(sender.n)
+                if tenant in delivery.last:
+                    await driver.taken(*delivery.last[tenant], tenant)
+        except TimeoutError:
+            return False
+        return True
+
+    async def ready(self) -> None:
+        """Until every shard is live."""
+        for driver in self._drivers.values():
+            await driver.live()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every shard is live."""
+        return all(driver.is_live for driver in self._drivers.values())
+
+    # ---------------------------------------------------------------- clients
+
+    def driver(self, tenant: str, kind: str) -> ShardDriver:
+        """The driver that owns a kind of a tenant. Raises `Rejected`."""
+        group = self._groups.get(kind)
+        shard = 0 if tenant == CELL_TENANT else self._placement(tenant)
+        if group is None or shard is None:
+            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+        driver = self._drivers.get((group, shard))
+        if driver is None:
+            raise Rejected(NO_OWNER, "this process does not own the shard")
+        return driver
+
+    async def ask(
+        self,
+        tenant: str,
+        stream: str,
+        command: Any,
+        *,
+        principal: Principal,
+        request_id: str = "",
+        method: str = "",
+        digest: str = "",
+        trace: str = "",
+    ) -> Answer[Any]:
+        """Send a command to the owner; returns once its answer is durable. A repeat of
+        `request_id` by the same credential and method, with the same `digest`, gets the
+        first answer. Raises `Rejected`."""
+        driver = self.driver(tenant, kind_of(stream))
+        request = f"{principal.credential}|{method}|{request_id}" if request_id else ""
+        offer = Offer(
+            f"client/{principal.credential}",
+            0,
+            tenant,
+            stream,
+            command,
+            request=request,
+            digest=digest,
+            actor=principal.actor,
+            trace=trace,
+        )
+        value, n = await self._bounded(driver.ask(offer))
+        return Answer(value, self._position(driver, n))
+
+    async def query(self, tenant: str, kind: str, ask: Callable[[Ledger], T]) -> Answer[T]:
+        """Ask the owner's state; returns once that state is durable. Raises `Rejected`."""
+        driver = self.driver(tenant, kind)
+        value, n = await self._bounded(driver.query(ask))
+        return Answer(value, self._position(driver, n))
+
+    async def _bounded(self, answer: Any) -> Any:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await answer
+        except TimeoutError:
+            raise Rejected(NO_OWNER, "the log did not answer in time; repeat with the same request_id") from None
+
+    def _position(self, driver: ShardDriver, n: int) -> str:
+        return positions.encode(positions.Position(driver.partition.group, driver.partition.shard, n))
+
+    async def keys(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """Data keys, for opening private values at the edge."""
+        return await self._keys.get(ids)
+
+    async def tail(self, group: str, shard: int, after: int = 0) -> AsyncIterator[tuple[str, Commit]]:
+        """(position, counted commit) of each commit above number `after`, for ever."""
+        async for _, commit in tail(self._log, Partition(group, shard)):
+            if commit.n > after:
+                yield positions.encode(positions.Position(group, shard, commit.n)), commit
+
+
+async def tail(log: Log, partition: Partition) -> AsyncIterator[tuple[int, Commit]]:
+    """(offset, counted commit) of a partition from its beginning, for ever."""
+    arbiter = Arbiter()
+    async for records in log.read(partition, 0):
+        for stored in records:
+            record = log_codec.decode(stored.body)
+            if arbiter.counts(record):
+                arbiter = arbiter.after(record)
+                if isinstance(record, Commit):
+                    yield stored.offset, record

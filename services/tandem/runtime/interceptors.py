@@ -1,0 +1,181 @@
+"""The one way into every servicer, for gRPC and HTTP alike: who, may they, whose, how big.
+
+    credential -> role -> tenant of the names -> servicer -> answer, or a reason
+
+A name that is unknown, malformed or another tenant's is answered with the same words, so
+that nobody learns what others have (pitfalls Y2). An exception that nobody foresaw is
+answered with an id under which it was reported, never with its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+
+from tandem.core.access import CELL_TENANT, Principal, Role
+from tandem.core.errors import BAD_FIELD, BODY_TOO_LARGE, INTERNAL, ROLE_REQUIRED, UNKNOWN_NAME, Rejected
+from tandem.core.ports.entropy import Entropy
+from tandem.core.seal import fingerprint
+from tandem.runtime.auth import Credentials
+from tandem.runtime.host import Answer
+from tandem.runtime.methods import BadMethod, Method, methods_of, value_at
+
+MAX_BODY_BYTES = 1024 * 1024
+"""Largest request; a flow of 200 steps has a tenth of it."""
+MAX_REQUEST_ID = 128
+AUTHORIZATION = "authorization"
+POSITION = "tandem-position"
+MIN_POSITION = "tandem-min-position"
+
+Report = Callable[[str, BaseException], None]
+
+
+@dataclass(slots=True)
+class Call:
+    """What a servicer knows of a call beside its request. `tenant` is the credential's, or
+    for the platform role the one that the request names."""
+
+    method: Method
+    principal: Principal
+    tenant: str
+    request_id: str = ""
+    digest: str = ""
+    min_position: str = ""
+    position: str = ""
+
+    @property
+    def once(self) -> dict[str, Any]:
+        """What makes a command exact: `await host.ask(tenant, stream, command, **call.once)`."""
+        return {
+            "request_id": self.request_id,
+            "method": self.method.full_name,
+            "principal": self.principal,
+            "digest": self.digest,
+        }
+
+    def answered(self, answer: Answer[Any]) -> Any:
+        """The value of an answer; its position goes out with the reply."""
+        self.position = answer.position
+        return answer.value
+
+
+class Api:
+    """All public methods with their servicers.
+
+    A servicer has one coroutine per method, `async def get_queue(request, call) -> Queue`.
+    One that streams checks first and then returns its async iterator, so that what is
+    wrong is an answer and no broken stream.
+    """
+
+    def __init__(self, credentials: Credentials, entropy: Entropy, report: Report) -> None:
+        self.credentials = credentials
+        self._entropy = entropy
+        self._report = report
+        self.methods: dict[str, Method] = {}
+        self._servicers: dict[str, Any] = {}
+
+    def add(self, service: ServiceDescriptor, servicer: object) -> None:
+        """Serve a service. Raises `BadMethod` if the servicer lacks a method."""
+        for method in methods_of(service):
+            handler = getattr(servicer, method.attribute, None)
+            if handler is None:
+                raise BadMethod(f"{type(servicer).__name__} has no {method.attribute}")
+            self.methods[method.full_name] = method
+            self._servicers[method.full_name] = handler
+
+    async def unary(self, method: Method, request: Message, metadata: Mapping[str, str]) -> tuple[Message, Call]:
+        """Answer a call. Raises `Rejected` and nothing else."""
+        call = self._admit(method, request, metadata)
+        try:
+            return await self._servicers[method.full_name](request, call), call
+        except Rejected:
+            raise
+        except Exception as error:
+            raise self._internal(method, error) from error
+
+    async def stream(
+        self, method: Method, request: Message, metadata: Mapping[str, str]
+    ) -> tuple[AsyncGenerator[Message, None], Call]:
+        """Begin a stream. Raises `Rejected` and nothing else, and so does the iterator."""
+        call = self._admit(method, request, metadata)
+        try:
+            items = await self._servicers[method.full_name](request, call)
+        except Rejected:
+            raise
+        except Exception as error:
+            raise self._internal(method, error) from error
+        return self._guarded(method, items), call
+
+    async def _guarded(self, method: Method, items: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
+        try:
+            async for item in items:
+                yield item
+        except Rejected:
+            raise
+        except Exception as error:
+            raise self._internal(method, error) from error
+        finally:
+            close = getattr(items, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _internal(self, method: Method, error: Exception) -> Rejected:
+        id_ = self._entropy.token(10)
+        self._report(f"{method.full_name} failed, id {id_}", error)
+        return Rejected(INTERNAL, f"something went wrong here, id {id_}", id=id_)
+
+    # ---------------------------------------------------------------- admission
+
+    def _admit(self, method: Method, request: Any, metadata: Mapping[str, str]) -> Call:
+        principal = self.credentials.principal(metadata.get(AUTHORIZATION))
+        if principal.role not in method.roles:
+            roles = ", ".join(role.value.lower() for role in method.roles)
+            raise Rejected(ROLE_REQUIRED, f"this needs one of the roles {roles}", roles=roles)
+        tenant = _tenant(method, request, principal)
+        if request.ByteSize() > MAX_BODY_BYTES:
+            raise too_large(MAX_BODY_BYTES)
+        call = Call(method, principal, tenant, min_position=metadata.get(MIN_POSITION, ""))
+        if method.repeatable:
+            call.request_id = _request_id(request)
+            call.digest = _digest(method, tenant, request)
+        return call
+
+
+def too_large(limit: int) -> Rejected:
+    """The answer to a request over the limit."""
+    return Rejected(BODY_TOO_LARGE, f"the request is over the limit of {limit} bytes", limit=str(limit))
+
+
+def _tenant(method: Method, request: Message, principal: Principal) -> str:
+    """The tenant that the call is about. Raises `Rejected` for names of another one."""
+    tenant = principal.tenant
+    for path, pattern in method.route.variables:
+        name = value_at(request, path)
+        of = name.split("/")[1] if pattern.fullmatch(name) else ""
+        if not of or of == CELL_TENANT:
+            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+        if principal.role is Role.PLATFORM and method.for_platform:
+            tenant = of
+        elif of != principal.tenant:
+            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+    return tenant
+
+
+def _request_id(request: Any) -> str:
+    request_id: str = request.request_id
+    if len(request_id) > MAX_REQUEST_ID or not request_id.isprintable():
+        problem = f"at most {MAX_REQUEST_ID} printable characters"
+        raise Rejected(BAD_FIELD, f"request_id: {problem}", request_id=problem)
+    return request_id
+
+
+def _digest(method: Method, tenant: str, request: Message) -> str:
+    """SHA-256 of the canonical request, without its id."""
+    rest = type(request)()
+    rest.CopyFrom(request)
+    rest.ClearField("request_id")
+    return fingerprint(method.full_name.encode(), tenant.encode(), rest.SerializeToString(deterministic=True))

@@ -1,0 +1,262 @@
+"""The fold of a shard's counted commits: all that the shard knows (rules 3, 4 and 8).
+
+Owner, standby and replay use this one fold: the owner applies each thing as it decides,
+the others apply whole commits, and both end in the same state. Nothing here decides.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tandem.core.arbiter import Arbiter
+from tandem.core.commit import Claim, Commit, Effect, Envelope, Input, Mark, Part, Record, Reply
+from tandem.core.decider import Kind
+from tandem.core.seal import Sealed, Withheld
+from tandem.runtime.service import Group, kind_of
+
+MAX_REQUESTS = 10_000
+"""Client requests remembered per tenant (spine 3)."""
+REQUEST_TTL_MS = 24 * 3600 * 1000
+"""How long a client may repeat a request."""
+STEPPED = "shard.time_stepped"
+"""Name of the runtime's own event; it stands on the stream `shard` of tenant `-`."""
+CELL_TENANT = "-"
+"""Tenant of what concerns the whole cell."""
+
+
+@dataclass(slots=True)
+class Aggregate:
+    """A live aggregate: state, version of its stream, id of its data key."""
+
+    kind: Kind
+    state: Any
+    version: int = 0
+    key: str = ""
+
+
+@dataclass(slots=True)
+class Pending:
+    """An effect that is not settled, with its decoded payload."""
+
+    effect: Effect
+    payload: Any
+
+
+class BadHistory(Exception):
+    """`evolve` raised or an event is unknown: the aggregate named cannot be folded."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """State of a shard. `aggregates` and `names` are keyed by (tenant, stream)."""
+
+    group: Group
+    arbiter: Arbiter = field(default_factory=Arbiter)
+    shard_time_ms: int = 0
+    boot_id: str = ""
+    boottime_ms: int = 0
+    aggregates: dict[tuple[str, str], Aggregate] = field(default_factory=dict)
+    marks: dict[tuple[str, str], int] = field(default_factory=dict)  # (source, tenant) -> number
+    pending: dict[str, Pending] = field(default_factory=dict)
+    names: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # effect name -> key
+    requests: dict[str, OrderedDict[str, Reply]] = field(default_factory=dict)
+
+    # ---------------------------------------------------------------- one thing at a time
+
+    def aggregate(self, tenant: str, stream: str) -> Aggregate | None:
+        """A live aggregate."""
+        return self.aggregates.get((tenant, stream))
+
+    def born(self, tenant: str, stream: str, key: str) -> Aggregate:
+        """An aggregate in its initial state, not yet part of the ledger."""
+        kind = self.group.kinds[kind_of(stream)]
+        return Aggregate(kind, kind.start(), 0, key)
+
+    def apply_event(self, envelope: Envelope, event: Any, key: str) -> Aggregate:
+        """Fold one event with its settlements. Raises whatever `evolve` raises."""
+        place = (envelope.tenant, envelope.stream)
+        aggregate = self.aggregates.get(place)
+        if aggregate is None:
+            aggregate = self.aggregates[place] = self.born(envelope.tenant, envelope.stream, key)
+        aggregate.state = aggregate.kind.evolve(aggregate.state, event)
+        aggregate.version = envelope.version
+        for settled in envelope.settles:
+            self.settle(settled)
+        return aggregate
+
+    def close_if_over(self, tenant: str, stream: str) -> Aggregate | None:
+        """Let go of an aggregate to which nothing more can happen, with all it has pending."""
+        aggregate = self.aggregates.get((tenant, stream))
+        if aggregate is None or not aggregate.kind.over(aggregate.state):
+            return None
+        del self.aggregates[tenant, stream]
+        for key in list(self.names.get((tenant, stream), {}).values()):
+            self.settle(key)
+        return aggregate
+
+    def apply_effect(self, effect: Effect, payload: Any) -> None:
+        """Make an effect pending; one of the same name gives way."""
+        names = self.names.setdefault((effect.tenant, effect.stream), {})
+        earlier = names.get(effect.name)
+        if earlier is not None:
+            del self.pending[earlier]
+        names[effect.name] = effect.key
+        self.pending[effect.key] = Pending(effect, payload)
+
+    def settle(self, key: str) -> None:
+        """End a pending effect; one that is not pending is no error (a late outcome)."""
+        pending = self.pending.pop(key, None)
+        if pending is None:
+            return
+        place = (pending.effect.tenant, pending.effect.stream)
+        names = self.names[place]
+        del names[pending.effect.name]
+        if not names:
+            del self.names[place]
+
+    def apply_mark(self, mark: Mark) -> None:
+        """Raise a source's mark."""
+        self.marks[mark.source, mark.tenant] = mark.number
+
+    def mark(self, source: str, tenant: str) -> int:
+        """Last number taken, 0 for none."""
+        return self.marks.get((source, tenant), 0)
+
+    def apply_reply(self, reply: Reply) -> None:
+        """Remember a client's request; the oldest make room."""
+        requests = self.requests.setdefault(reply.tenant, OrderedDict())
+        requests.pop(reply.request, None)  # an id that is used anew after its time
+        requests[reply.request] = reply
+        while len(requests) > MAX_REQUESTS or (
+            requests and next(iter(requests.values())).time_ms < reply.time_ms - REQUEST_TTL_MS
+        ):
+            requests.popitem(last=False)
+
+    # ---------------------------------------------------------------- whole records
+
+    def fold(self, record: Record) -> bool:
+        """Fold a record if it counts; False for a void one.
+
+        Raises `BadHistory` for an event that cannot be folded.
+        """
+        if not self.arbiter.counts(record):
+            return False
+        self.arbiter = self.arbiter.after(record)
+        if isinstance(record, Commit):
+            self._fold_commit(record)
+        return True
+
+    def _fold_commit(self, commit: Commit) -> None:
+        keys: dict[tuple[str, str], str] = {}
+        for taken in commit.inputs:
+            self.apply_input(taken)
+            if taken.key:
+                keys[taken.tenant, taken.stream] = taken.key
+        for envelope in commit.events:
+            if envelope.type == STEPPED:
+                continue
+            service = self.group.service_of[kind_of(envelope.stream)]
+            try:
+                event = service.events.decode(envelope.part)
+                self.apply_event(envelope, event, keys.get((envelope.tenant, envelope.stream), ""))
+            except Exception as error:
+                raise BadHistory(f"event {envelope.event_id} ({envelope.type}) of {envelope.stream}") from error
+        for effect in commit.effects:
+            self.apply_effect(effect, self.payload(effect))
+        for envelope in commit.events:
+            if envelope.type != STEPPED:
+                self.close_if_over(envelope.tenant, envelope.stream)
+        for mark in commit.marks:
+            self.apply_mark(mark)
+        for reply in commit.replies:
+            self.apply_reply(reply)
+        self.apply_time(commit)
+
+    def apply_input(self, taken: Input) -> None:
+        """An input may itself settle an effect: a due wake, an outcome."""
+        if taken.settles:
+            self.settle(taken.settles)
+
+    def apply_time(self, commit: Commit) -> None:
+        """Where shard time stood at the commit."""
+        self.shard_time_ms = commit.shard_time_ms
+        self.boot_id, self.boottime_ms = commit.boot_id, commit.boottime_ms
+
+    def payload(self, effect: Effect) -> Any:
+        """What an effect shall do: a wake's command, a receiver's order."""
+        service = self.group.service_of[kind_of(effect.stream)]
+        table = self.group.commands[service.name] if effect.kind == "wake" else service.effects
+        return table.decode(effect.part)
+
+    # ---------------------------------------------------------------- snapshots and hash
+
+    def image(self) -> tuple[Any, ...]:
+        """Everything, as it is now, in one order; frozen, so that it can be packed later."""
+        arbiter = self.arbiter
+        head = ("head", arbiter.epoch, arbiter.owner, arbiter.n, self.shard_time_ms, self.boot_id, self.boottime_ms)
+        return (
+            head,
+            *(
+                ("aggregate", tenant, stream, row.version, row.key, row.kind.dump(row.state))
+                for (tenant, stream), row in sorted(self.aggregates.items(), key=lambda item: item[0])
+            ),
+            *(("mark", source, tenant, number) for (source, tenant), number in sorted(self.marks.items())),
+            *(_pending(self.pending[key].effect) for key in sorted(self.pending, key=_made)),
+            *(
+                ("request", tenant, request, reply.digest, reply.time_ms, *_flat(reply.part))
+                for tenant in sorted(self.requests)
+                for request, reply in self.requests[tenant].items()
+            ),
+        )
+
+    def parts(self) -> Iterator[bytes]:
+        """The whole state as canonical bytes, one part a thing."""
+        return map(self.group.canonical.encode, self.image())
+
+    @classmethod
+    def restored(cls, group: Group, parts: Iterator[bytes]) -> Ledger:
+        """The ledger that gave these parts. Raises canonical.NotCanonical, KeyError or
+        ValueError for parts of another release or a damaged snapshot."""
+        ledger = cls(group)
+        for body in parts:
+            part = group.canonical.decode(body)
+            match part:
+                case ("head", epoch, owner, n, time_ms, boot_id, boottime_ms):
+                    ledger.arbiter = Arbiter(epoch, owner, n)
+                    ledger.shard_time_ms, ledger.boot_id, ledger.boottime_ms = time_ms, boot_id, boottime_ms
+                case ("aggregate", tenant, stream, version, key, dumped):
+                    kind = group.kinds[kind_of(stream)]
+                    ledger.aggregates[tenant, stream] = Aggregate(kind, kind.load(dumped), version, key)
+                case ("mark", source, tenant, number):
+                    ledger.marks[source, tenant] = number
+                case ("pending", key, tenant, stream, name, kind, at_ms, type_, clear, private):
+                    effect = Effect(key, tenant, stream, name, kind, at_ms, Part(type_, clear, private))
+                    ledger.apply_effect(effect, ledger.payload(effect))
+                case ("request", tenant, request, digest, time_ms, type_, clear, private):
+                    ledger.apply_reply(Reply(tenant, request, digest, time_ms, Part(type_, clear, private)))
+                case _:
+                    raise ValueError(f"a snapshot part of an unknown kind: {part!r:.80}")
+        return ledger
+
+
+def _pending(effect: Effect) -> tuple[Any, ...]:
+    where = (effect.tenant, effect.stream, effect.name)
+    return ("pending", effect.key, *where, effect.kind, effect.at_ms, *_flat(effect.part))
+
+
+def _made(key: str) -> tuple[str, int, int]:
+    """Effects of a stream in the order in which they were made: on one leg it is kept."""
+    stream, version, index = key.rsplit("/", 2)
+    return stream, int(version), int(index)
+
+
+def _flat(part: Part) -> tuple[str, bytes, tuple[tuple[int, Sealed | Withheld], ...]]:
+    return part.type, part.clear, part.private
+
+
+def is_claim(record: Record) -> bool:
+    """Whether a record is a claim."""
+    return isinstance(record, Claim)

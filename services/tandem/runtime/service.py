@@ -1,0 +1,70 @@
+"""What a service gives to the runtime, and what a group of them is together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tandem.core.decider import EffectEnded, Kind
+from tandem.core.seal import Erased, Sealed, Withheld
+from tandem.internal.log.v1 import log_pb2
+from tandem.runtime.canonical import Canonical
+from tandem.runtime.codec import BadBinding, Codec
+
+RUNTIME_COMMANDS = Codec(("effect.ended", EffectEnded, log_pb2.EffectEnded))
+"""Commands that the runtime itself makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The deciders of one service and the tables of everything that it reads and writes.
+
+    `commands` are all that its kinds can be asked: by clients, by media, by their own
+    wakes, by messages of other services. `messages` are those that it sends: the name of
+    a message is found in `messages` of its sender and in `commands` of its receiver.
+    `missing_leg(node, leg, now_ms)` makes the command that ends a leg which its media node
+    does not have any more.
+    """
+
+    name: str
+    kinds: tuple[Kind, ...]
+    events: Codec
+    commands: Codec
+    messages: Codec = field(default_factory=Codec)
+    effects: Codec = field(default_factory=Codec)
+    replies: Codec = field(default_factory=Codec)
+    missing_leg: Callable[[str, str, int], Any] | None = None
+
+
+class Group:
+    """Services that share a log partition and an owner (one line in `targets.py`).
+
+    `elsewhere` says in which group the kinds of all other services are.
+    """
+
+    def __init__(self, name: str, services: Iterable[Service], elsewhere: dict[str, str], shape: str) -> None:
+        self.name, self.shape, self.elsewhere = name, shape, elsewhere
+        self.services = tuple(services)
+        self.kinds: dict[str, Kind] = {}
+        self.service_of: dict[str, Service] = {}
+        for service in self.services:
+            for kind in service.kinds:
+                if kind.name in self.kinds:
+                    raise BadBinding(f"two kinds are called {kind.name}")
+                self.kinds[kind.name], self.service_of[kind.name] = kind, service
+        makers = [s.missing_leg for s in self.services if s.missing_leg is not None]
+        self.missing_leg = makers[0] if makers else None
+        self.commands = {s.name: s.commands.joined(RUNTIME_COMMANDS) for s in self.services}
+        self.canonical = Canonical(
+            Sealed, Withheld, Erased, *dict.fromkeys(cls for kind in self.kinds.values() for cls in kind.states)
+        )
+
+    def commands_of(self, stream: str) -> Codec:
+        """The command table of the service that a stream belongs to."""
+        return self.commands[self.service_of[kind_of(stream)].name]
+
+
+def kind_of(stream: str) -> str:
+    """`contact/abc` -> `contact`; `desk` -> `desk`."""
+    return stream.partition("/")[0]

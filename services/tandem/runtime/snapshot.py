@@ -1,0 +1,133 @@
+"""Snapshots of a shard in Blobs (rule 11, spine 6): the newest whole one wins.
+
+    snapshots/{group}/{shard}/{n:020d}/part-0000 ...   packed parts, each with its length
+    snapshots/{group}/{shard}/{n:020d}/manifest        last: format, log offset, checksums
+
+A snapshot is only ever a short cut: the log alone says what is true, and a snapshot that is
+damaged, unfinished or of another release is passed over for an older one, or for the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tandem.core.ports.blobs import BlobMissing, Blobs
+from tandem.core.ports.log import Partition
+from tandem.runtime.ledger import Ledger
+from tandem.runtime.service import Group
+
+FORMAT = 1
+BLOCK_BYTES = 256 * 1024
+"""Parts are stored in blocks of about this size."""
+KEEP = 2
+"""Whole snapshots kept of a shard; older ones are deleted."""
+MAX_LISTED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A ledger out of a snapshot, and the log's offset that it stands at."""
+
+    ledger: Ledger
+    offset: int
+
+
+def prefix(partition: Partition) -> str:
+    """Where a shard's snapshots are."""
+    return f"snapshots/{partition.group}/{partition.shard}/"
+
+
+class Writer:
+    """Packs an image block by block; each `pack` does a bounded amount of work."""
+
+    def __init__(self, group: Group, image: tuple[Any, ...]) -> None:
+        self._pack = group.canonical.encode
+        self._image: Iterator[Any] = iter(image)
+        self.checksums: list[str] = []
+
+    def block(self, expired: Callable[[], bool]) -> Iterator[bytes | None]:
+        """Blocks, with None in between whenever `expired()` asks for a pause."""
+        block = bytearray()
+        for row in self._image:
+            part = self._pack(row)
+            block += len(part).to_bytes(4, "big") + part
+            if len(block) >= BLOCK_BYTES:
+                yield self._done(block)
+                block = bytearray()
+            elif expired():
+                yield None
+        if block:
+            yield self._done(block)
+
+    def _done(self, block: bytearray) -> bytes:
+        self.checksums.append(hashlib.sha256(block).hexdigest())
+        return bytes(block)
+
+    def manifest(self, n: int, offset: int, shape: str) -> bytes:
+        """The last blob of a snapshot."""
+        return json.dumps(
+            {"format": FORMAT, "n": n, "offset": offset, "shape": shape, "blocks": self.checksums}
+        ).encode()
+
+
+async def load(blobs: Blobs, partition: Partition, group: Group, passed_over: Callable[[str, str], None]) -> Loaded | None:
+    """The newest whole snapshot, None if there is none. `passed_over(name, why)` is told of
+    each that cannot be used."""
+    for name in reversed(await _whole(blobs, partition)):
+        try:
+            return await _read(blobs, name, group)
+        except (BlobMissing, ValueError, KeyError, TypeError, OSError) as error:
+            passed_over(name, f"{type(error).__name__}: {error}")
+    return None
+
+
+async def _whole(blobs: Blobs, partition: Partition) -> list[str]:
+    """Names of the snapshots that have a manifest, oldest first."""
+    found: list[str] = []
+    after = ""
+    while True:
+        page = await blobs.list(prefix(partition), after, MAX_LISTED)
+        found += (name.removesuffix("/manifest") for name in page if name.endswith("/manifest"))
+        if len(page) < MAX_LISTED:
+            return found
+        after = page[-1]
+
+
+async def _read(blobs: Blobs, name: str, group: Group) -> Loaded:
+    manifest = json.loads(await _whole_blob(blobs.read(f"{name}/manifest")))
+    if manifest["format"] != FORMAT or manifest["shape"] != group.shape:
+        raise ValueError(f"format {manifest['format']}, services {manifest['shape']}")
+    parts: list[bytes] = []
+    for index, checksum in enumerate(manifest["blocks"]):
+        block = await _whole_blob(blobs.read(f"{name}/part-{index:04d}"))
+        if hashlib.sha256(block).hexdigest() != checksum:
+            raise ValueError(f"part {index} is damaged")
+        parts += _split(block)
+    return Loaded(Ledger.restored(group, iter(parts)), manifest["offset"])
+
+
+async def _whole_blob(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
+
+
+def _split(block: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(block):
+        size = int.from_bytes(block[at : at + 4], "big")
+        yield block[at + 4 : at + 4 + size]
+        at += 4 + size
+
+
+async def tidy(blobs: Blobs, partition: Partition) -> None:
+    """Delete all but the newest `KEEP` whole snapshots, and what crashes left unfinished below them."""
+    whole = await _whole(blobs, partition)
+    if len(whole) <= KEEP:
+        return
+    oldest_kept = whole[-KEEP]
+    for name in await blobs.list(prefix(partition), "", MAX_LISTED):
+        if name < oldest_kept:
+            await blobs.delete(name)

@@ -1,0 +1,415 @@
+"""One step of a shard: inputs decided one after another into one commit (rule 4, spine 2).
+
+An input is worked off like this: `decide`; for each event `evolve`, then `react` at once,
+before the next event. Messages to deciders of the shard join the step's queue and are
+encoded and decoded on the way, so that grouped and split are one code path.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tandem.core.commit import ENGINE, Commit, Effect, Envelope, Input, Mark, Message, Part, Reply
+from tandem.core.decider import MAX_HOPS, Act, Action, Answer, Context, EffectEnded, Settle, Tell, Wake
+from tandem.core.errors import INTERNAL, NOT_IN_USE, REQUEST_ID_REUSED, UNKNOWN_NAME, Rejected
+from tandem.core.seal import Sealed, Secret, Withheld, associated, nonce, seal
+from tandem.runtime.ledger import REQUEST_TTL_MS, Aggregate, Ledger
+from tandem.runtime.service import kind_of
+
+CLOSING_HOPS = 2
+"""How far past `MAX_HOPS` a closing answer is still decided: the one to a message that was
+refused for its hops, and not the round that it might set off."""
+
+
+@dataclass(slots=True)
+class Offer:
+    """An input that waits to be decided. `number` 0: not numbered (clients, wakes).
+
+    `handle` is the caller's own token, given back with the answer. `request` and `digest`
+    make a client's repeats exact. `command` may be given encoded, as `part`.
+    """
+
+    source: str
+    number: int
+    tenant: str
+    stream: str
+    command: Any = None
+    part: Part | None = None
+    handle: Any = None
+    request: str = ""
+    digest: str = ""
+    actor: str = ""
+    trace: str = ""
+    settles: str = ""
+    sender: str = ""
+    gone: Part | None = None
+
+
+@dataclass(slots=True)
+class Answered:
+    """The end of a client's command: a value or a `Rejected`."""
+
+    handle: Any
+    value: Any
+    error: Rejected | None = None
+
+
+@dataclass(slots=True)
+class _Hop:
+    """A command on its way through the step."""
+
+    stream: str
+    command: Any
+    hop: int
+    cause: str
+    sender: str
+    gone: Part | None
+    closing: bool = False  # the closing answer to a request
+
+
+class KeysNeeded(Exception):
+    """No unused data key is at hand: the input waits until the block is refilled."""
+
+
+@dataclass(slots=True)
+class Step:
+    """Collects one commit. `key(id)` gives a data key or None; `fresh()` the id of an unused one."""
+
+    ledger: Ledger
+    partition: str
+    epoch: int
+    n: int
+    now_ms: int
+    boot_id: str
+    boottime_ms: int
+    key: Callable[[str], bytes | None]
+    fresh: Callable[[], str | None]
+    report: Callable[[str, BaseException], None]
+    inputs: list[Input] = field(default_factory=list)
+    marks: dict[tuple[str, str], int] = field(default_factory=dict)
+    events: list[Envelope] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    answers: list[Answered] = field(default_factory=list)
+    touched: dict[tuple[str, str], None] = field(default_factory=dict)
+    ended_keys: list[str] = field(default_factory=list)  # of aggregates that are over
+    _seals: int = 0
+    _offer: Offer = field(default_factory=lambda: Offer("", 0, "", ""))
+    _answer: Any = None
+    _unique: str = ""
+    _decisions: int = 0  # of the input at hand
+
+    # ---------------------------------------------------------------- inputs
+
+    def take(self, offer: Offer) -> None:
+        """Decide one input. Raises `KeysNeeded` before anything is changed."""
+        ledger = self.ledger
+        if offer.number and offer.number <= ledger.mark(offer.source, offer.tenant):
+            return  # done already
+        if offer.request and self._repeated(offer):
+            return
+        try:
+            kind = ledger.group.kinds[kind_of(offer.stream)]
+            table = ledger.group.commands_of(offer.stream)
+            command = table.decode(offer.part) if offer.part is not None else offer.command
+        except Exception as error:  # noqa: BLE001
+            self._unread(offer, error)
+            return
+        key = ""
+        if kind.sealed and type(command) in kind.starts and ledger.aggregate(offer.tenant, offer.stream) is None:
+            fresh = self.fresh()
+            if fresh is None:
+                raise KeysNeeded
+            key = fresh
+        self._begin(offer)
+        if offer.settles:
+            pending = ledger.pending.get(offer.settles)
+            if isinstance(command, EffectEnded):
+                command = replace(command, name=pending.effect.name if pending else "")
+            ledger.settle(offer.settles)
+        part = self._recorded(offer, table, command, key)
+        before = len(self.events)
+        refused, error = self._work(command, key)
+        happened = len(self.events) > before
+        if happened or refused or offer.number or offer.settles:
+            # A client's command that changed nothing is not worth a record.
+            self._record(offer, part, key if happened else "", refused)
+        if offer.handle is not None:
+            self._reply(error)
+
+    def _begin(self, offer: Offer) -> None:
+        self._offer, self._answer, self._decisions = offer, None, 0
+        self._unique = f"{self.partition}/{offer.source}/{offer.number or self.n}.{len(self.inputs)}"
+
+    def _record(self, offer: Offer, part: Part, key: str, refused: str) -> None:
+        """The input, and its mark if it has a number."""
+        self.inputs.append(
+            Input(
+                offer.source,
+                offer.number,
+                offer.tenant,
+                offer.stream,
+                self.now_ms,
+                part,
+                key,
+                offer.actor,
+                offer.trace,
+                refused,
+                offer.settles,
+            )
+        )
+        if offer.number:
+            self.ledger.apply_mark(Mark(offer.source, offer.tenant, offer.number))
+            self.marks[offer.source, offer.tenant] = offer.number
+
+    def _unread(self, offer: Offer, error: Exception) -> None:
+        """An input of another release, or damaged, is refused like one that cannot be decided:
+        the next owner would fare no better with it."""
+        self.report(f"an input of {offer.source} to {offer.stream} cannot be read", error)
+        self._begin(offer)
+        queue: deque[_Hop] = deque()
+        self._gone(_Hop(offer.stream, None, 0, f"{offer.source}/{offer.number}", offer.sender, offer.gone), queue)
+        self._follow(queue, "")
+        self._record(offer, offer.part or Part("", b""), "", type(error).__name__)
+        if offer.handle is not None:
+            self._reply(Rejected(INTERNAL, "the input was refused"))
+
+    def _recorded(self, offer: Offer, table: Any, command: Any, key: str) -> Part:
+        """The input's part as it may be written: privates closed with the aggregate's key."""
+        if offer.part is not None and not isinstance(command, EffectEnded):
+            return offer.part
+        aggregate = self.ledger.aggregate(offer.tenant, offer.stream)
+        key_id = key or (aggregate.key if aggregate else "")
+        return table.close(command, self._closer(key_id, offer.stream, 0))[1]  # type: ignore[no-any-return]
+
+    def _repeated(self, offer: Offer) -> bool:
+        """Answer a request that was answered before."""
+        requests = self.ledger.requests.get(offer.tenant)
+        stored = None if requests is None else requests.get(offer.request)
+        if stored is None or stored.time_ms < self.now_ms - REQUEST_TTL_MS:
+            return False
+        if stored.digest != offer.digest:
+            error = Rejected(REQUEST_ID_REUSED, "this request_id was used for a different request")
+            self.answers.append(Answered(offer.handle, None, error))
+        else:
+            service = self.ledger.group.service_of[kind_of(offer.stream)]
+            self.answers.append(Answered(offer.handle, service.replies.decode(stored.part)))
+        return True
+
+    def _reply(self, error: Rejected | None) -> None:
+        offer = self._offer
+        if error is None and self._answer is None:
+            error = Rejected(NOT_IN_USE, "the resource is not in a state that allows this")
+        if error is not None:
+            self.answers.append(Answered(offer.handle, None, error))
+            return
+        self.answers.append(Answered(offer.handle, self._answer))
+        if offer.request:
+            service = self.ledger.group.service_of[kind_of(offer.stream)]
+            _, part = service.replies.close(self._answer, self._closer("", offer.stream, 0))
+            reply = Reply(offer.tenant, offer.request, offer.digest, self.now_ms, part)
+            self.ledger.apply_reply(reply)
+            self.replies.append(reply)
+
+    # ---------------------------------------------------------------- deciding
+
+    def _work(self, command: Any, key: str) -> tuple[str, Rejected | None]:
+        """Decide the input and every message that it sets off. Returns why it was refused,
+        and the answer if it was rejected."""
+        offer = self._offer
+        cause = f"{offer.source}/{offer.number}"
+        return self._follow(deque([_Hop(offer.stream, command, 0, cause, offer.sender, offer.gone)]), key)
+
+    def _follow(self, queue: deque[_Hop], key: str) -> tuple[str, Rejected | None]:
+        refused: tuple[str, Rejected | None] = ("", None)
+        while queue:
+            hop = queue.popleft()
+            try:
+                if hop.hop > (MAX_HOPS + CLOSING_HOPS if hop.closing else MAX_HOPS):
+                    raise RecursionError(f"a message past {MAX_HOPS} hops")
+                self._decide(hop, key if hop.hop == 0 else "", queue)
+            except Rejected as error:
+                self._gone(hop, queue)
+                if hop.hop == 0:
+                    refused = ("", error)
+                else:
+                    self.report(f"{hop.stream} rejected a message: {error.reason.name}", error)
+            except Exception as error:  # noqa: BLE001
+                # Rule 12: one input that cannot be decided stops neither shard nor process.
+                self.report(f"{type(hop.command).__name__} to {hop.stream} was refused", error)
+                self._gone(hop, queue)
+                if hop.hop == 0:
+                    refused = (type(error).__name__, Rejected(INTERNAL, f"input {hop.cause} was refused"))
+        return refused
+
+    def _decide(self, hop: _Hop, key: str, queue: deque[_Hop]) -> None:
+        ledger, tenant = self.ledger, self._offer.tenant
+        aggregate = ledger.aggregate(tenant, hop.stream)
+        kind = ledger.group.kinds[kind_of(hop.stream)]
+        ended = aggregate is not None and kind.over(aggregate.state)  # in this very step
+        if aggregate is None or ended:
+            if ended or type(hop.command) not in kind.starts:
+                if hop.hop == 0 and self._offer.handle is not None:
+                    raise Rejected(UNKNOWN_NAME, "there is no such resource")
+                self._gone(hop, queue)
+                return
+            aggregate = ledger.born(tenant, hop.stream, key)
+        shared = ledger.aggregate(tenant, kind.reads) if kind.reads else None
+        self._decisions += 1
+        context = Context(
+            tenant,
+            hop.stream,
+            self.now_ms,
+            f"{self._unique}.{self._decisions}",
+            None if shared is None else shared.state,
+            self._deriver(aggregate.key),
+            self._offer.source,
+            self._offer.actor,
+        )
+        for event in kind.decide(aggregate.state, hop.command, context):
+            self._happen(aggregate, hop, event, queue)
+
+    def _gone(self, hop: _Hop, queue: deque[_Hop]) -> None:
+        """The closing answer to a request whose receiver is not there."""
+        if hop.gone is None or not hop.sender:
+            return
+        self._send(hop.sender, hop.stream, hop.gone, None, hop.hop + 1, hop.cause, queue, closing=True)
+
+    def _happen(self, aggregate: Aggregate, hop: _Hop, event: Any, queue: deque[_Hop]) -> None:
+        ledger, tenant, stream = self.ledger, self._offer.tenant, hop.stream
+        version = aggregate.version + 1
+        service = ledger.group.service_of[aggregate.kind.name]
+        event, part = service.events.close(event, self._closer(aggregate.key, stream, version))
+        aggregate.state = aggregate.kind.evolve(aggregate.state, event)
+        aggregate.version = version
+        ledger.aggregates[tenant, stream] = aggregate
+        self.touched[tenant, stream] = None
+        event_id = f"{self.partition}/{self.epoch}/{self.n}/{len(self.events)}"
+        settles: list[str] = []
+        at = len(self.events)
+        envelope = Envelope(
+            event_id, tenant, stream, version, self.now_ms, hop.cause, self._offer.actor, self._offer.trace, part
+        )
+        self.events.append(envelope)  # what evolved stands, even if `react` raises
+        try:
+            for index, action in enumerate(aggregate.kind.react(aggregate.state, event)):
+                if isinstance(action, Settle):
+                    key = ledger.names.get((tenant, stream), {}).get(action.name)
+                    if key is not None:
+                        ledger.settle(key)
+                        settles.append(key)
+                else:
+                    settles += self._act(action, stream, version, index, event_id, hop.hop, queue)
+        finally:
+            self.events[at] = replace(envelope, settles=tuple(settles))
+
+    def _act(
+        self, action: Action, stream: str, version: int, index: int, event_id: str, hop: int, queue: deque[_Hop]
+    ) -> tuple[str, ...]:
+        """Carry it out; the keys of effects that gave way to one of their name."""
+        ledger, tenant = self.ledger, self._offer.tenant
+        service = ledger.group.service_of[kind_of(stream)]
+        key = f"{tenant}/{stream}/{version}/{index}"
+        match action:
+            case Act(name, kind, payload, deadline_ms):
+                part = service.effects.close(payload, _no_secret)[1]
+                return self._effect(Effect(key, tenant, stream, name, kind, self.now_ms + deadline_ms, part), payload)
+            case Wake(name, at_ms, command):
+                part = ledger.group.commands_of(stream).close(command, _no_secret)[1]
+                return self._effect(Effect(key, tenant, stream, name, "wake", at_ms, part), command)
+            case Tell(to, message, gone):
+                part = service.messages.close(message, _no_secret)[1]
+                back = None if gone is None else service.commands.close(gone, _no_secret)[1]
+                self._send(to, stream, part, back, hop + 1, event_id, queue)
+            case Answer(value):
+                self._answer = value
+            case Settle():
+                raise TypeError("a Settle is handled where its event is made")
+        return ()
+
+    def _effect(self, effect: Effect, payload: Any) -> tuple[str, ...]:
+        """Make it pending. Written as settled is what gives way: this effect itself may be
+        gone again before the step ends, and then nothing else in the commit would say so."""
+        earlier = self.ledger.names.get((effect.tenant, effect.stream), {}).get(effect.name)
+        self.ledger.apply_effect(effect, payload)
+        self.effects.append(effect)
+        return () if earlier is None else (earlier,)
+
+    def _send(
+        self,
+        to: str,
+        sender: str,
+        part: Part,
+        gone: Part | None,
+        hop: int,
+        cause: str,
+        queue: deque[_Hop],
+        closing: bool = False,
+    ) -> None:
+        group = self.ledger.group
+        kind = kind_of(to)
+        if kind in group.kinds:
+            command = group.commands_of(to).decode(part)
+            queue.append(_Hop(to, command, hop, cause, sender, gone, closing))
+        else:
+            self.messages.append(Message(group.elsewhere[kind], self._offer.tenant, to, sender, part, gone))
+
+    # ---------------------------------------------------------------- private values
+
+    def _closer(self, key_id: str, stream: str, version: int) -> Callable[[str, Any], Sealed | Withheld]:
+        tenant = self._offer.tenant
+
+        def close(type_: str, value: Any) -> Sealed | Withheld:
+            key = self.key(key_id) if key_id else None
+            if not isinstance(value, Secret) or value.sensitive or key is None:
+                return Withheld()
+            self._seals += 1
+            mark = nonce(self.epoch, self.n, self._seals)
+            return seal(value, key_id, key, mark, associated(tenant, stream, version, type_))
+
+        return close
+
+    def _deriver(self, key_id: str) -> Callable[[str], Secret]:
+        def derive(label: str) -> Secret:
+            key = self.key(key_id)
+            if key is None:
+                raise KeysNeeded(f"the data key {key_id} was destroyed")
+            return Secret(hmac.digest(key, b"tandem/derive/" + label.encode(), "sha256"))
+
+        return derive
+
+    # ---------------------------------------------------------------- the commit
+
+    def commit(self) -> Commit:
+        """The whole step. Effects that the step itself ended again are not in it."""
+        ledger = self.ledger
+        for tenant, stream in self.touched:
+            ended = ledger.close_if_over(tenant, stream)
+            if ended is not None and ended.key:
+                self.ended_keys.append(ended.key)
+        commit = Commit(
+            self.epoch,
+            self.n,
+            self.now_ms,
+            self.boot_id,
+            self.boottime_ms,
+            ENGINE,
+            tuple(self.inputs),
+            tuple(Mark(source, tenant, number) for (source, tenant), number in self.marks.items()),
+            tuple(self.events),
+            tuple(effect for effect in self.effects if effect.key in ledger.pending),
+            tuple(self.messages),
+            tuple(self.replies),
+        )
+        ledger.arbiter = ledger.arbiter.after(commit)
+        ledger.apply_time(commit)
+        return commit
+
+
+def _no_secret(type_: str, value: Any) -> Sealed | Withheld:
+    raise TypeError(f"{type_} carries a {type(value).__name__}: only what is sealed in the state may be passed on")

@@ -1,0 +1,117 @@
+"""`tandem up`: starts the parts of one host, starts again what dies, and ends its own children.
+
+It keeps no state: what a part must know after a restart is in its own files. Each child is a
+process group of its own, so that Ctrl-C in a terminal reaches the supervisor alone, which
+then ends them in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MAX_S = 5.0
+STEADY_S = 10.0
+"""A part that ran so long begins with the first pause again."""
+GRACE_S = 8.0
+"""A part that does not end after SIGTERM in this time is killed."""
+GIVE_UP = 64
+"""Exit code of a part that cannot work as it is configured: starting it again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A process of the host: its name, its arguments after `tandem`, more environment."""
+
+    name: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class GaveUp(Exception):
+    """A part ended with `GIVE_UP`; its own last lines say why."""
+
+
+class Supervisor:
+    """Runs parts until cancelled. `say` prints a line for the person at the terminal."""
+
+    def __init__(self, run_dir: Path, say: Callable[[str], None]) -> None:
+        self._run_dir, self._say = run_dir, say
+        self._children: dict[str, asyncio.subprocess.Process] = {}
+
+    async def run(self, parts: Sequence[Part], started: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start the parts in order and keep them running; `started` is awaited once beside
+        them. Raises `GaveUp`."""
+        self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for part in parts:
+                    tasks.create_task(self._keep(part))
+                tasks.create_task(started())
+        finally:
+            await self._end_all([part.name for part in parts])
+
+    async def _keep(self, part: Part) -> None:
+        pause = BACKOFF_FIRST_S
+        loop = asyncio.get_running_loop()
+        while True:
+            begun = loop.time()
+            code = await self._once(part)
+            if code == GIVE_UP:
+                raise GaveUp(f"{part.name} cannot start as it is configured")
+            if loop.time() - begun >= STEADY_S:
+                pause = BACKOFF_FIRST_S
+            self._say(f"{part.name} ended ({_why(code)}); starting it again in {pause:.1f} s")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, BACKOFF_MAX_S)
+
+    async def _once(self, part: Part) -> int:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tandem",
+            *part.arguments,
+            env={**os.environ, **part.environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._children[part.name] = child
+        pid_file = self._run_dir / f"{part.name}.pid"
+        pid_file.write_text(f"{child.pid}\n", encoding="ascii")
+        try:
+            return await child.wait()
+        finally:
+            if child.returncode is not None:
+                del self._children[part.name]
+                pid_file.unlink(missing_ok=True)
+
+    async def _end_all(self, names: Sequence[str]) -> None:
+        """The last part first: robots hang up while there is still somebody to hear it."""
+        for name in reversed(names):
+            child = self._children.get(name)
+            if child is not None:
+                await _end(child)
+                self._children.pop(name, None)
+            (self._run_dir / f"{name}.pid").unlink(missing_ok=True)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        os.killpg(child.pid, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await child.wait()
+        except TimeoutError:
+            os.killpg(child.pid, signal.SIGKILL)
+            await child.wait()
+
+
+def _why(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -1,0 +1,1 @@
+"""The session service: contacts with their legs, flows and call control."""

@@ -1,0 +1,1 @@
+"""Contacts and the reception: what the session service decides. Pure."""

@@ -1,0 +1,165 @@
+"""How events change a contact. No decision is taken here: what happened, happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tandem.session.domain import states as st
+from tandem.session.domain import words as w
+
+
+def _with(state: Any, **changes: Any) -> st.State:
+    """The same state with other fields, whichever of those that have them it is."""
+    changed: st.State = replace(state, **changes)
+    return changed
+
+
+def _started(state: st.State, event: w.ContactStarted) -> st.State:
+    call = st.Call(event.contact, event.node, event.number, event.caller, event.flow, event.flow_version, event.at_ms)
+    return st.InFlow(call, "", 0)
+
+
+def _answered(state: Any, event: w.ContactAnswered) -> st.State:
+    return _with(state, call=replace(state.call, answered_ms=event.at_ms))
+
+
+def _step(state: Any, event: w.FlowStepEntered) -> st.State:
+    return st.InFlow(state.call, event.step, event.attempt)
+
+
+def _queued(state: Any, event: w.ContactQueued) -> st.State:
+    place = st.Place(
+        event.queue,
+        event.step,
+        event.skills,
+        event.priority,
+        event.enqueued_ms,
+        event.give_up_ms,
+        event.music,
+    )
+    return st.Waiting(state.call, place)
+
+
+def _dequeued(state: st.Waiting, event: w.ContactDequeued) -> st.State:
+    return st.InFlow(state.call, state.place.step, 0)
+
+
+def _offered(state: st.Waiting, event: w.AgentOffered) -> st.State:
+    offered = st.Offered(event.offer, event.agent, event.device, event.leg, event.ring_timeout_ms, event.at_ms)
+    return st.Ringing(state.call, state.place, offered, None, state.recordings)
+
+
+def _ringing(state: st.Ringing, event: w.AgentRinging) -> st.State:
+    return replace(state, offered=replace(state.offered, ringing=True))
+
+
+def _cancel(state: st.Ringing, event: w.OfferCancelBegun) -> st.State:
+    return replace(state, cancel=event.outcome)
+
+
+def _offer_ended(state: Any, event: w.OfferEnded) -> st.State:
+    if isinstance(state, st.Ringing):
+        return st.Waiting(state.call, state.place, state.recordings)
+    return _with(state, offered=None)  # closing: the caller has gone before
+
+
+def _accepted(state: st.Ringing, event: w.AgentAnswered) -> st.State:
+    return st.Connecting(state.call, state.place, state.offered, state.recordings)
+
+
+def _connected(state: st.Connecting, event: w.ContactConnected) -> st.State:
+    call = state.call if state.call.connected_ms else replace(state.call, connected_ms=event.at_ms)
+    recording = st.Recording(event.recording, event.data_key, state.place.queue, event.agent, event.at_ms)
+    return st.Talking(call, state.place, state.offered, event.at_ms, None, (*state.recordings, recording))
+
+
+def _held(state: st.Talking, event: w.ContactHeld) -> st.State:
+    return replace(state, held_by=event.by)
+
+
+def _resumed(state: st.Talking, event: w.ContactResumed) -> st.State:
+    return replace(state, held_by=None)
+
+
+def _requeued(state: Any, event: w.ContactRequeued) -> st.State:
+    return st.Waiting(state.call, state.place, state.recordings)
+
+
+def _disconnected(state: Any, event: w.ContactDisconnected) -> st.State:
+    place = getattr(state, "place", None)
+    offered = getattr(state, "offered", None)
+    accepted = isinstance(state, st.Connecting | st.Talking)
+    audio = isinstance(state, st.Talking)
+    recordings = getattr(state, "recordings", ())
+    return _closed_or_closing(
+        st.Closing(state.call, event.outcome, event.at_ms, event.open, place, offered, accepted, audio, recordings)
+    )
+
+
+def _closed_or_closing(state: st.Closing) -> st.State:
+    """Without an open leg a contact has ended."""
+    if state.open:
+        return state
+    return st.Ended(
+        state.call, state.outcome, state.ended_ms, state.place, state.offered, st.wraps(state), state.recordings
+    )
+
+
+def _leg_closed(state: Any, event: w.LegClosed) -> st.State:
+    if not isinstance(state, st.Closing):
+        return state  # type: ignore[no-any-return]
+    return _closed_or_closing(replace(state, open=tuple(leg for leg in state.open if leg != event.leg)))
+
+
+def _recording(state: Any, event: w.RecordingEnded) -> st.State:
+    rest = tuple(recording for recording in state.recordings if recording.recording != event.recording)
+    return _with(state, recordings=rest)
+
+
+def _wrapped(state: Any, event: w.WrapUpEnded) -> st.State:
+    return replace(state, wrapped=True) if isinstance(state, st.Closing) else replace(state, wrapping=False)
+
+
+def _same(state: st.State, event: Any) -> st.State:
+    return state
+
+
+def _done(state: st.State, event: Any) -> st.State:
+    return st.Done()
+
+
+_EVOLVE: dict[type, Callable[[Any, Any], st.State]] = {
+    w.ContactStarted: _started,
+    w.ContactTurnedAway: _done,
+    w.ContactAnswered: _answered,
+    w.FlowStepEntered: _step,
+    w.MenuChosen: _same,
+    w.MenuMissed: _same,
+    w.ContactQueued: _queued,
+    w.QueueMusicStarted: _same,
+    w.ContactDequeued: _dequeued,
+    w.AgentOffered: _offered,
+    w.AgentRinging: _ringing,
+    w.OfferCancelBegun: _cancel,
+    w.OfferEnded: _offer_ended,
+    w.OfferTurnedDown: _same,
+    w.AgentAnswered: _accepted,
+    w.ContactConnected: _connected,
+    w.ContactHeld: _held,
+    w.ContactResumed: _resumed,
+    w.ContactRequeued: _requeued,
+    w.ContactDisconnected: _disconnected,
+    w.LegClosed: _leg_closed,
+    w.RecordingEnded: _recording,
+    w.WrapUpEnded: _wrapped,
+    w.ContactCompleted: _done,
+}
+
+EVENTS = tuple(_EVOLVE)
+
+
+def evolve(state: st.State, event: Any) -> st.State:
+    """The state after an event. Raises KeyError for an event that is not a contact's."""
+    return _EVOLVE[type(event)](state, event)

@@ -1,0 +1,217 @@
+"""What shall be done because of a contact's event: orders to media, messages, timers.
+
+Sees the state after the event; runs only while deciding (architecture, rule 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tandem.core.decider import Act, Action, Answer, Settle, Tell, Wake
+from tandem.core.ports import media
+from tandem.session.domain import states as st
+from tandem.session.domain import words as w
+from tandem.session.domain.contact import step_key
+
+DESK = "desk"
+ORDER_DEADLINE_MS = 5_000
+"""By when an order that takes no time should have ended; then the node is asked again."""
+LONG_DEADLINE_MS = 90_000
+"""The same for prompts and menus."""
+RING_GRACE_MS = 5_000
+"""The ring limit is the media node's; past it by this much the owner asks (spine 5)."""
+COMPLETION_MS = 3_600_000
+"""An ended contact waits this long at most for its recording and wrap-up."""
+
+Actions = Sequence[Action]
+
+
+def _order(call: st.Call, name: str, verb: media.Verb, leg: str = "", deadline_ms: int = ORDER_DEADLINE_MS) -> Act:
+    return Act(name, "media", w.MediaOrder(call.node, leg or call.contact, verb), deadline_ms)
+
+
+def _music(call: st.Call, music: str) -> Act:
+    return _order(call, "play", media.Play((music,), loop=True))
+
+
+def _step(state: st.InFlow, event: w.FlowStepEntered) -> Actions:
+    call = state.call
+    match event.kind:
+        case w.StepKind.ANSWER if call.answered_ms:
+            return ()
+        case w.StepKind.ANSWER:
+            return (_order(call, "answer", media.Answer()),)
+        case w.StepKind.MENU:
+            collect = media.Collect(
+                step_key(event.step, event.attempt), event.prompts, 1, event.timeout_ms, sensitive=event.sensitive
+            )
+            return (_order(call, "play", collect, deadline_ms=LONG_DEADLINE_MS + event.timeout_ms),)
+        case _ if event.prompts:
+            return (_order(call, "play", media.Play(event.prompts), deadline_ms=LONG_DEADLINE_MS),)
+        case _:
+            return ()
+
+
+def _enqueue(call: st.Call, place: st.Place) -> Tell:
+    return Tell(DESK, w.Enqueue(call.contact, place.queue, place.skills, place.priority, place.enqueued_ms))
+
+
+def _queued(state: st.Waiting, event: w.ContactQueued) -> Actions:
+    call = state.call
+    if event.prompts:
+        sound = _order(call, "announce", media.Play(event.prompts), deadline_ms=LONG_DEADLINE_MS)
+    else:
+        sound = _music(call, event.music)
+    return sound, _enqueue(call, state.place), *_give_up(state)
+
+
+def _give_up(state: st.Waiting) -> Actions:
+    place = state.place
+    return (Wake("give_up", place.give_up_ms, w.GiveUpWaiting(place.step)),) if place.give_up_ms else ()
+
+
+def _music_started(state: st.Waiting | st.Ringing, event: w.QueueMusicStarted) -> Actions:
+    return (_music(state.call, state.place.music),)
+
+
+def _dequeued(state: st.InFlow, event: w.ContactDequeued) -> Actions:
+    return Settle("give_up"), Settle("announce"), Tell(DESK, w.LeaveQueue(state.call.contact, event.why))
+
+
+def _offered(state: st.Ringing, event: w.AgentOffered) -> Actions:
+    call = state.call
+    ring = media.Originate(event.device, event.ring_timeout_ms, event.offer, call.caller)
+    return (_order(call, "ring", ring, event.leg, event.ring_timeout_ms + RING_GRACE_MS),)
+
+
+def _cancel(state: st.Ringing, event: w.OfferCancelBegun) -> Actions:
+    return Settle("ring"), _hang_up(state.call, state.offered.leg, media.Cause.CANCELED)
+
+
+def _hang_up(call: st.Call, leg: str, cause: media.Cause = media.Cause.NORMAL) -> Act:
+    return _order(call, f"hangup/{leg}", media.HangUp(cause), leg)
+
+
+def _offer_ended(state: Any, event: w.OfferEnded) -> Actions:
+    contact = state.call.contact
+    closed = w.OfferClosed(event.offer, contact, event.outcome, event.rang_ms, event.at_ms)
+    actions: list[Action] = [Settle("ring"), Settle(f"hangup/{contact}.{event.offer}"), Tell(DESK, closed)]
+    if isinstance(state, st.Waiting):
+        actions += _give_up(state)
+    return actions
+
+
+def _turned_down(state: Any, event: w.OfferTurnedDown) -> Actions:
+    contact = state.call.contact
+    return (Tell(DESK, w.OfferClosed(event.offer, contact, w.OfferOutcome.RESCINDED, 0, event.at_ms)),)
+
+
+def _answered(state: st.Connecting, event: w.AgentAnswered) -> Actions:
+    call, offered = state.call, state.offered
+    return (
+        Settle("ring"),
+        Settle("announce"),
+        Settle("give_up"),
+        Tell(DESK, w.OfferAccepted(event.offer, call.contact, event.at_ms)),
+        _order(call, "bridge", media.Bridge(offered.leg)),
+    )
+
+
+def _connected(state: st.Talking, event: w.ContactConnected) -> Actions:
+    record = media.RecordStart(event.recording, event.data_key)
+    return Settle("bridge"), Settle("play"), _order(state.call, f"record/{event.recording}", record)
+
+
+def _requeued(state: st.Waiting, event: w.ContactRequeued) -> Actions:
+    call, leg = state.call, f"{state.call.contact}.{event.offer}"
+    audio = event.why is w.WhyRequeued.AGENT_LOST
+    actions: list[Action] = [
+        Settle("bridge"),
+        Tell(DESK, w.TalkEnded(event.offer, call.contact, audio, True, event.at_ms)),
+        _hang_up(call, leg),
+        _music(call, state.place.music),
+        _enqueue(call, state.place),
+    ]
+    actions += (
+        _order(call, f"stop/{recording.recording}", media.RecordStop(recording.recording))
+        for recording in state.recordings
+    )
+    return *actions, *_give_up(state)
+
+
+def _disconnected(state: st.Closing | st.Ended, event: w.ContactDisconnected) -> Actions:
+    call = state.call
+    actions: list[Action] = [Settle(name) for name in ("answer", "play", "announce", "give_up", "ring", "bridge")]
+    actions += [_hang_up(call, leg) for leg in event.open]
+    waited = state.place is not None and not (isinstance(state, st.Closing) and state.accepted)
+    if waited:
+        actions.append(Tell(DESK, w.LeaveQueue(call.contact, event.outcome.value)))
+    if isinstance(state, st.Ended):
+        actions += _after(state, event.at_ms)
+    if event.by is w.EndedBy.API:
+        actions.append(Answer(w.HangUpBegun(call.contact)))
+    return actions
+
+
+def _leg_closed(state: Any, event: w.LegClosed) -> Actions:
+    actions: list[Action] = [Settle(f"hangup/{event.leg}")]
+    if isinstance(state, st.Closing | st.Ended):
+        offered = state.offered
+        # A closing contact's offer that was not accepted has ended before its leg's event.
+        if offered is not None and event.leg == offered.leg:
+            audio = state.audio if isinstance(state, st.Closing) else state.wrapping
+            actions.append(Tell(DESK, w.TalkEnded(offered.offer, state.call.contact, audio, False, event.at_ms)))
+    if isinstance(state, st.Ended):
+        actions += _after(state, event.at_ms)
+    return actions
+
+
+def _after(state: st.Ended, at_ms: int) -> Actions:
+    return (Wake("complete", at_ms + COMPLETION_MS, w.CompleteAnyway()),)
+
+
+def _recording(state: Any, event: w.RecordingEnded) -> Actions:
+    if not event.blob:
+        return ()
+    kept = w.RecordingKept(
+        event.recording,
+        event.contact,
+        event.queue,
+        event.agent,
+        event.started_ms,
+        event.blob,
+        event.frames,
+        event.size_bytes,
+        event.sha256,
+        event.truncated,
+        event.data_key,
+    )
+    return (Tell(f"recording/{event.recording}", kept),)
+
+
+def _nothing(state: Any, event: Any) -> Actions:
+    return ()
+
+
+_REACT: dict[type, Callable[[Any, Any], Actions]] = {
+    w.FlowStepEntered: _step,
+    w.ContactQueued: _queued,
+    w.QueueMusicStarted: _music_started,
+    w.ContactDequeued: _dequeued,
+    w.AgentOffered: _offered,
+    w.OfferCancelBegun: _cancel,
+    w.OfferEnded: _offer_ended,
+    w.OfferTurnedDown: _turned_down,
+    w.AgentAnswered: _answered,
+    w.ContactConnected: _connected,
+    w.ContactRequeued: _requeued,
+    w.ContactDisconnected: _disconnected,
+    w.LegClosed: _leg_closed,
+    w.RecordingEnded: _recording,
+}
+
+
+def react(state: st.State, event: Any) -> Actions:
+    """What the event asks for."""
+    return _REACT.get(type(event), _nothing)(state, event)

@@ -1,0 +1,342 @@
+"""The reception of a tenant: which numbers lead to which flows, which devices may register.
+
+One aggregate per tenant (stream `reception`), fed by the tenant service. Contacts read it
+while they decide (rule 7: configuration is in the log by version before it is used).
+Published versions of a flow stay, so that callers keep the version they began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tandem.core.decider import Action, Context, Kind, Tell, dispatch
+from tandem.core.flow import (
+    AnswerStep,
+    Flow,
+    FlowStep,
+    HangUpStep,
+    MenuOption,
+    MenuStep,
+    PlayStep,
+    QueueStep,
+    SkillNeed,
+)
+from tandem.core.seal import Private
+
+RECEPTION = "reception"
+MAX_VERSIONS = 100
+"""Versions of one flow kept for callers who are still in them."""
+
+
+# ------------------------------------------------------------------- commands and events
+
+
+@dataclass(frozen=True, slots=True)
+class PublishNumber:
+    """From the tenant service."""
+
+    number: str
+    version: int
+    flow: str
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PublishDevice:
+    """From the tenant service. The digests are sealed under a key of the tenant."""
+
+    device: str
+    version: int
+    agent: str
+    realm: str
+    ha1_md5: Private
+    ha1_sha256: Private
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PublishFlow:
+    """From the tenant service."""
+
+    flow: str
+    version: int
+    steps: tuple[FlowStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteDevice:
+    """A media node saw a registration begin or end."""
+
+    device: str
+    node: str
+    registered: bool
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NumberConfigured:
+    """A number leads to a flow from now on."""
+
+    number: str
+    version: int
+    flow: str
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfigured:
+    """A device may register, or no longer."""
+
+    device: str
+    version: int
+    agent: str
+    realm: str
+    ha1_md5: Private
+    ha1_sha256: Private
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FlowConfigured:
+    """A version of a flow is in use for new contacts."""
+
+    flow: str
+    version: int
+    steps: tuple[FlowStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReachable:
+    """A device registered, or its registration ended."""
+
+    device: str
+    agent: str
+    node: str
+    registered: bool
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChanged:
+    """Message to the desk: an agent's device can be rung, or no longer."""
+
+    agent: str
+    device: str
+    node: str
+    registered: bool
+    at_ms: int
+
+
+# ------------------------------------------------------------------- state
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number in use."""
+
+    number: str
+    version: int
+    flow: str
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that may register; `node` is where it is registered, empty if it is not."""
+
+    device: str
+    version: int
+    agent: str
+    realm: str
+    ha1_md5: Private
+    ha1_sha256: Private
+    node: str = ""
+
+
+@dataclass(slots=True)
+class Reception:
+    """A mutable fold; only `evolve` changes it. `changes` counts what media nodes must know."""
+
+    numbers: dict[str, Number] = field(default_factory=dict)
+    devices: dict[str, Device] = field(default_factory=dict)
+    flows: dict[str, dict[int, Flow]] = field(default_factory=dict)
+    changes: int = 0
+
+    def flow_of(self, number: str) -> Flow | None:
+        """The newest version of the flow that a number leads to."""
+        row = self.numbers.get(number)
+        versions = self.flows.get(row.flow) if row else None
+        return versions[max(versions)] if versions else None
+
+    def flow(self, flow: str, version: int) -> Flow | None:
+        """A version of a flow, None when it has been dropped."""
+        return self.flows.get(flow, {}).get(version)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceptionDump:
+    """The reception in a snapshot."""
+
+    numbers: tuple[Number, ...]
+    devices: tuple[Device, ...]
+    flows: tuple[Flow, ...]
+    changes: int
+
+
+def dump(state: Reception) -> ReceptionDump:
+    """Frozen, in one order."""
+    return ReceptionDump(
+        tuple(state.numbers[key] for key in sorted(state.numbers)),
+        tuple(state.devices[key] for key in sorted(state.devices)),
+        tuple(state.flows[key][version] for key in sorted(state.flows) for version in sorted(state.flows[key])),
+        state.changes,
+    )
+
+
+def load(dumped: ReceptionDump) -> Reception:
+    """The reverse of `dump`."""
+    flows: dict[str, dict[int, Flow]] = {}
+    for flow in dumped.flows:
+        flows.setdefault(flow.flow, {})[flow.version] = flow
+    return Reception(
+        {number.number: number for number in dumped.numbers},
+        {device.device: device for device in dumped.devices},
+        flows,
+        dumped.changes,
+    )
+
+
+# ------------------------------------------------------------------- decide, evolve, react
+
+
+def _number(state: Reception, command: PublishNumber, context: Context) -> Sequence[Any]:
+    known = state.numbers.get(command.number)
+    if known is not None and known.version >= command.version:
+        return ()  # an older version came late
+    return (NumberConfigured(command.number, command.version, command.flow, command.deleted),)
+
+
+def _device(state: Reception, command: PublishDevice, context: Context) -> Sequence[Any]:
+    known = state.devices.get(command.device)
+    if known is not None and known.version >= command.version:
+        return ()
+    configured = DeviceConfigured(
+        command.device,
+        command.version,
+        command.agent,
+        command.realm,
+        command.ha1_md5,
+        command.ha1_sha256,
+        command.deleted,
+    )
+    if command.deleted and known is not None and known.node:
+        gone = DeviceReachable(command.device, known.agent, known.node, False, context.now_ms)
+        return (gone, configured)
+    return (configured,)
+
+
+def _flow(state: Reception, command: PublishFlow, context: Context) -> Sequence[Any]:
+    if command.version in state.flows.get(command.flow, {}):
+        return ()
+    return (FlowConfigured(command.flow, command.version, command.steps),)
+
+
+def _note(state: Reception, command: NoteDevice, context: Context) -> Sequence[Any]:
+    device = state.devices.get(command.device)
+    if device is None:
+        return ()  # withdrawn while the phone was registering
+    if command.registered == bool(device.node) and (device.node == command.node or not command.registered):
+        return ()  # nothing new
+    if not command.registered and device.node != command.node:
+        return ()  # it has moved to another node meanwhile
+    return (DeviceReachable(command.device, device.agent, command.node, command.registered, command.at_ms),)
+
+
+_HANDLERS: dict[tuple[type, type], Any] = {
+    (Reception, PublishNumber): _number,
+    (Reception, PublishDevice): _device,
+    (Reception, PublishFlow): _flow,
+    (Reception, NoteDevice): _note,
+}
+
+
+def decide(state: Reception, command: Any, context: Context) -> Sequence[Any]:
+    """Configuration is taken as it comes; older versions are passed over."""
+    return dispatch(_HANDLERS, state, command, context)
+
+
+def evolve(state: Reception, event: Any) -> Reception:
+    """Change the fold in place."""
+    match event:
+        case NumberConfigured(number, version, flow, deleted):
+            state.changes += 1
+            if deleted:
+                state.numbers.pop(number, None)
+            else:
+                state.numbers[number] = Number(number, version, flow)
+        case DeviceConfigured():
+            state.changes += 1
+            _configure(state, event)
+        case FlowConfigured(flow, version, steps):
+            versions = state.flows.setdefault(flow, {})
+            versions[version] = Flow(flow, version, steps)
+            if len(versions) > MAX_VERSIONS:
+                del versions[min(versions)]
+        case DeviceReachable(device, _, node, registered, _):
+            row = state.devices[device]
+            state.devices[device] = Device(
+                row.device, row.version, row.agent, row.realm, row.ha1_md5, row.ha1_sha256, node if registered else ""
+            )
+    return state
+
+
+def _configure(state: Reception, event: DeviceConfigured) -> None:
+    if event.deleted:
+        state.devices.pop(event.device, None)
+        return
+    known = state.devices.get(event.device)
+    state.devices[event.device] = Device(
+        event.device,
+        event.version,
+        event.agent,
+        event.realm,
+        event.ha1_md5,
+        event.ha1_sha256,
+        known.node if known else "",
+    )
+
+
+def react(state: Reception, event: Any) -> Sequence[Action]:
+    """The desk is told which devices can be rung."""
+    if isinstance(event, DeviceReachable):
+        return (Tell("desk", DeviceChanged(event.agent, event.device, event.node, event.registered, event.at_ms)),)
+    return ()
+
+
+STATES = (
+    ReceptionDump,
+    Number,
+    Device,
+    Flow,
+    FlowStep,
+    AnswerStep,
+    PlayStep,
+    MenuStep,
+    MenuOption,
+    QueueStep,
+    SkillNeed,
+    HangUpStep,
+)
+
+KIND = Kind(
+    name=RECEPTION,
+    start=Reception,
+    starts=(PublishNumber, PublishDevice, PublishFlow, NoteDevice),
+    decide=decide,
+    evolve=evolve,
+    react=react,
+    states=STATES,
+    dump=dump,
+    load=load,
+)

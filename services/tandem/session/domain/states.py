@@ -1,0 +1,202 @@
+"""The states of a contact: one frozen type per state, so that none holds a field it has no right to.
+
+New -> InFlow -> Waiting -> Ringing -> Connecting -> Talking -> Closing -> Ended -> Done
+          ^---------|  ^------|-----------|-----------|
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tandem.core.flow import SkillNeed
+from tandem.core.ports.media import By, Cause
+from tandem.core.seal import Private
+from tandem.session.domain.words import ContactOutcome, EndedBy, OfferOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is known of a contact in every state. The caller's leg has the contact's own id."""
+
+    contact: str
+    node: str
+    number: str
+    caller: Private
+    flow: str
+    flow_version: int
+    started_ms: int
+    answered_ms: int = 0
+    connected_ms: int = 0  # first talk
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in line."""
+
+    queue: str
+    step: str
+    skills: tuple[SkillNeed, ...]
+    priority: int
+    enqueued_ms: int
+    give_up_ms: int
+    music: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """An offer that is being made or was accepted."""
+
+    offer: str
+    agent: str
+    device: str
+    leg: str
+    ring_timeout_ms: int
+    offered_ms: int
+    ringing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording that is not stored yet."""
+
+    recording: str
+    data_key: Private
+    queue: str
+    agent: str
+    started_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """Before anything has happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class InFlow:
+    """The flow is at `step`."""
+
+    call: Call
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """In line, with nobody offered."""
+
+    call: Call
+    place: Place
+    recordings: tuple[Recording, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ringing:
+    """In line; an agent's device rings. `cancel` says how the offer will end that is being taken back."""
+
+    call: Call
+    place: Place
+    offered: Offered
+    cancel: OfferOutcome | None = None
+    recordings: tuple[Recording, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """The agent answered; the bridge is on its way."""
+
+    call: Call
+    place: Place
+    offered: Offered
+    recordings: tuple[Recording, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Talking:
+    """Caller and agent talk. `held_by` is whose phone put the call on hold."""
+
+    call: Call
+    place: Place
+    offered: Offered
+    connected_ms: int
+    held_by: EndedBy | None = None
+    recordings: tuple[Recording, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The contact has its outcome; `open` legs are going down. `accepted`: the agent had answered."""
+
+    call: Call
+    outcome: ContactOutcome
+    ended_ms: int
+    open: tuple[str, ...]
+    place: Place | None
+    offered: Offered | None
+    accepted: bool
+    audio: bool
+    recordings: tuple[Recording, ...] = ()
+    wrapped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """All legs are gone; the recording and the agent's wrap-up may still come."""
+
+    call: Call
+    outcome: ContactOutcome
+    ended_ms: int
+    place: Place | None
+    offered: Offered | None
+    wrapping: bool
+    recordings: tuple[Recording, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Over."""
+
+
+InLine = Waiting | Ringing
+WithAgent = Connecting | Talking
+Live = InFlow | Waiting | Ringing | Connecting | Talking
+State = New | InFlow | Waiting | Ringing | Connecting | Talking | Closing | Ended | Done
+
+STATES: tuple[type, ...] = (
+    New,
+    InFlow,
+    Waiting,
+    Ringing,
+    Connecting,
+    Talking,
+    Closing,
+    Ended,
+    Done,
+    Call,
+    Place,
+    Offered,
+    Recording,
+    OfferOutcome,
+    ContactOutcome,
+    EndedBy,
+    SkillNeed,
+    Cause,
+    By,
+)
+
+
+def wraps(state: Closing) -> bool:
+    """Whether the agent's wrap-up is still to end."""
+    return state.accepted and state.audio and not state.wrapped
+
+
+def legs(state: State) -> tuple[tuple[str, str], ...]:
+    """(node, leg) of every leg that is up or on its way."""
+    match state:
+        case InFlow(call) | Waiting(call):
+            return ((call.node, call.contact),)
+        case Ringing(call, _, offered) | Connecting(call, _, offered) | Talking(call, _, offered):
+            return (call.node, call.contact), (call.node, offered.leg)
+        case Closing(call, open=open_):
+            return tuple((call.node, leg) for leg in open_)
+        case _:
+            return ()

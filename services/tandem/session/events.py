@@ -1,0 +1,112 @@
+"""Stable names of everything that the session service reads and writes (house: events.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tandem.api.event.v1 import session_pb2 as pb
+from tandem.core.decider import Kind
+from tandem.core.ports.media import By, Cause, LegEnded
+from tandem.internal.config.v1 import config_pb2 as config
+from tandem.internal.recording.v1 import recording_pb2 as recording
+from tandem.internal.routing.v1 import routing_pb2 as routing
+from tandem.internal.session.v1 import session_pb2 as own
+from tandem.runtime.codec import Codec
+from tandem.runtime.service import Service
+from tandem.session.domain import contact, evolve, react, reception, states
+from tandem.session.domain import reception as r
+from tandem.session.domain import words as w
+
+EVENTS = Codec(
+    ("contact.started", w.ContactStarted, pb.ContactStarted),
+    ("contact.turned_away", w.ContactTurnedAway, pb.ContactTurnedAway),
+    ("contact.answered", w.ContactAnswered, pb.ContactAnswered),
+    ("contact.step_entered", w.FlowStepEntered, pb.FlowStepEntered),
+    ("contact.menu_chosen", w.MenuChosen, pb.MenuChosen),
+    ("contact.menu_missed", w.MenuMissed, pb.MenuMissed),
+    ("contact.queued", w.ContactQueued, pb.ContactQueued),
+    ("contact.music_started", w.QueueMusicStarted, pb.QueueMusicStarted),
+    ("contact.dequeued", w.ContactDequeued, pb.ContactDequeued),
+    ("contact.agent_offered", w.AgentOffered, pb.AgentOffered),
+    ("contact.agent_ringing", w.AgentRinging, pb.AgentRinging),
+    ("contact.offer_cancel_begun", w.OfferCancelBegun, pb.OfferCancelBegun),
+    ("contact.offer_ended", w.OfferEnded, pb.OfferEnded),
+    ("contact.offer_turned_down", w.OfferTurnedDown, pb.OfferTurnedDown),
+    ("contact.agent_answered", w.AgentAnswered, pb.AgentAnswered),
+    ("contact.connected", w.ContactConnected, pb.ContactConnected),
+    ("contact.held", w.ContactHeld, pb.ContactHeld),
+    ("contact.resumed", w.ContactResumed, pb.ContactResumed),
+    ("contact.requeued", w.ContactRequeued, pb.ContactRequeued),
+    ("contact.disconnected", w.ContactDisconnected, pb.ContactDisconnected),
+    ("contact.leg_closed", w.LegClosed, pb.LegClosed),
+    ("contact.recording_ended", w.RecordingEnded, pb.RecordingEnded),
+    ("contact.wrap_up_ended", w.WrapUpEnded, pb.WrapUpEnded),
+    ("contact.completed", w.ContactCompleted, pb.ContactCompleted),
+    ("reception.number_configured", r.NumberConfigured, pb.NumberConfigured),
+    ("reception.device_configured", r.DeviceConfigured, own.DeviceConfigured),
+    ("reception.flow_configured", r.FlowConfigured, own.FlowConfigured),
+    ("reception.device_reachable", r.DeviceReachable, pb.DeviceReachable),
+)
+
+COMMANDS = Codec(
+    ("media.take_call", w.TakeCall, own.TakeCall),
+    ("media.note_refusal", w.NoteRefusal, own.NoteRefusal),
+    ("media.note_leg", w.NoteLeg, own.NoteLeg),
+    ("media.take_digits", w.TakeDigits, own.TakeDigits),
+    ("media.note_device", r.NoteDevice, own.NoteDevice),
+    ("session.offer_contact", w.OfferContact, own.OfferContact),
+    ("session.rescind_offer", w.RescindOffer, own.RescindOffer),
+    ("session.refuse_queue", w.RefuseQueue, own.RefuseQueue),
+    ("session.end_wrap_up", w.EndWrapUp, own.EndWrapUp),
+    ("session.hang_up", w.HangUpContact, own.HangUpContact),
+    ("session.give_up_waiting", w.GiveUpWaiting, own.GiveUpWaiting),
+    ("session.complete_anyway", w.CompleteAnyway, own.CompleteAnyway),
+    ("config.number", r.PublishNumber, config.NumberPublished),
+    ("config.device", r.PublishDevice, config.DevicePublished),
+    ("config.flow", r.PublishFlow, config.FlowPublished),
+)
+
+MESSAGES = Codec(
+    ("routing.enqueue", w.Enqueue, routing.EnqueueContact),
+    ("routing.remove", w.LeaveQueue, routing.RemoveContact),
+    ("routing.accept_offer", w.OfferAccepted, routing.AcceptOffer),
+    ("routing.close_offer", w.OfferClosed, routing.CloseOffer),
+    ("routing.end_talk", w.TalkEnded, routing.EndTalk),
+    ("routing.note_device", r.DeviceChanged, own.DeviceChanged),
+    ("recording.stored", w.RecordingKept, recording.RecordingStored),
+)
+
+EFFECTS = Codec(("media.order", w.MediaOrder, own.MediaOrder))
+
+REPLIES = Codec(("session.hang_up_begun", w.HangUpBegun, own.HangUpBegun))
+
+
+def missing_leg(node: str, leg: str, now_ms: int) -> Any:
+    """The end of a leg that its node does not have any more: its journal was lost."""
+    return w.NoteLeg(node, leg, now_ms, LegEnded(Cause.MEDIA_LOST, By.NODE, 0, "not listed by the node"))
+
+
+CONTACT = Kind(
+    name="contact",
+    start=states.New,
+    starts=(w.TakeCall, w.NoteRefusal),
+    decide=contact.decide,
+    evolve=evolve.evolve,
+    react=react.react,
+    over=lambda state: isinstance(state, states.Done),
+    sealed=True,
+    reads=reception.RECEPTION,
+    legs=states.legs,
+    states=states.STATES,
+)
+
+SERVICE = Service(
+    name="session",
+    kinds=(CONTACT, reception.KIND),
+    events=EVENTS,
+    commands=COMMANDS,
+    messages=MESSAGES,
+    effects=EFFECTS,
+    replies=REPLIES,
+    missing_leg=missing_leg,
+)

@@ -1,0 +1,299 @@
+"""The public API of contacts: live ones from their owner, ended ones from the view (rule 13)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from google.protobuf import json_format
+
+from tandem.api.session.v1 import contact_pb2 as pb
+from tandem.api.session.v1 import session_service_pb2 as api
+from tandem.core.access import Role
+from tandem.core.commit import Commit, Envelope
+from tandem.core.errors import UNKNOWN_NAME, VIEW_BEHIND, Rejected
+from tandem.core.ports.store import Store
+from tandem.runtime import positions
+from tandem.runtime.host import Host
+from tandem.runtime.interceptors import Call
+from tandem.runtime.ledger import Ledger
+from tandem.runtime.opening import Opened, open_all, private_text, text_of
+from tandem.runtime.pages import page_of
+from tandem.runtime.times import time_of
+from tandem.session import views
+from tandem.session.domain import words as w
+from tandem.session.events import EVENTS
+from tandem.session.views import ContactRow, Phase
+
+API = api.DESCRIPTOR.services_by_name["SessionService"]
+VIEW_WAIT_S = 2.0
+"""How long a reader waits for the view to reach what its owner knows (rule 13)."""
+HIDDEN_FIELDS = ("data_key",)
+"""Private fields of events that are keys, not values; never shown."""
+OF_OTHERS = (Role.SUPERVISOR, Role.ADMIN, Role.ANALYST)
+
+
+class SessionServicer:
+    """Servicer of tandem.api.session.v1.SessionService."""
+
+    def __init__(self, host: Host, store: Store, group: str) -> None:
+        self._host, self._store, self._group = host, store, group
+
+    # ---------------------------------------------------------------- Get, List
+
+    async def get_contact(self, request: api.GetContactRequest, call: Call) -> pb.Contact:
+        """A live contact from its owner, an ended one from history."""
+        row = await self._find(_id(request.name), call)
+        if row is None or (call.principal.role not in OF_OTHERS and row.agent != call.principal.agent):
+            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+        return (await self._shown([row], call))[0]
+
+    async def _find(self, contact: str, call: Call) -> ContactRow | None:
+        live = await self._host.query(call.tenant, "contact", lambda ledger: _live(ledger, call.tenant, contact))
+        row: ContactRow | None = call.answered(live)
+        if row is not None and row.phase is not Phase.ENDED:
+            return row
+        await self._caught_up(call)
+        body = await self._store.get(views.CONTACTS, (call.tenant, contact))
+        return None if body is None else views.ROWS.decode(body)
+
+    async def _caught_up(self, call: Call) -> None:
+        """Until the view has what the owner knew, and what the caller has seen."""
+        wanted = [call.position] if call.position else []
+        if call.min_position:
+            wanted.append(call.min_position)
+        for token in wanted:
+            position = positions.decode(token)
+            partition = f"{position.group}/{position.shard}"
+            if position.group == self._group and not await self._store.wait(
+                views.VIEW, partition, position.n, VIEW_WAIT_S
+            ):
+                raise Rejected(VIEW_BEHIND, "history has not caught up yet; repeat in a moment")
+
+    async def list_contacts(self, request: api.ListContactsRequest, call: Call) -> api.ListContactsResponse:
+        """Newest first. LIVE asks the owner; everything else is read from history."""
+        page = page_of(request, call.tenant)
+        before = (int(page.after[0]), str(page.after[1])) if page.after else None
+        if request.life == api.ListContactsRequest.LIFE_LIVE:
+            rows = await self._live_rows(request, call, before)
+        else:
+            await self._owner_position(call)
+            await self._caught_up(call)
+            rows = await self._history(request, call, before, page.size + 1)
+        shown, token = page.cut(rows, lambda row: (row.started_ms, row.contact))
+        return api.ListContactsResponse(contacts=await self._shown(shown, call), next_page_token=token)
+
+    async def _owner_position(self, call: Call) -> None:
+        """A List shows what was true when it was asked; without an owner it shows what it has."""
+        try:
+            call.answered(await self._host.query(call.tenant, "contact", lambda ledger: None))
+        except Rejected as error:
+            if error.reason is UNKNOWN_NAME:
+                raise
+
+    async def _live_rows(
+        self, request: api.ListContactsRequest, call: Call, before: tuple[int, str] | None
+    ) -> list[ContactRow]:
+        answer = await self._host.query(call.tenant, "contact", lambda ledger: _all_live(ledger, call.tenant))
+        rows: list[ContactRow] = call.answered(answer)
+        found = [row for row in rows if _wanted(row, request)]
+        found.sort(key=lambda row: (row.started_ms, row.contact), reverse=True)
+        return [row for row in found if before is None or (row.started_ms, row.contact) < before]
+
+    async def _history(
+        self, request: api.ListContactsRequest, call: Call, before: tuple[int, str] | None, most: int
+    ) -> list[ContactRow]:
+        after: tuple[str | int, ...] | None = None if before is None else (call.tenant, *before)
+        rows: list[ContactRow] = []
+        while len(rows) < most:
+            found = await self._store.scan(views.BY_TIME, (call.tenant,), after=after, limit=200, descending=True)
+            for entry in found:
+                body = await self._store.get(views.CONTACTS, (call.tenant, str(entry.key[2])))
+                row = None if body is None else views.ROWS.decode(body)
+                if row is not None and _wanted(row, request):
+                    rows.append(row)
+            if len(found) < 200:
+                break
+            after = found[-1].key
+        return rows[:most]
+
+    async def list_contact_events(
+        self, request: api.ListContactEventsRequest, call: Call
+    ) -> api.ListContactEventsResponse:
+        """A contact's life, event by event."""
+        contact = _id(request.parent)
+        if await self._find(contact, call) is None:
+            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+        await self._caught_up(call)
+        page = page_of(request, call.tenant)
+        after = None if page.after is None else (call.tenant, contact, int(page.after[0]))
+        found = await self._store.scan(
+            views.TIMELINE, (call.tenant, contact), after=after, limit=min(1000, page.size + 1)
+        )
+        envelopes, token = page.cut(
+            [views.decode_envelope(row.value) for row in found], lambda envelope: (envelope.version,)
+        )
+        events = [await self._event(envelope) for envelope in envelopes]
+        return api.ListContactEventsResponse(events=events, next_page_token=token)
+
+    # ---------------------------------------------------------------- custom methods
+
+    async def hang_up_contact(self, request: api.HangUpContactRequest, call: Call) -> pb.Contact:
+        """End a live contact."""
+        contact = _id(request.name)
+        if await self._find(contact, call) is None:
+            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+        answer = await self._host.ask(call.tenant, f"contact/{contact}", w.HangUpContact(), **call.once)
+        call.answered(answer)
+        row = await self._find(contact, call)
+        if row is None:
+            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+        return (await self._shown([row], call))[0]
+
+    # ---------------------------------------------------------------- live stream
+
+    async def watch_contacts(
+        self, request: api.WatchContactsRequest, call: Call
+    ) -> AsyncIterator[api.WatchContactsResponse]:
+        """What is live now, then everything that happens. With a position: what happened
+        since, then what is live, then everything that happens."""
+        start = 0
+        if request.position:
+            position = positions.decode(request.position)
+            driver = self._host.driver(call.tenant, "contact")
+            if (position.group, position.shard) != (driver.partition.group, driver.partition.shard):
+                raise Rejected(UNKNOWN_NAME, "there is no such resource")
+            start = position.n
+        only = _id(request.contact) if request.contact else ""
+        return self._watch(call, start, only)
+
+    async def _watch(self, call: Call, start: int, only: str) -> AsyncIterator[api.WatchContactsResponse]:
+        tenant = call.tenant
+        answer = await self._host.query(tenant, "contact", lambda ledger: _all_live(ledger, tenant))
+        rows = {row.contact: row for row in answer.value if not only or row.contact == only}
+        now = positions.decode(answer.position)
+        if not start:
+            for shown in await self._shown(list(rows.values()), call):
+                yield api.WatchContactsResponse(contact=shown)
+            yield api.WatchContactsResponse(position=answer.position, synced=True)
+        async for token, commit in self._host.tail(now.group, now.shard, start or now.n):
+            if start and commit.n > now.n:
+                # The events since the position are told; the rows join in where they are known.
+                start = 0
+            async for told in self._told(commit, token, rows, call, only, known=not start):
+                yield told
+
+    async def _told(
+        self, commit: Commit, token: str, rows: dict[str, ContactRow], call: Call, only: str, known: bool
+    ) -> AsyncIterator[api.WatchContactsResponse]:
+        for envelope in commit.events:
+            kind, _, contact = envelope.stream.partition("/")
+            if kind != "contact" or envelope.tenant != call.tenant or (only and contact != only):
+                continue
+            told = api.WatchContactsResponse(position=token, event=await self._event(envelope))
+            if known:
+                row = views.fold(rows.get(contact), EVENTS.decode(envelope.part), contact)
+                if row is not None:
+                    rows[contact] = row
+                    told.contact.CopyFrom((await self._shown([row], call))[0])
+                    if row.phase is Phase.ENDED and envelope.type == "contact.completed":
+                        del rows[contact]
+            yield told
+
+    # ---------------------------------------------------------------- showing
+
+    async def _shown(self, rows: Sequence[ContactRow], call: Call) -> list[pb.Contact]:
+        may = call.principal.role is not Role.ANALYST
+        opened: Sequence[Opened | None] = (
+            await open_all(self._host, [row.caller for row in rows]) if may else [None] * len(rows)
+        )
+        return [_contact(row, caller, call.tenant) for row, caller in zip(rows, opened, strict=True)]
+
+    async def _event(self, envelope: Envelope) -> pb.ContactEvent:
+        message = EVENTS.message(envelope.part)
+        numbers = {field.number: field.name for field in message.DESCRIPTOR.fields}
+        data = json_format.MessageToDict(message, preserving_proto_field_name=True)
+        values = [(numbers[number], value) for number, value in envelope.part.private]
+        shown = [(name, value) for name, value in values if name not in HIDDEN_FIELDS]
+        for (name, _), opened in zip(shown, await open_all(self._host, [value for _, value in shown]), strict=True):
+            data[name] = text_of(opened)
+        _, _, contact = envelope.stream.partition("/")
+        told = pb.ContactEvent(
+            event_id=envelope.event_id,
+            contact=f"tenants/{envelope.tenant}/contacts/{contact}",
+            version=envelope.version,
+            type=envelope.type,
+            event_time=time_of(envelope.time_ms),
+            actor=envelope.actor,
+        )
+        told.data.update(data)
+        return told
+
+
+def _id(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _live(ledger: Ledger, tenant: str, contact: str) -> ContactRow | None:
+    aggregate = ledger.aggregate(tenant, f"contact/{contact}")
+    return None if aggregate is None else views.row_of(aggregate.state)
+
+
+def _all_live(ledger: Ledger, tenant: str) -> list[ContactRow]:
+    rows = [
+        views.row_of(aggregate.state)
+        for (of, stream), aggregate in ledger.aggregates.items()
+        if of == tenant and stream.startswith("contact/")
+    ]
+    return [row for row in rows if row is not None and row.phase is not Phase.ENDED]
+
+
+def _wanted(row: ContactRow, request: api.ListContactsRequest) -> bool:
+    ended = row.phase is Phase.ENDED
+    if request.life == api.ListContactsRequest.LIFE_ENDED and not ended:
+        return False
+    if request.queue and _id(request.queue) != row.queue:
+        return False
+    if request.HasField("start_time") and row.started_ms < request.start_time.ToMilliseconds():
+        return False
+    return not (request.HasField("end_time") and row.started_ms >= request.end_time.ToMilliseconds())
+
+
+def _contact(row: ContactRow, caller: Opened | None, tenant: str) -> pb.Contact:
+    parent = f"tenants/{tenant}"
+    return pb.Contact(
+        name=f"{parent}/contacts/{row.contact}",
+        state=pb.Contact.State.Value(f"STATE_{row.phase.value}"),
+        number=f"{parent}/numbers/{row.number}",
+        caller=private_text(caller),
+        flow=f"{parent}/flows/{row.flow}" if row.flow else "",
+        flow_version=row.flow_version,
+        queue=f"{parent}/queues/{row.queue}" if row.queue else "",
+        agent=f"{parent}/agents/{row.agent}" if row.agent else "",
+        outcome=pb.Contact.Outcome.Value(f"OUTCOME_{row.outcome or 'UNSPECIFIED'}"),
+        ended_by=pb.Contact.EndedBy.Value(f"ENDED_BY_{row.ended_by or 'UNSPECIFIED'}"),
+        recordings=[f"{parent}/recordings/{recording}" for recording in row.recordings],
+        create_time=time_of(row.started_ms),
+        enqueue_time=time_of(row.enqueued_ms),
+        connect_time=time_of(row.connected_ms),
+        end_time=time_of(row.ended_ms),
+        legs=[
+            pb.Leg(
+                leg=leg.leg,
+                party=pb.Leg.Party.Value(f"PARTY_{leg.party.value}"),
+                agent=f"{parent}/agents/{leg.agent}" if leg.agent else "",
+                node=row.node,
+                state=_leg_state(leg),
+                cause=leg.cause,
+                create_time=time_of(leg.created_ms),
+                answer_time=time_of(leg.answered_ms),
+                end_time=time_of(leg.ended_ms),
+            )
+            for leg in row.legs
+        ],
+    )
+
+
+def _leg_state(leg: views.LegRow) -> pb.Leg.State.ValueType:
+    if leg.ended_ms:
+        return pb.Leg.STATE_ENDED
+    return pb.Leg.STATE_UP if leg.answered_ms else pb.Leg.STATE_RINGING

@@ -1,0 +1,1 @@
+"""The cell's tenants, and the configuration of each: pure."""

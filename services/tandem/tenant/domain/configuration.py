@@ -1,0 +1,221 @@
+"""A tenant's configuration as one aggregate (stream `configuration`), and what others hear of it.
+
+The maps are never changed in place; a changed one is a copy, which is cheap enough for
+what people change by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from tandem.core.decider import Action, Answer, Kind, Tell
+from tandem.core.flow import (
+    AnswerStep,
+    FlowStep,
+    HangUpStep,
+    MenuOption,
+    MenuStep,
+    PlayStep,
+    QueueStep,
+    SkillNeed,
+)
+from tandem.core.seal import Withheld
+from tandem.tenant.domain.cell import Deleted
+from tandem.tenant.domain.decide import decide
+from tandem.tenant.domain.rules import with_one, without
+from tandem.tenant.domain.words import (
+    Agent,
+    AgentBody,
+    AgentCreated,
+    AgentDeleted,
+    AgentSaved,
+    AgentUpdated,
+    Configuration,
+    CreateAgent,
+    CreateFlow,
+    CreateNumber,
+    CreateQueue,
+    FlowCreated,
+    FlowDeleted,
+    FlowDraft,
+    FlowPublished,
+    FlowSaved,
+    FlowUpdated,
+    Number,
+    NumberCreated,
+    NumberDeleted,
+    NumberUpdated,
+    Queue,
+    QueueCreated,
+    QueueDeleted,
+    QueueUpdated,
+    SecretSet,
+    TellAgent,
+    TellDevice,
+    TellFlow,
+    TellNumber,
+    TellQueue,
+)
+
+CONFIGURATION = "configuration"
+RECEPTION = "reception"
+"""Session's aggregate of a tenant that lives of numbers, devices and flows."""
+DESK = "desk"
+"""Routing's aggregate of a tenant that lives of queues and agents."""
+
+
+def evolve(state: Configuration, event: Any) -> Configuration:
+    """The configuration after an event."""
+    match event:
+        case QueueCreated(queue) | QueueUpdated(queue):
+            return replace(state, version=queue.version, queues=with_one(state.queues, queue.queue, queue))
+        case QueueDeleted(id_, version):
+            return replace(state, version=version, queues=without(state.queues, id_))
+        case AgentCreated(body, display_name):
+            agent = Agent(body, display_name)
+            return replace(state, version=body.version, agents=with_one(state.agents, body.agent, agent))
+        case AgentUpdated(body, display_name):
+            agent = replace(state.agents[body.agent], body=body, display_name=display_name)
+            return replace(state, version=body.version, agents=with_one(state.agents, body.agent, agent))
+        case SecretSet():
+            return _secret_set(state, event)
+        case AgentDeleted(id_, _, version):
+            return replace(state, version=version, agents=without(state.agents, id_))
+        case NumberCreated(number) | NumberUpdated(number):
+            return replace(state, version=number.version, numbers=with_one(state.numbers, number.number, number))
+        case NumberDeleted(id_, version):
+            return replace(state, version=version, numbers=without(state.numbers, id_))
+        case FlowCreated(flow) | FlowUpdated(flow):
+            return replace(state, version=flow.version, flows=with_one(state.flows, flow.flow, flow))
+        case FlowPublished():
+            return _published(state, event)
+        case FlowDeleted(id_, version):
+            return replace(state, version=version, flows=without(state.flows, id_))
+        case _:
+            raise TypeError(f"{type(event).__name__} is no event of a configuration")
+
+
+def _secret_set(state: Configuration, event: SecretSet) -> Configuration:
+    old = state.agents[event.agent]
+    body = replace(old.body, version=event.version, updated_ms=event.updated_ms)
+    agent = Agent(body, old.display_name, event.realm, event.ha1_md5, event.ha1_sha256)
+    return replace(state, version=event.version, agents=with_one(state.agents, event.agent, agent))
+
+
+def _published(state: Configuration, event: FlowPublished) -> Configuration:
+    old = state.flows[event.flow]
+    flow = replace(
+        old,
+        published=event.published,
+        published_steps=old.steps,
+        version=event.version,
+        updated_ms=event.updated_ms,
+    )
+    return replace(state, version=event.version, flows=with_one(state.flows, event.flow, flow))
+
+
+def react(state: Configuration, event: Any) -> Sequence[Action]:
+    """What session and routing hear, and the answer."""
+    match event:
+        case QueueCreated(queue) | QueueUpdated(queue):
+            line = TellQueue(queue.queue, queue.version, queue.ring_timeout_ms, queue.wrap_up_ms, False)
+            return (Tell(DESK, line), Answer(queue))
+        case QueueDeleted(id_, version):
+            return (Tell(DESK, TellQueue(id_, version, 0, 0, True)), Answer(Deleted()))
+        case AgentCreated(body, _):
+            return (Tell(DESK, _tell_agent(body)),)  # the answer comes with the secret
+        case AgentUpdated(body, display_name):
+            return (Tell(DESK, _tell_agent(body)), Answer(AgentSaved(body, display_name, "")))
+        case SecretSet():
+            return _react_secret(state.agents[event.agent], event)
+        case AgentDeleted(agent, device, version):
+            gone = Withheld()
+            return (
+                Tell(DESK, TellAgent(agent, version, (), (), (), True)),
+                Tell(RECEPTION, TellDevice(device, version, agent, "", gone, gone, True)),
+                Answer(Deleted()),
+            )
+        case NumberCreated(number) | NumberUpdated(number):
+            way = TellNumber(number.number, number.version, number.flow, False)
+            return (Tell(RECEPTION, way), Answer(number))
+        case NumberDeleted(id_, version):
+            return (Tell(RECEPTION, TellNumber(id_, version, "", True)), Answer(Deleted()))
+        case FlowCreated(draft) | FlowUpdated(draft):
+            return (Answer(FlowSaved(draft.flow)),)
+        case FlowPublished(id_, published):
+            flow = TellFlow(id_, published, state.flows[id_].published_steps)
+            return (Tell(RECEPTION, flow), Answer(FlowSaved(id_)))
+        case FlowDeleted():
+            return (Answer(Deleted()),)
+        case _:
+            return ()
+
+
+def _tell_agent(body: AgentBody) -> TellAgent:
+    return TellAgent(body.agent, body.version, body.queues, body.skills, (body.device,), False)
+
+
+def _react_secret(agent: Agent, event: SecretSet) -> Sequence[Action]:
+    device = TellDevice(
+        agent.body.device,
+        event.version,
+        event.agent,
+        event.realm,
+        event.ha1_md5,
+        event.ha1_sha256,
+        False,
+    )
+    return (Tell(RECEPTION, device), Answer(AgentSaved(agent.body, agent.display_name, event.attempt)))
+
+
+def dump(state: Configuration) -> Any:
+    """The state as a snapshot has it, in one order."""
+    return (
+        state.version,
+        *(
+            tuple(there[id_] for id_ in sorted(there))
+            for there in (state.queues, state.agents, state.numbers, state.flows)
+        ),
+    )
+
+
+def load(dumped: Any) -> Configuration:
+    """The reverse of `dump`."""
+    version, queues, agents, numbers, flows = dumped
+    return Configuration(
+        version,
+        {queue.queue: queue for queue in queues},
+        {agent.body.agent: agent for agent in agents},
+        {number.number: number for number in numbers},
+        {flow.flow: flow for flow in flows},
+    )
+
+
+KIND = Kind(
+    name=CONFIGURATION,
+    start=Configuration,
+    starts=(CreateQueue, CreateAgent, CreateNumber, CreateFlow),
+    decide=decide,
+    evolve=evolve,
+    react=react,
+    sealed=True,  # agents' names and the digests of their devices' passwords
+    states=(
+        Queue,
+        Agent,
+        AgentBody,
+        Number,
+        FlowDraft,
+        FlowStep,
+        AnswerStep,
+        PlayStep,
+        MenuStep,
+        MenuOption,
+        QueueStep,
+        HangUpStep,
+        SkillNeed,
+    ),
+    dump=dump,
+    load=load,
+)

@@ -1,0 +1,17 @@
+"""What the tenant service needs, and what it gives."""
+
+from __future__ import annotations
+
+from tandem.core.ports.entropy import Entropy
+from tandem.runtime.host import Host
+from tandem.tenant.events import SERVICE
+from tandem.tenant.servicer import API, TenantServicer, create_key, create_tenant
+from tandem.tenant.servicer.base import Live, Reached, Setting
+
+__all__ = ["API", "SERVICE", "Live", "Reached", "Setting", "build", "create_key", "create_tenant"]
+
+
+def build(host: Host, entropy: Entropy, setting: Setting, reached: Reached, live: Live) -> TenantServicer:
+    """The servicer of a process. `reached` is `Credentials.reached`; `live` waits until
+    session and routing have taken a tenant's configuration."""
+    return TenantServicer(host, entropy, setting, reached, live)

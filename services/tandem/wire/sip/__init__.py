@@ -1,0 +1,1 @@
+"""SIP over UDP, sans I/O: messages, digest, transactions, dialogs, endpoint, registrar."""

@@ -1,0 +1,34 @@
+"""What all tests share: how hard hypothesis looks, and programs that a test needs."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from hypothesis import settings
+
+# No deadline: a busy machine is no fault of the code. A failure prints what replays it.
+settings.register_profile("tandem", deadline=None, print_blob=True)
+settings.load_profile("tandem")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=10, help="how often the kill tests kill at random moments")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*programs): skip where one of these programs is not installed")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for program in marker.args:
+            if shutil.which(program) is None:
+                pytest.skip(f"{program} is not installed; `make test` installs it as root")
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How many random kills a kill test makes (`make kill N=10`)."""
+    count: int = request.config.getoption("--kills")
+    return count

@@ -1,0 +1,409 @@
+"""The agent's own rules: homes, limits, what waits, what is answered and what is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tandem.core.points import KillAt, Point, Points
+from tandem.core.ports.log import Partition
+from tandem.core.ports.media import (
+    Ack,
+    Answer,
+    CallRefused,
+    Cause,
+    Command,
+    CommandSettled,
+    DeviceRegistered,
+    DeviceUnregistered,
+    Directory,
+    DirectoryDevice,
+    DirectoryNumber,
+    Event,
+    FromNode,
+    HangUp,
+    Hello,
+    KeptEnd,
+    LegAnswered,
+    LegArrived,
+    LegEnded,
+    LegHeld,
+    LegResumed,
+    Legs,
+    ListLegs,
+    MediaEvent,
+    Outcome,
+    Play,
+    StaleEpoch,
+    ToNode,
+    Welcome,
+)
+from tandem.core.ports.media import By as EndedBy
+from tandem.core.seal import secret
+from tandem.media.agent import MediaAgent
+from tandem.media.agent_io import TOO_MANY_KEYS, AgentSettings, Notice
+from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind
+from tandem.media.journal.file import MemoryStore, open_journal
+from tandem.media.turn import BACKEND_FAULT, Turns
+
+ARRIVED = LegArrived("+4930100", secret("+49301234567"))
+ENDED = LegEnded(Cause.NORMAL, EndedBy.FAR)
+
+
+class Backend:
+    """Remembers what it was asked; a test says what happens."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.live: tuple[LiveLeg, ...] = ()
+        self.fails = False
+
+    def directory(self, directory: MergedDirectory) -> None:
+        self.asked.append(directory)
+
+    def restore(self, rows: Iterable[Row]) -> None:
+        self.asked.append(tuple(rows))
+
+    def perform(self, command: Command) -> None:
+        if self.fails:
+            raise RuntimeError("planted")
+        self.asked.append(command)
+
+    def settle(self, command: Command) -> None:
+        self.asked.append(("settle", command))
+
+    def owner_present(self, shard: int, present: bool) -> None:
+        self.asked.append((shard, present))
+
+    def legs(self) -> tuple[LiveLeg, ...]:
+        return self.live
+
+
+class Node:
+    """An agent, a journal in memory and the backend above."""
+
+    def __init__(self, store: MemoryStore | None = None, points: Points | None = None, **limits: int) -> None:
+        self.store = store or MemoryStore()
+        journal, self.state, _ = open_journal(self.store, bytes(32), bytes, "i1")
+        self.backend = Backend()
+        self.agent = MediaAgent(AgentSettings("m1", "boot", **limits), self.state)
+        self.turns = Turns(self.agent, self.state, journal, self.backend, points or Points())
+        self.sent: dict[str, list[FromNode]] = {}
+        self.closed: dict[str, str] = {}
+        self.notices: list[Notice] = []
+        self.now_ms = 1_000
+        self.agent.start()
+        self.run()
+
+    def run(self) -> None:
+        out = self.turns.run(self.now_ms)
+        for link, frame in out.sends:
+            self.sent.setdefault(link, []).append(frame)
+        self.closed |= dict(out.closes)
+        self.notices += out.notices
+
+    def put(self, link: str, *frames: ToNode) -> None:
+        for frame in frames:
+            self.agent.receive(link, frame, self.now_ms)
+        self.run()
+
+    def emit(self, leg: str, *bodies: MediaEvent, tenant: str = "t1") -> None:
+        for body in bodies:
+            self.agent.emit(tenant, leg, body, self.now_ms)
+        self.run()
+
+    def events(self, link: str) -> list[tuple[int, str, MediaEvent]]:
+        return [(f.number, f.leg, f.body) for f in self.sent.get(link, []) if isinstance(f, Event)]
+
+
+def hello(epoch: int = 1, shard: int = 0, marks: Mapping[str, int] | None = None, group: str = "live") -> Hello:
+    return Hello(group, shard, epoch, "i1", tuple((marks or {}).items()))
+
+
+def directory(version: int, tenant: str, shard: int = 0, number: str = "+4930100") -> Directory:
+    return Directory(version, (DirectoryNumber(number, tenant, shard),), ())
+
+
+def connected(**limits: int) -> Node:
+    node = Node(**limits)
+    node.put("a", hello(), directory(1, "t1"))
+    return node
+
+
+def test_hello_is_answered_with_who_we_are_and_what_was_kept() -> None:
+    node = Node()
+    node.put("a", hello())
+    assert node.sent["a"] == [Welcome("m1", "i1", "boot", 1_000), KeptEnd()]
+    assert node.backend.asked == [(), (0, True)]
+
+
+def test_the_first_frame_must_be_hello_and_there_is_one() -> None:
+    node = Node()
+    node.put("a", ListLegs())
+    node.put("b", hello())
+    node.put("b", hello())
+    assert set(node.closed) == {"a", "b"}
+    assert node.backend.asked[-1] == (0, False)
+
+
+def test_presence_is_told_when_it_changes() -> None:
+    node = Node()
+    node.put("a", hello())
+    node.put("b", hello())
+    node.agent.link_closed("a")
+    node.run()
+    node.agent.link_closed("b")
+    node.agent.link_closed("b")
+    node.run()
+    assert node.backend.asked[1:] == [(0, True), (0, False)]
+
+
+def test_the_same_owner_on_a_new_link_replaces_the_old_one_without_a_stale_epoch() -> None:
+    node = Node()
+    node.put("a", hello(3))
+    node.put("b", hello(3))
+    assert "a" in node.closed
+    assert not any(isinstance(frame, StaleEpoch) for frame in node.sent["a"])
+
+
+def test_events_go_to_the_tenants_home() -> None:
+    node = connected()
+    node.put("b", hello(shard=1), directory(1, "t2", 1, "+4930200"))
+    node.emit("c1", ARRIVED)
+    node.emit("c2", ARRIVED, tenant="t2")
+    assert [leg for _, leg, _ in node.events("a")] == ["c1"]
+    assert [leg for _, leg, _ in node.events("b")] == ["c2"]
+
+
+def test_a_tenant_that_moves_takes_its_kept_events_along() -> None:
+    node = connected()
+    node.emit("c1", ARRIVED)
+    node.put("b", hello(shard=1))
+    assert node.events("b") == []
+    node.put("b", directory(1, "t1", 1))
+    node.emit("c1", ENDED)
+    assert [number for number, _, _ in node.events("b")] == [1, 2]
+    assert [number for number, _, _ in node.events("a")] == [1]
+
+
+def test_directories_of_shards_are_merged_and_the_home_counts() -> None:
+    node = connected()
+    node.put("b", hello(shard=1), directory(1, "t2", 1, "+4930200"))
+    merged = node.backend.asked[-1]
+    assert set(merged.numbers) == {"+4930100", "+4930200"}
+    node.put("b", directory(2, "t1", 1))
+    assert node.backend.asked[-1].numbers["+4930100"].shard == 1
+
+
+def test_the_same_directory_again_is_not_written_again() -> None:
+    node = connected()
+    size = len(node.store.data)
+    node.put("a", directory(1, "t1"))
+    assert len(node.store.data) == size
+
+
+def test_a_restarted_agent_gives_the_backend_what_it_knew() -> None:
+    node = connected()
+    node.agent.remember(RowKind.LEG, "c1", {"dialog": ["x"]})
+    node.agent.remember(RowKind.LEG, "c2", {})
+    node.agent.remember(RowKind.LEG, "c2", None)
+    node.put("a", Command("t1", "k1", "c1", Play(("p",))), Command("t1", "k2", "c1", Answer()))
+    node.emit("c1", CommandSettled("k2", Outcome.DONE))
+    again = Node(node.store)
+    assert isinstance(again.backend.asked[0], MergedDirectory)
+    assert again.backend.asked[1:] == [
+        (Row(RowKind.LEG, "c1", {"dialog": ["x"]}),),
+        ("settle", Command("t1", "k1", "c1", Play(("p",)))),
+    ]
+
+
+def test_marks_in_hello_acknowledge() -> None:
+    node = connected()
+    node.emit("c1", ARRIVED, LegAnswered())
+    node.put("b", hello(2, marks={"t1": 1}))
+    assert [number for number, _, _ in node.events("b")] == [2]
+    assert node.state.kept_count("t1") == 1
+
+
+def test_a_mark_ahead_of_us_moves_our_numbers_up() -> None:
+    node = connected()
+    node.put("b", hello(2, marks={"t1": 7}))
+    node.emit("c1", ARRIVED)
+    assert [number for number, _, _ in node.events("b")] == [8]
+    assert [notice.reason for notice in node.notices if notice.reason == "MARK_AHEAD"] == ["MARK_AHEAD"]
+
+
+def test_an_acknowledgement_of_what_was_never_sent_ends_the_link() -> None:
+    node = connected()
+    node.put("a", Ack("t1", 1))
+    assert "never sent" in node.closed["a"]
+
+
+def test_a_key_is_dropped_once_outcome_and_end_are_acknowledged() -> None:
+    node = connected()
+    node.emit("c1", ARRIVED)
+    node.put("a", Command("t1", "k1", "c1", Answer()))
+    node.emit("c1", CommandSettled("k1", Outcome.DONE))
+    node.put("a", Ack("t1", 2))
+    assert ("t1", "k1") in node.state.keys, "the leg lives"
+    node.put("a", Command("t1", "k2", "c1", HangUp()))
+    node.emit("c1", ENDED, CommandSettled("k2", Outcome.DONE))
+    node.put("a", Ack("t1", 3))
+    assert list(node.state.keys) == [("t1", "k2")], "its outcome is not acknowledged"
+    node.put("a", Ack("t1", 4))
+    assert node.state.keys == {}
+
+
+def test_a_key_of_a_leg_that_never_was_is_dropped_with_its_outcome() -> None:
+    node = connected()
+    node.put("a", Command("t1", "k1", "nobody", HangUp()))
+    node.emit("nobody", CommandSettled("k1", Outcome.DONE))
+    node.put("a", Ack("t1", 1))
+    assert node.state.keys == {}
+
+
+def test_a_settlement_under_way_is_not_told_twice() -> None:
+    node = connected()
+    command = Command("t1", "k1", "c1", Answer())
+    node.put("a", command, command)
+    node.emit("c1", CommandSettled("k1", Outcome.DONE))
+    node.put("a", command)
+    assert len(node.events("a")) == 1
+    assert node.backend.asked.count(command) == 1
+
+
+def test_the_backend_settles_once() -> None:
+    node = connected()
+    node.put("a", Command("t1", "k1", "c1", Answer()))
+    node.emit("c1", CommandSettled("k1", Outcome.DONE), CommandSettled("k1", Outcome.FAILED, "X"))
+    assert len(node.events("a")) == 1
+    assert node.notices[-1].reason == "SETTLED_TWICE"
+
+
+def test_too_many_keys_fail_but_a_hang_up_passes() -> None:
+    node = connected(keys_max=1)
+    node.put("a", Command("t1", "k1", "c1", Answer()), Command("t1", "k2", "c1", Answer()))
+    assert node.events("a") == [(1, "c1", CommandSettled("k2", Outcome.FAILED, TOO_MANY_KEYS))]
+    node.put("a", Command("t1", "k3", "c1", HangUp()), Command("t1", "k4", "c1", HangUp()))
+    assert [c.key for c in node.backend.asked if isinstance(c, Command)] == ["k1", "k3"]
+
+
+def test_a_refused_key_can_be_tried_again_when_there_is_room() -> None:
+    node = connected(keys_max=1)
+    node.put("a", Command("t1", "k1", "c1", Answer()), Command("t1", "k2", "c1", Answer()))
+    node.emit("c1", CommandSettled("k1", Outcome.DONE))
+    node.put("a", Ack("t1", 2), Command("t1", "k2", "c1", Answer()))
+    assert ("t1", "k2") in node.state.keys
+    assert Node(node.store).state.keys["t1", "k2"].settled is None, "also after a restart"
+
+
+def test_with_too_many_kept_events_calls_are_refused_and_owners_hear_nothing_of_them() -> None:
+    node = connected(kept_max=2)
+    node.emit("c1", ARRIVED, LegAnswered())
+    node.emit("c2", ARRIVED)
+    refusal = node.backend.asked[-1]
+    assert (refusal.leg, refusal.verb) == ("c2", HangUp(Cause.REFUSED))
+    node.emit("c2", ENDED, CommandSettled(refusal.key, Outcome.DONE))
+    node.emit("", CallRefused("+4930100", "CAPACITY"))
+    assert [leg for _, leg, _ in node.events("a")] == ["c1", "c1"]
+    node.emit("c1", ENDED)
+    assert node.events("a")[-1] == (3, "c1", ENDED), "calls that exist go on being told"
+    node.put("a", Ack("t1", 3))
+    node.emit("c2", ARRIVED)
+    assert node.events("a")[-1] == (4, "c2", ARRIVED), "the name is free again"
+
+
+def test_a_refused_call_is_not_listed() -> None:
+    node = connected(kept_max=1)
+    node.emit("c1", ARRIVED)
+    node.emit("c2", ARRIVED)
+    node.backend.live = tuple(LiveLeg("t1", 0, leg) for leg in ("c1", "c2"))
+    node.put("a", ListLegs())
+    assert node.sent["a"][-1] == Legs((("t1", "c1"),))
+
+
+def test_changes_of_state_wait_for_room_the_latest_of_each() -> None:
+    node = connected(kept_max=1)
+    node.emit("c1", ARRIVED)
+    node.emit("c1", LegHeld(), LegResumed(), LegHeld())
+    node.emit("", DeviceRegistered("anna"), DeviceUnregistered("anna"), DeviceRegistered("ben"))
+    assert len(node.events("a")) == 1
+    again = Node(node.store, kept_max=3)
+    again.put("b", hello(2, marks={"t1": 1}))
+    told = [body for _, _, body in again.events("b")]
+    assert told == [LegHeld(), DeviceUnregistered("anna"), DeviceRegistered("ben")]
+
+
+def test_a_hold_that_waits_dies_with_its_leg() -> None:
+    node = connected(kept_max=1)
+    node.emit("c1", ARRIVED)
+    node.emit("c1", LegHeld())
+    node.emit("c1", ENDED)
+    node.put("a", Ack("t1", 2))
+    assert [body for _, _, body in node.events("a")] == [ARRIVED, ENDED]
+
+
+def test_a_backend_that_raises_settles_its_command_unknown() -> None:
+    node = connected()
+    node.backend.fails = True
+    node.agent.receive("a", Command("t1", "k1", "c1", Answer()), node.now_ms)
+    out = node.turns.run(node.now_ms)
+    assert [str(fault) for fault in out.faults] == ["planted"]
+    events = [frame for _, frame in out.sends if isinstance(frame, Event)]
+    assert [event.body for event in events] == [CommandSettled("k1", Outcome.UNKNOWN, BACKEND_FAULT)]
+
+
+def test_a_command_is_written_before_the_point_and_the_point_is_before_it_begins() -> None:
+    class Struck(BaseException):
+        pass
+
+    def strike(_at: KillAt) -> None:
+        raise Struck
+
+    node = Node(points=Points(KillAt(Point.JOURNALLED, 1), strike))
+    node.put("a", hello())
+    node.agent.receive("a", Command("t1", "k1", "c1", Answer()), 0)
+    try:
+        node.turns.run(0)
+    except Struck:
+        assert not any(isinstance(asked, Command) for asked in node.backend.asked)
+        assert Node(node.store).backend.asked[-1][0] == "settle"
+        return
+    raise AssertionError("the point was not reached")
+
+
+def test_nothing_leaves_while_the_journal_cannot_be_written() -> None:
+    class Full(MemoryStore):
+        full = False
+
+        def append(self, data: bytes) -> None:
+            if self.full:
+                raise OSError(28, "No space left on device")
+            super().append(data)
+
+    store = Full()
+    node = Node(store)
+    node.put("a", hello(), directory(1, "t1"))
+    store.full = True
+    node.agent.emit("t1", "c1", ARRIVED, 1)
+    node.agent.receive("a", Command("t1", "k1", "c1", Answer()), 1)
+    out = node.turns.run(1)
+    assert out.journal_error is not None
+    assert out.sends == []
+    node.agent.emit("t1", "c1", LegAnswered(), 2)
+    store.full = False
+    node.run()
+    assert [number for number, _, _ in node.events("a")] == [1, 2]
+    assert Node(store).state.kept_count("t1") == 2
+
+
+def test_homes_survive_a_restart() -> None:
+    node = connected()
+    assert Node(node.store).state.homes == {"t1": Partition("live", 0)}
+
+
+def test_devices_are_merged_too() -> None:
+    node = Node()
+    device = DirectoryDevice("anna", "t1", 0, "t1.test", "0" * 32, "0" * 64)
+    node.put("a", hello(), Directory(1, (), (device,)))
+    assert node.backend.asked[-1].devices == {"anna": device}
