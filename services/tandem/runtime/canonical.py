@@ -41,8 +41,12 @@ class Canonical:
         return _pack.encode(self._lower(value))
 
     def decode(self, body: bytes) -> Any:
-        """The value. Raises `NotCanonical` for a class that this release does not know."""
-        return self._raise(_unpack.decode(body))
+        """The value. Raises `NotCanonical` for a class or field that this release does not know,
+        and for bytes that no `encode` wrote."""
+        try:
+            return self._raise(_unpack.decode(body))
+        except (msgspec.DecodeError, LookupError, TypeError) as error:
+            raise NotCanonical(f"{len(body)} bytes that this release did not write: {error}") from error
 
     def _lower(self, value: Any) -> Any:
         kind = type(value)

@@ -151,7 +151,13 @@ def _converter(
         prefix = _enum_prefix(field.enum_type.name)
         to = {member: wrapper.Value(prefix + member.name) for member in hint}
         back = {number: member for member, number in to.items()}
-        return to.__getitem__, back.__getitem__
+
+        def member_of(number: int) -> Any:
+            if number not in back:
+                raise DecodeError(f"{field.full_name}: {number} is no {hint.__name__} that this release knows")
+            return back[number]
+
+        return to.__getitem__, member_of
     if _is_private(hint):
         # In place, only what may stand in a log: plaintext is a bug that must not be written.
         return (lambda value: private_to_proto(sealed_or_withheld(value))), private_from_proto

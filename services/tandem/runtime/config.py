@@ -36,6 +36,13 @@ class Sip(_Listener, frozen=True, kw_only=True):
     """SIP over UDP, at the built-in media node."""
 
     port: Annotated[Port, Meta(description="UDP port that phones register at and dial; 0 takes any free one.")] = 5060
+    digest: Annotated[
+        Literal["md5", "sha-256", "both"],
+        Meta(
+            description="How phones prove their password. Many, baresip 1.0 among them, give up when SHA-256 is "
+            "asked for, even beside MD5; choose sha-256 when all of yours can do it."
+        ),
+    ] = "md5"
 
 
 class Grpc(_Listener, frozen=True, kw_only=True):

@@ -102,6 +102,7 @@ class ShardDriver:
         self._live = asyncio.Event()
         self._asked: set[asyncio.Future[Any]] = set()
         self._room = asyncio.Event()
+        self._dropped = asyncio.Event()
         self._marks: dict[tuple[str, str], int] = {}  # durable ones
         self._marked = asyncio.Event()
         self._durable_moved = asyncio.Event()
@@ -125,6 +126,7 @@ class ShardDriver:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks, self._shard = tasks, shard
+                self._dropped.clear()
                 reading = tasks.create_task(self._read(shard, end))
                 if end <= shard.offset:
                     shard.claim(self._instant())
@@ -154,6 +156,7 @@ class ShardDriver:
         self._shard = self._tasks = None
         self._live.clear()
         self._room.set()
+        self._dropped.set()
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -171,7 +174,6 @@ class ShardDriver:
             self._durable_moved = asyncio.Event()
             if shard.phase is Phase.FOLLOWING and shard.offset >= end:
                 shard.claim(self._instant())
-                self._points.reach(Point.IN_CLAIM)
             self._points.reach(Point.READ_BACK)
             self._turn()
             await asyncio.sleep(0)  # inputs get their turn between batches
@@ -180,6 +182,11 @@ class ShardDriver:
     async def live(self) -> None:
         """Until the shard serves clients."""
         await self._live.wait()
+
+    async def over(self, life: int) -> None:
+        """Until that life of the shard has ended."""
+        while self.life == life and self._shard is not None:
+            await self._dropped.wait()
 
     async def taken(self, source: str, number: int, tenant: str) -> None:
         """Until a source's mark is durably at `number` or above."""
@@ -335,6 +342,8 @@ class ShardDriver:
                     self._soon()
                 else:
                     self._spawn(self._stored(shard, stored))
+                    if shard.phase is Phase.CLAIMING:
+                        self._points.reach(Point.IN_CLAIM)
             case Answered(handle, value, error):
                 self._finish(handle, value, error)
             case Perform(kind=kind):

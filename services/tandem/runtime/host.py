@@ -42,6 +42,10 @@ class _Delivery:
         self.last: dict[str, tuple[str, int]] = {}  # tenant -> source and number last offered
         self._moved = asyncio.Event()
 
+    def begin(self) -> None:
+        """A new life of the receiver: everything is offered anew."""
+        self.n, self.last = 0, {}
+
     def reach(self, n: int) -> None:
         """All messages up to commit `n` are offered."""
         self.n = max(self.n, n)
@@ -72,7 +76,11 @@ class Host:
         self._groups = {kind: d.group.name for d in drivers for kind in d.group.kinds}
         self._log, self._keys, self._placement = log, keys, placement
         self._follows = follows
-        self._deliveries: dict[tuple[ShardDriver, str], _Delivery] = {}
+        self._deliveries = {
+            (driver, sender): _Delivery()
+            for driver in drivers
+            for sender in follows.get(driver.partition.group, ())
+        }
 
     async def run(self) -> None:
         """Drive all shards and the tails between groups, until cancelled."""
@@ -83,27 +91,30 @@ class Host:
                     tasks.create_task(self._deliver(driver, Partition(sender, driver.partition.shard)))
 
     async def _deliver(self, driver: ShardDriver, sender: Partition) -> None:
-        """Take what another group's log has for this shard, in order. The shard's marks make
-        repeats harmless, so each life of the owner begins at the beginning."""
+        """Take what another group's log has for this shard. The shard's marks make repeats
+        harmless, so each life of the owner begins at the beginning."""
+        delivery = self._deliveries[driver, sender.group]
         while True:
             await driver.live()
             life = driver.life
-            delivery = self._deliveries[driver, sender.group] = _Delivery()
-            inbox = Inbox(sender, driver.partition.group)
-            async for records in self._log.read(sender, 0):
-                for stored in records:
-                    record = log_codec.decode(stored.body)
-                    for offer in inbox.take(record):
-                        await driver.room(life)
-                        driver.offer(offer)
-                        delivery.last[offer.tenant] = (offer.source, offer.number)
-                    if isinstance(record, Commit):
-                        delivery.reach(record.n)
-                if driver.life != life:
-                    break
-                await asyncio.sleep(0)
-            else:
-                return
+            delivery.begin()
+            async with asyncio.TaskGroup() as tasks:
+                pouring = tasks.create_task(self._pour(driver, life, sender, delivery))
+                await driver.over(life)
+                pouring.cancel()
+
+    async def _pour(self, driver: ShardDriver, life: int, sender: Partition, delivery: _Delivery) -> None:
+        inbox = Inbox(sender, driver.partition.group)
+        async for records in self._log.read(sender, 0):
+            for stored in records:
+                record = log_codec.decode(stored.body)
+                for offer in inbox.take(record):
+                    await driver.room(life)
+                    driver.offer(offer)
+                    delivery.last[offer.tenant] = (offer.source, offer.number)
+                if isinstance(record, Commit):
+                    delivery.reach(record.n)
+            await asyncio.sleep(0)
 
     async def taken(self, tenant: str, kind: str, position: str, timeout_s: float) -> bool:
         """Until the owner of `kind` has durably taken all messages that the commit at

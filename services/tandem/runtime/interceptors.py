@@ -31,6 +31,9 @@ AUTHORIZATION = "authorization"
 POSITION = "tandem-position"
 MIN_POSITION = "tandem-min-position"
 
+PRIVATE_FIELDS = ("tandem.api.tenant.v1.Agent.sip_password", "tandem.api.tenant.v1.Agent.display_name")
+"""Fields of requests whose values are sealed in the log."""
+
 Report = Callable[[str, BaseException], None]
 
 
@@ -92,10 +95,8 @@ class Api:
         call = self._admit(method, request, metadata)
         try:
             return await self._servicers[method.full_name](request, call), call
-        except Rejected:
-            raise
         except Exception as error:
-            raise self._internal(method, error) from error
+            raise self._shown(method, error) from error
 
     async def stream(
         self, method: Method, request: Message, metadata: Mapping[str, str]
@@ -104,26 +105,25 @@ class Api:
         call = self._admit(method, request, metadata)
         try:
             items = await self._servicers[method.full_name](request, call)
-        except Rejected:
-            raise
         except Exception as error:
-            raise self._internal(method, error) from error
+            raise self._shown(method, error) from error
         return self._guarded(method, items), call
 
     async def _guarded(self, method: Method, items: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
         try:
             async for item in items:
                 yield item
-        except Rejected:
-            raise
         except Exception as error:
-            raise self._internal(method, error) from error
+            raise self._shown(method, error) from error
         finally:
             close = getattr(items, "aclose", None)
             if close is not None:
                 await close()
 
-    def _internal(self, method: Method, error: Exception) -> Rejected:
+    def _shown(self, method: Method, error: Exception) -> Rejected:
+        """The error as a client may see it."""
+        if isinstance(error, Rejected):
+            return unknown_name() if error.reason is UNKNOWN_NAME else error
         id_ = self._entropy.token(10)
         self._report(f"{method.full_name} failed, id {id_}", error)
         return Rejected(INTERNAL, f"something went wrong here, id {id_}", id=id_)
@@ -145,6 +145,19 @@ class Api:
         return call
 
 
+def _clear_private(message: Any) -> None:
+    for field, value in message.ListFields():
+        if field.full_name in PRIVATE_FIELDS:
+            message.ClearField(field.name)
+        elif field.message_type is not None and not field.is_repeated:
+            _clear_private(value)
+
+
+def unknown_name() -> Rejected:
+    """The one answer to unknown, foreign and malformed names alike."""
+    return Rejected(UNKNOWN_NAME, "there is no such resource")
+
+
 def too_large(limit: int) -> Rejected:
     """The answer to a request over the limit."""
     return Rejected(BODY_TOO_LARGE, f"the request is over the limit of {limit} bytes", limit=str(limit))
@@ -157,11 +170,11 @@ def _tenant(method: Method, request: Message, principal: Principal) -> str:
         name = value_at(request, path)
         of = name.split("/")[1] if pattern.fullmatch(name) else ""
         if not of or of == CELL_TENANT:
-            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+            raise unknown_name()
         if principal.role is Role.PLATFORM and method.for_platform:
             tenant = of
         elif of != principal.tenant:
-            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+            raise unknown_name()
     return tenant
 
 
@@ -174,8 +187,10 @@ def _request_id(request: Any) -> str:
 
 
 def _digest(method: Method, tenant: str, request: Message) -> str:
-    """SHA-256 of the canonical request, without its id."""
+    """SHA-256 of the canonical request, without its id and without what is private: the
+    digest is stored in clear, and guesses at a short password could be tried on it."""
     rest = type(request)()
     rest.CopyFrom(request)
     rest.ClearField("request_id")
+    _clear_private(rest)
     return fingerprint(method.full_name.encode(), tenant.encode(), rest.SerializeToString(deterministic=True))

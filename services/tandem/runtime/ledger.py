@@ -203,7 +203,8 @@ class Ledger:
                 ("aggregate", tenant, stream, row.version, row.key, row.kind.dump(row.state))
                 for (tenant, stream), row in sorted(self.aggregates.items(), key=lambda item: item[0])
             ),
-            *(("mark", source, tenant, number) for (source, tenant), number in sorted(self.marks.items())),
+            # In the order of the log: the newest incarnation of a node is the one taken from last.
+            *(("mark", source, tenant, number) for (source, tenant), number in self.marks.items()),
             *(_pending(self.pending[key].effect) for key in sorted(self.pending, key=_made)),
             *(
                 ("request", tenant, request, reply.digest, reply.time_ms, *_flat(reply.part))

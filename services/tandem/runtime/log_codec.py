@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from tandem.core.commit import Claim, Commit, Effect, Envelope, Input, Mark, Message, Part, Record, Reply
-from tandem.core.seal import Sealed, Withheld
+from tandem.core.seal import Private, Sealed, Secret, Withheld
 from tandem.internal.log.v1 import log_pb2 as pb
 from tandem.internal.type.v1 import private_pb2
 from tandem.runtime.codec import private_from_proto, sealed_or_withheld
@@ -33,8 +33,14 @@ def _part(message: pb.Part) -> Part:
     return Part(
         message.type,
         message.clear,
-        tuple((field.field, sealed_or_withheld(private_from_proto(field.value))) for field in message.private),
+        tuple((field.field, _written(private_from_proto(field.value))) for field in message.private),
     )
+
+
+def _written(value: Private) -> Sealed | Withheld:
+    if isinstance(value, Secret):
+        raise BadRecord("a record with a private value in plain")
+    return sealed_or_withheld(value)
 
 
 def encode(record: Record) -> bytes:

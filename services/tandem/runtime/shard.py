@@ -402,10 +402,11 @@ class Shard:
         if self.phase in (Phase.RECOVERING, Phase.LIVE):
             self._clock(now)
             self._out = [output for output in self._out if not self._too_early(output)]
-            self._wakes()
-            while self._count and len(self._in_flight) < MAX_IN_FLIGHT and self._step():
-                pass
+            before = self.phase
+            self._decide()
             self._recover()
+            if self.phase is not before:
+                self._decide()  # live: what was held, and what is due
             if self._now_ms - self._last_commit_ms >= HEARTBEAT_MS and not self._in_flight:
                 self._append(self._new_step())
         out, self._out = self._out, []
@@ -414,6 +415,11 @@ class Shard:
     def _overtaken(self, output: Output) -> bool:
         """An effect that a later step has already settled need not be done any more."""
         return isinstance(output, Perform) and output.key not in self.ledger.pending
+
+    def _decide(self) -> None:
+        self._wakes()
+        while self._count and len(self._in_flight) < MAX_IN_FLIGHT and self._step():
+            pass
 
     def _too_early(self, output: Output) -> bool:
         """A node that is away, or still telling what it kept, is offered all that is pending

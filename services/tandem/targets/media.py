@@ -1,0 +1,67 @@
+"""The media node of this host: agent, journal, link and the built-in backend."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tandem.adapters.blobs import LocalBlobs
+from tandem.adapters.system import SystemClock, SystemEntropy
+from tandem.core.points import Points
+from tandem.media.builtin.config import BuiltinConfig, Fallback
+from tandem.media.builtin.driver import BuiltinNode
+from tandem.media.builtin.prompts import load_prompts
+from tandem.media.driver import MediaProcess, MediaSettings
+from tandem.media.journal.disk import default_node_key_file
+from tandem.media.link.address import LinkAddress
+from tandem.runtime.config import Config
+from tandem.targets.groups import PROMPTS
+
+DIGESTS = {"md5": ("MD5",), "sha-256": ("SHA-256",), "both": ("SHA-256", "MD5")}
+"""Setting `sip.digest` -> what phones are challenged with, preferred first (RFC 8760)."""
+
+
+async def run_media(config: Config, points: Points, ready: Callable[[], None]) -> None:
+    """The media node of this process, until cancelled."""
+    clock, entropy = SystemClock(), SystemEntropy()
+    media = config.media
+    settings = MediaSettings(
+        media.node,
+        LinkAddress(config.media_link),
+        config.data_dir / "media" / "journal",
+        media.node_key_file or default_node_key_file(os.environ),
+        media.allow_node_key_on_disk,
+    )
+    builtin = BuiltinConfig(
+        config.data_dir / "media" / "spool",
+        media.prompts_dir or PROMPTS,
+        config.sip.host,
+        config.sip.port,
+        media.rtp_port_min,
+        media.rtp_port_max,
+        media.capacity,
+        digest_algorithms=DIGESTS[config.sip.digest],
+        fallback_after_s=media.fallback_after_s,
+        fallback=Fallback.APOLOGY if media.fallback == "apology" else Fallback.REFUSE,
+    )
+    blobs = await LocalBlobs.open(config.data_dir / "blobs")
+    prompts = load_prompts(builtin.prompts_dir)
+
+    @asynccontextmanager
+    async def build(sink: Any) -> AsyncIterator[BuiltinNode]:
+        node = BuiltinNode(builtin, blobs, entropy, clock, prompts, sink)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(node.run())
+            try:
+                yield node
+            finally:
+                running.cancel()
+                node.close()
+
+    try:
+        await MediaProcess(settings, clock, entropy, points, build).run(ready)
+    finally:
+        await blobs.close()
