@@ -190,13 +190,19 @@ def _queue_faults(path: str, step: QueueStep, queues: Collection[str], prompts: 
         yield Fault(f"{path}.music", f"there is no prompt {step.music!r}")
     if len(step.skills) > MAX_SKILLS:
         yield Fault(f"{path}.skills", f"{len(step.skills)} skills are over the limit of {MAX_SKILLS}")
+    seen: dict[str, int] = {}
     for index, need in enumerate(step.skills):
         if not need.skill:
             yield Fault(f"{path}.skills[{index}].skill", "a skill needs a name")
+        elif need.skill in seen:
+            yield Fault(f"{path}.skills[{index}].skill", f"{need.skill!r} is asked for in skills[{seen[need.skill]}] too")
+        seen.setdefault(need.skill, index)
         if not 1 <= need.level <= 100:
             yield Fault(f"{path}.skills[{index}].level", "a level is 1 to 100")
     if not -1000 <= step.priority <= 1000:
         yield Fault(f"{path}.priority", "a priority is -1000 to 1000")
+    if step.max_wait_ms < 0:
+        yield Fault(f"{path}.max_wait_ms", "a longest wait is 0 (none) or more")
     if step.max_wait_ms and not step.otherwise:
         yield Fault(f"{path}.otherwise", "a longest wait needs a step to go on with")
 

@@ -14,14 +14,22 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tandem.core.errors import UNKNOWN_NAME, Rejected
+from tandem.core.errors import Rejected
 from tandem.core.ports.entropy import Entropy
 from tandem.gateway import live
 from tandem.gateway.guard import Guard
 from tandem.gateway.openapi import document
 from tandem.gateway.problems import answer, bad
 from tandem.gateway.transcode import request_of, to_json
-from tandem.runtime.interceptors import AUTHORIZATION, MAX_BODY_BYTES, MIN_POSITION, POSITION, Api, too_large
+from tandem.runtime.interceptors import (
+    AUTHORIZATION,
+    MAX_BODY_BYTES,
+    MIN_POSITION,
+    POSITION,
+    Api,
+    too_large,
+    unknown_name,
+)
 from tandem.runtime.methods import Method
 
 REQUEST_ID = "tandem-request-id"
@@ -144,7 +152,7 @@ class Gateway:
             found = method.route.path.fullmatch(request.url.path)
             if found is not None:
                 return method, {key.replace("__", "."): value for key, value in found.groupdict().items()}
-        raise Rejected(UNKNOWN_NAME, "there is no such resource")
+        raise unknown_name()
 
     async def _body(self, request: Request) -> bytes:
         """The body, if it is not over the limit. Raises `Rejected`."""

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from tandem.api.type.v1 import content_pb2
-from tandem.core.errors import BAD_RANGE, Rejected
+from tandem.core.errors import Rejected
 from tandem.gateway.problems import body_of
 from tandem.gateway.transcode import to_json
 
@@ -21,6 +21,7 @@ KEEPALIVE_S = 15
 RETRY_MS = 1000
 """When a browser whose stream broke comes back."""
 LAST_EVENT_ID = "last-event-id"
+_OUTSIDE = 2**62
 _RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
 
 
@@ -89,9 +90,8 @@ def ask_range(request: Request, message: Any) -> bool:
         return False
     first, last = found[1], found[2]
     if not first:
-        if int(last) == 0:
-            raise Rejected(BAD_RANGE, "the last 0 bytes are none", size="*")
-        message.read_offset, message.read_limit = -int(last), 0
+        # The last 0 bytes are outside of every file.
+        message.read_offset, message.read_limit = -int(last) or _OUTSIDE, 0
         return True
     if last and int(last) < int(first):
         return False

@@ -134,8 +134,8 @@ def _fields(descriptor: Any) -> dict[str, FieldDescriptor]:
     return {name: field for field in descriptor.fields for name in (field.name, field.json_name)}
 
 
-def _meant(key: str, fields: Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, fields, 1)
+def _meant(key: str, fields: Mapping[str, FieldDescriptor]) -> str:
+    near = difflib.get_close_matches(key, [field.json_name for field in fields.values()], 1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator
 
 from tandem.api.event.v1 import tenant_pb2 as event
 from tandem.api.type.v1 import access_pb2
-from tandem.core.access import Principal, Role
+from tandem.core.access import CELL_TENANT, Principal, Role
 from tandem.core.commit import Commit
-from tandem.core.errors import BAD_CREDENTIAL, NO_CREDENTIAL, Rejected
+from tandem.core.errors import BAD_CREDENTIAL, NO_CREDENTIAL, NO_OWNER, Rejected
 from tandem.runtime import positions
+from tandem.runtime.host import Host
 
 TENANT_GROUP = "tenant"
 CELL_SHARD = 0
@@ -43,6 +44,7 @@ class Credentials:
         self._digests: dict[tuple[str, str], str] = {}
         self._shards: dict[str, int] = {}
         self._n = 0
+        self._whole = False
         self._moved = asyncio.Event()
 
     @property
@@ -58,7 +60,9 @@ class Credentials:
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret:
             raise Rejected(NO_CREDENTIAL, "the Authorization header is not of the form `Bearer <API key>`")
-        found = self._principals.get(digest_of(secret)) if len(secret) <= MAX_SECRET else None
+        found = self._principals.get(digest_of(secret)) if len(secret) <= MAX_SECRET and secret.isascii() else None
+        if found is None and not self._whole:
+            raise Rejected(NO_OWNER, "this process has just started and does not know all keys yet")
         if found is None:
             raise Rejected(BAD_CREDENTIAL, "this API key is not valid")
         return found
@@ -95,6 +99,16 @@ class Credentials:
         """Take in `Host.tail(TENANT_GROUP, CELL_SHARD, credentials.n)` until it ends."""
         async for _, commit in tail:
             self.apply(commit)
+
+    async def learn(self, host: Host) -> None:
+        """Wait until the table has all that the cell knows now. Before that a key that is
+        missing is answered UNAVAILABLE and not refused: a client must not give up a good
+        key because we were restarted. Raises `Rejected` while the cell has no owner."""
+        answer = await host.query(CELL_TENANT, "cell", lambda ledger: None)
+        n = positions.decode(answer.position).n
+        while self._n < n:
+            await self._moved.wait()
+        self._whole = True
 
     async def reached(self, position: str, timeout_s: float = 2.0) -> bool:
         """Wait until the table has seen a position of the cell's partition; False on time-out."""

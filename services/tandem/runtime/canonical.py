@@ -45,7 +45,7 @@ class Canonical:
         and for bytes that no `encode` wrote."""
         try:
             return self._raise(_unpack.decode(body))
-        except (msgspec.DecodeError, LookupError, TypeError) as error:
+        except (msgspec.DecodeError, LookupError, TypeError, ValueError) as error:
             raise NotCanonical(f"{len(body)} bytes that this release did not write: {error}") from error
 
     def _lower(self, value: Any) -> Any:

@@ -95,8 +95,10 @@ class Api:
         call = self._admit(method, request, metadata)
         try:
             return await self._servicers[method.full_name](request, call), call
+        except Rejected as error:
+            raise _uniform(error) from None
         except Exception as error:
-            raise self._shown(method, error) from error
+            raise self._internal(method, error) from error
 
     async def stream(
         self, method: Method, request: Message, metadata: Mapping[str, str]
@@ -105,25 +107,26 @@ class Api:
         call = self._admit(method, request, metadata)
         try:
             items = await self._servicers[method.full_name](request, call)
+        except Rejected as error:
+            raise _uniform(error) from None
         except Exception as error:
-            raise self._shown(method, error) from error
+            raise self._internal(method, error) from error
         return self._guarded(method, items), call
 
     async def _guarded(self, method: Method, items: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
         try:
             async for item in items:
                 yield item
+        except Rejected as error:
+            raise _uniform(error) from None
         except Exception as error:
-            raise self._shown(method, error) from error
+            raise self._internal(method, error) from error
         finally:
             close = getattr(items, "aclose", None)
             if close is not None:
                 await close()
 
-    def _shown(self, method: Method, error: Exception) -> Rejected:
-        """The error as a client may see it."""
-        if isinstance(error, Rejected):
-            return unknown_name() if error.reason is UNKNOWN_NAME else error
+    def _internal(self, method: Method, error: Exception) -> Rejected:
         id_ = self._entropy.token(10)
         self._report(f"{method.full_name} failed, id {id_}", error)
         return Rejected(INTERNAL, f"something went wrong here, id {id_}", id=id_)
@@ -151,6 +154,10 @@ def _clear_private(message: Any) -> None:
             message.ClearField(field.name)
         elif field.message_type is not None and not field.is_repeated:
             _clear_private(value)
+
+
+def _uniform(error: Rejected) -> Rejected:
+    return unknown_name() if error.reason is UNKNOWN_NAME else error
 
 
 def unknown_name() -> Rejected:

@@ -170,6 +170,7 @@ class Shard:
         self._unused: deque[str] = deque()
         self._key_number = 0
         self._refilling = False
+        self._keyless = False  # the keys of what was taken over are not here yet
         self._wheel = Wheel()
         self._nodes = {name: _Node() for name in nodes}
         self._deadline_ms = 0
@@ -263,6 +264,7 @@ class Shard:
         self._durable_marks = dict(ledger.marks)
         keys = dict.fromkeys(a.key for a in ledger.aggregates.values() if a.key)
         self._load_keys(tuple(keys))
+        self._keyless = bool(keys)
         for node in self._nodes:
             self._out.append(Introduce(node, self.epoch))
 
@@ -279,7 +281,7 @@ class Shard:
         self._keys.update(got)
         self._keys.update(allocated)
         self._unused.extend(allocated)
-        self._refilling = False
+        self._refilling = self._keyless = False
 
     def node_up(self, node: str, incarnation: str) -> None:
         """The node has answered our Hello; what it kept follows."""
@@ -333,7 +335,9 @@ class Shard:
         return newest, tuple(sorted(found[newest]))
 
     def _recover(self) -> None:
-        """Go on with the takeover as far as the nodes have come."""
+        """Go on with the takeover as far as the keys and the nodes have come."""
+        if self._keyless:
+            return
         late = self._now_ms >= self._deadline_ms
         for name, row in self._nodes.items():
             if row.heard and not row.asked and not self._count:
@@ -417,6 +421,8 @@ class Shard:
         return isinstance(output, Perform) and output.key not in self.ledger.pending
 
     def _decide(self) -> None:
+        if self._keyless:
+            return  # what was kept cannot be sealed, what is pending not opened (rule 9: keys first)
         self._wakes()
         while self._count and len(self._in_flight) < MAX_IN_FLIGHT and self._step():
             pass

@@ -31,16 +31,16 @@ class ShardTime:
     boot_id: str
     last_ms: int
     slewed_at_ms: int  # boottime of the last slew
+    floor_ms: int = 0  # no event is told before it
 
     @classmethod
     def going_on(cls, last_ms: int, boot_id: str, boottime_ms: int, now: Instant) -> tuple[ShardTime, bool]:
         """Shard time after the commit at `last_ms`, and whether it had to step."""
         if last_ms and boot_id == now.boot_id:
-            offset, stepped = last_ms - boottime_ms, False
-        else:
-            start = max(last_ms, now.wall_ms)
-            offset, stepped = start - now.boottime_ms, last_ms > 0 and start > last_ms
-        return cls(offset, now.boot_id, last_ms, now.boottime_ms), stepped
+            return cls(last_ms - boottime_ms, now.boot_id, last_ms, now.boottime_ms), False
+        start = max(last_ms, now.wall_ms)
+        stepped = last_ms > 0 and start > last_ms
+        return cls(start - now.boottime_ms, now.boot_id, last_ms, now.boottime_ms, last_ms), stepped
 
     def at(self, now: Instant) -> int:
         """Shard time of an instant of the owner, never below an earlier answer."""
@@ -54,6 +54,7 @@ class ShardTime:
         return self.last_ms
 
     def of(self, boottime_ms: int) -> int:
-        """Shard time of a moment on the same boot, for media events. Not clamped: an
-        event of the past keeps its own time."""
-        return boottime_ms + self.offset_ms
+        """Shard time of a moment on the same boot, for media events. An event of the past
+        keeps its own time; but where the predecessor's clock cannot be continued, what was
+        kept since then is not told as older than what it had already taken."""
+        return max(boottime_ms + self.offset_ms, self.floor_ms)

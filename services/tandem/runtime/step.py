@@ -194,8 +194,8 @@ class Step:
         if stored is None or stored.time_ms < self.now_ms - REQUEST_TTL_MS:
             return False
         if stored.digest != offer.digest:
-            error = Rejected(REQUEST_ID_REUSED, "this request_id was used for a different request")
-            self.answers.append(Answered(offer.handle, None, error))
+            reused = Rejected(REQUEST_ID_REUSED, "this request_id was used for a different request")
+            self.answers.append(Answered(offer.handle, None, reused))
         else:
             service = self.ledger.group.service_of[kind_of(offer.stream)]
             self.answers.append(Answered(offer.handle, service.replies.decode(stored.part)))

@@ -14,6 +14,8 @@ import uvicorn
 
 from tandem.core.access import CELL_TENANT, Role
 from tandem.gateway.app import Gateway, Settings
+from tandem.gateway.demo_session import DemoSession
+from tandem.gateway.page import Page, PlaceCall, page_routes
 from tandem.runtime.config import Config
 from tandem.runtime.grpc_server import GrpcServer
 from tandem.targets.control import Control
@@ -23,6 +25,9 @@ ADDRESSES = "addresses.json"
 """File in the run directory that says where the public API is served."""
 PLATFORM_KEY = "platform.key"
 """File in the data directory with an API key of the role platform."""
+PAGE_KEY = "page.key"
+"""File in the data directory with the API key that the demo's page stands for."""
+DEMO_TENANT = "demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,11 @@ class Addresses:
     http: str
 
 
-async def serve(made: Control, started: Callable[[Addresses], Awaitable[None]], demo: bool = False) -> None:
-    """Serve the public API until cancelled; `started` is told where. Raises `PortTaken`."""
+async def serve(
+    made: Control, started: Callable[[Addresses], Awaitable[None]], place_call: PlaceCall | None = None
+) -> None:
+    """Serve the public API until cancelled; `started` is told where. With `place_call` there
+    is the demo's page, too, and its Call button. Raises `PortTaken`."""
     config = made.config
     grpc = GrpcServer(made.api)
     listener = _listen(config.http.host, config.http.port)
@@ -43,7 +51,8 @@ async def serve(made: Control, started: Callable[[Addresses], Awaitable[None]], 
     except RuntimeError as error:
         raise PortTaken("grpc.port", config.grpc.host, config.grpc.port) from error
     http_port = listener.getsockname()[1]
-    gateway = _gateway(made, http_port, demo)
+    page_key = _kept_secret(made, PAGE_KEY) if place_call is not None else ""
+    gateway = _gateway(made, http_port, place_call, page_key)
     settings = uvicorn.Config(gateway.app(), log_config=None, access_log=False, lifespan="off")
     server = _Uvicorn(settings)
     try:
@@ -51,7 +60,8 @@ async def serve(made: Control, started: Callable[[Addresses], Awaitable[None]], 
             # Probes are answered from the first moment; calls as soon as every shard is live.
             serving = tasks.create_task(server.serve([listener]))
             await made.host.ready()
-            await _platform_key(made)
+            await made.credentials.learn(made.host)
+            await _first_keys(made, page_key)
             await grpc.set_ready(True)
             addresses = Addresses(f"{config.grpc.host}:{grpc_port}", f"http://{config.http.host}:{http_port}")
             _write_addresses(config, addresses)
@@ -79,11 +89,17 @@ def _listen(host: str, port: int) -> socket.socket:
         raise PortTaken("http.port", host, port) from error
 
 
-def _gateway(made: Control, port: int, demo: bool) -> Gateway:
-    host = made.config.http.host
-    names = tuple(dict.fromkeys((f"{host}:{port}", f"localhost:{port}")))
-    settings = Settings(names, tuple(f"http://{name}" for name in names), made.config.limits.body_bytes_max)
-    return Gateway(made.api, made.entropy, settings, lambda: made.ready)
+def _gateway(made: Control, port: int, place_call: PlaceCall | None, page_key: str) -> Gateway:
+    config = made.config
+    names = tuple(dict.fromkeys((f"{config.http.host}:{port}", f"localhost:{port}")))
+    origins = tuple(f"http://{name}" for name in names)
+    settings = Settings(names, origins, config.limits.body_bytes_max)
+    if place_call is None:
+        return Gateway(made.api, made.entropy, settings, lambda: made.ready)
+    session = DemoSession(page_key, names, origins, made.entropy)
+    page = Page(DEMO_TENANT, f"{config.sip.host}:{config.sip.port}")
+    pages = page_routes(page, session, place_call)
+    return Gateway(made.api, made.entropy, settings, lambda: made.ready, session.credential, pages)
 
 
 def _write_addresses(config: Config, addresses: Addresses) -> None:
@@ -95,18 +111,30 @@ def _write_addresses(config: Config, addresses: Addresses) -> None:
     temporary.rename(path)
 
 
-async def _platform_key(made: Control) -> None:
-    """The first credential of a cell, in a file that only this user can read. A lost file is
-    replaced by a new key; the old one can be deleted by the API."""
-    path = made.config.data_dir / PLATFORM_KEY
-    if path.exists():
-        return
-    id_ = "operator-" + made.entropy.token(5)
-    secret, position = await tenant_module.create_key(made.host, made.entropy, CELL_TENANT, id_, Role.PLATFORM)
-    await made.credentials.reached(position)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secret + "\n")
+async def _first_keys(made: Control, page_key: str) -> None:
+    """The credentials that this process itself made: the operator's, and the demo page's."""
+    reached = made.credentials.reached
+    operator = _kept_secret(made, PLATFORM_KEY)
+    if position := await tenant_module.ensure_key(made.host, CELL_TENANT, "operator", Role.PLATFORM, operator):
+        await reached(position)
+    if page_key:
+        position = await tenant_module.ensure_tenant(made.host, DEMO_TENANT, "Demo", made.config.live.shards)
+        if position:
+            await reached(position)
+        if position := await tenant_module.ensure_key(made.host, DEMO_TENANT, "page", Role.SUPERVISOR, page_key):
+            await reached(position)
+
+
+def _kept_secret(made: Control, name: str) -> str:
+    """A secret in a file of the data directory that only this user can read; made at the first
+    start. A lost file is replaced by a new key; the old one can be deleted by the API."""
+    path = made.config.data_dir / name
+    if not path.exists():
+        secret = tenant_module.new_secret(made.entropy)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secret + "\n")
+    return path.read_text(encoding="ascii").strip()
 
 
 class PortTaken(Exception):

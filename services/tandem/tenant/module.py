@@ -5,10 +5,22 @@ from __future__ import annotations
 from tandem.core.ports.entropy import Entropy
 from tandem.runtime.host import Host
 from tandem.tenant.events import SERVICE
-from tandem.tenant.servicer import API, TenantServicer, create_key, create_tenant
+from tandem.tenant.servicer import API, TenantServicer, create_key, create_tenant, ensure_key, ensure_tenant, new_secret
 from tandem.tenant.servicer.base import Live, Reached, Setting
 
-__all__ = ["API", "SERVICE", "Live", "Reached", "Setting", "build", "create_key", "create_tenant"]
+__all__ = [
+    "API",
+    "SERVICE",
+    "Live",
+    "Reached",
+    "Setting",
+    "build",
+    "create_key",
+    "create_tenant",
+    "ensure_key",
+    "ensure_tenant",
+    "new_secret",
+]
 
 
 def build(host: Host, entropy: Entropy, setting: Setting, reached: Reached, live: Live) -> TenantServicer:

@@ -64,6 +64,10 @@ class BuiltinConfig:
     contacts_max: int = 10
     """Places that one device may register. The latest one is rung."""
 
+    digest_algorithms: tuple[str, ...] = ("MD5",)
+    """How phones may prove their password. Most phones refuse a challenge that they do not know even beside
+    one that they do (baresip 1.0 and SIPp 3.6 among them), so SHA-256 is for those that are all able to."""
+
     music: str = "music"
     """The prompt that a party on hold hears, and a caller between two steps while no owner is there."""
 

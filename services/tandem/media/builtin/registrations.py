@@ -68,7 +68,9 @@ class Registrations:
     def _authenticator(self, device: DirectoryDevice | None) -> Authenticator:
         realm = device.realm if device is not None else _NOBODY
         if realm not in self._authenticators:
-            self._authenticators[realm] = Authenticator(realm, self._secret, self._board.entropy.token)
+            self._authenticators[realm] = Authenticator(
+                realm, self._secret, self._board.entropy.token, algorithms=self._board.config.digest_algorithms
+            )
         return self._authenticators[realm]
 
     def _hashes(self, user: str) -> HashedPassword | None:

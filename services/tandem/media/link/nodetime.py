@@ -24,11 +24,14 @@ class NodeTime:
         self._boot_id = ""
         self._samples: deque[_Sample] = deque(maxlen=SAMPLES)
 
+    def begin(self) -> None:
+        """A new stream, perhaps to another boot: what was measured before counts no more."""
+        self._boot_id = ""
+        self._samples.clear()
+
     def boot(self, boot_id: str) -> None:
-        """The node's boot id, as its `Welcome` says it."""
-        if boot_id != self._boot_id:
-            self._boot_id = boot_id
-            self._samples.clear()
+        """The node's boot id, as its `Welcome` says it. A pong may have come before."""
+        self._boot_id = boot_id
 
     def sample(self, sent_ms: int, node_ms: int, received_ms: int) -> None:
         """One round trip: our clock before and after, and the node's in between."""

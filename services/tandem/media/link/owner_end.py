@@ -242,6 +242,7 @@ class OwnerStream:
     def connected(self, now_ms: int) -> None:
         """A stream stands. `now_ms` is our CLOCK_BOOTTIME, here and below."""
         self._connected = True
+        self._time.begin()
         self.ping(now_ms)
         for link in self._links:
             if not link.deposed:

@@ -5,6 +5,7 @@ at most two reservations; which ones is decided on the desk as it stands, withou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tandem.core.decider import Context, dispatch
@@ -60,11 +61,15 @@ def _agent(desk: Desk, command: w.PublishAgent, context: Context) -> Events:
     configured = w.AgentConfigured(command.agent, command.version, queues, skills, command.devices, command.deleted)
     if command.deleted and known is not None and known.status is RoutingStatus.ALERTING:
         return configured, w.ReservationRescinded(known.offer, "AGENT_DELETED", context.now_ms)
+    if command.deleted and known is not None and known.status is RoutingStatus.WRAP_UP:
+        return w.WrapUpFinished(known.agent, known.offer, known.contact, context.now_ms), configured
     if known is None or known.status is not RoutingStatus.IDLE or command.deleted:
         return (configured,)
     # An idle agent with other skills may now suit somebody who waits.
     entry = desk.best_contact((queues, skills))
-    return (configured,) if entry is None else (configured, _reserve(desk, entry, known, context))
+    if entry is None:
+        return (configured,)
+    return configured, replace(_reserve(desk, entry, known, context), agent_version=command.version)
 
 
 # ------------------------------------------------------------------- agents
@@ -74,7 +79,8 @@ def _device(desk: Desk, command: w.NoteDevice, context: Context) -> Events:
     agent = desk.agents.get(command.agent)
     noted = w.DeviceNoted(command.agent, command.device, command.node, command.registered, command.at_ms)
     if agent is None:
-        return (noted,)  # the device's message was faster than the agent's
+        # The device's message was faster than the agent's; of one who was deleted nothing is kept.
+        return (noted,) if command.registered else ()
     others = [row for row in agent.reachable if row.device != command.device]
     if command.registered:
         if agent.presence == w.AVAILABLE and agent.status is RoutingStatus.OFF_QUEUE and agent.version:
@@ -82,7 +88,7 @@ def _device(desk: Desk, command: w.NoteDevice, context: Context) -> Events:
         return (noted,)
     if agent.status is RoutingStatus.IDLE and not others:
         return noted, w.AgentUnready(agent.agent, context.now_ms)
-    if agent.status is RoutingStatus.ALERTING and desk.reservations[agent.offer].stage is Stage.PENDING:
+    if agent.status is RoutingStatus.ALERTING and desk.reservations[agent.offer].rings(command.device):
         # The phone that rings lost its registration: place kept, nobody blamed.
         return noted, w.ReservationRescinded(agent.offer, "DEVICE_GONE", context.now_ms)
     return (noted,)
@@ -301,13 +307,13 @@ def _end_talk(desk: Desk, command: w.EndTalk, context: Context) -> Events:
 def _released(desk: Desk, row: Reservation, audio: bool, lost: bool, context: Context) -> Events:
     now, agent = context.now_ms, desk.agents[row.agent]
     released = w.AgentReleased(row.offer, row.agent, row.contact, audio, now)
-    if not agent.version:
-        return released, w.AgentUnready(agent.agent, now)
     queue = desk.queues.get(row.queue)
-    wrap_up_ms = queue.wrap_up_ms if queue is not None and audio else 0
+    wrap_up_ms = queue.wrap_up_ms if queue is not None and audio and agent.version else 0
     if wrap_up_ms:
         return released, w.WrapUpStarted(agent.agent, row.offer, row.contact, now + wrap_up_ms, now)
     ended: Events = (w.WrapUpFinished(agent.agent, row.offer, row.contact, now),) if audio else ()
+    if not agent.version:
+        return released, *ended, w.AgentUnready(agent.agent, now)
     if lost and not audio and agent.ready:
         # Answered, but no bridge: do not ring the same phone again in the same breath.
         pause = w.AgentBackedOff(agent.agent, now + UNREACHABLE_PAUSE_MS, agent.idle_since_ms, now)

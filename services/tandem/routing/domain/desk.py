@@ -8,19 +8,26 @@ it to see to that). Its two indexes cost O(log n) an event however many wait or 
 
 An entry deep in a heap may be stale; heads never are, because each event prunes the heads
 that it may have made stale. So a choice looks at heads only, and reading changes nothing.
+When stale entries outnumber the others, the heaps are built anew: who waits for hours at the
+head keeps no memory of all who gave up behind.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from tandem.core.flow import SkillNeed
 from tandem.routing.domain import words as w
 from tandem.routing.domain.words import RoutingStatus
 
+K = TypeVar("K")
+V = TypeVar("V", bound=tuple[Any, ...])
+STALE_SLACK = 64
+"""Stale heap entries beyond as many as there are contacts or agents: then the heaps are built anew."""
 Need = tuple[str, tuple[SkillNeed, ...]]
 """A queue and the skills that an agent must have (sorted by name)."""
 Profile = tuple[tuple[str, ...], tuple[SkillNeed, ...]]
@@ -114,8 +121,13 @@ class Reservation:
     agent: str
     contact: str
     queue: str
+    device: str
     stage: Stage
     ring_timeout_ms: int
+
+    def rings(self, device: str) -> bool:
+        """Whether this device is asked to ring, and nothing has taken that back."""
+        return self.device == device and self.stage is Stage.PENDING
 
 
 def suits(profile: Profile, need: Need) -> bool:
@@ -138,6 +150,8 @@ class Desk:
     reservations: dict[str, Reservation] = field(default_factory=dict)
     _lines: dict[Need, list[tuple[int, int, str]]] = field(default_factory=dict)
     _idle: dict[Profile, list[tuple[int, str]]] = field(default_factory=dict)
+    _line_orders: int = 0  # in all heaps, stale ones among them
+    _idle_orders: int = 0
 
     # ---------------------------------------------------------------- reading
 
@@ -160,7 +174,7 @@ class Desk:
     def enter(self, entry: Entry) -> None:
         """A contact takes its place."""
         self.entries[entry.contact] = entry
-        heapq.heappush(self._lines.setdefault(entry.need, []), entry.order)
+        self._push_line(entry)
 
     def leave(self, contact: str) -> None:
         """A contact gives up its place."""
@@ -177,14 +191,14 @@ class Desk:
         """A contact's offer is over; it is at its place again."""
         entry = self.entries[contact]
         entry.offer = ""
-        heapq.heappush(self._lines.setdefault(entry.need, []), entry.order)
+        self._push_line(entry)
 
     def set_status(self, agent: Agent, status: RoutingStatus, at_ms: int) -> None:
         """Move an agent to a status; for IDLE set `idle_since_ms` first."""
         was = agent.status
         agent.status, agent.since_ms = status, at_ms
         if status is RoutingStatus.IDLE:
-            heapq.heappush(self._idle.setdefault(agent.profile, []), (agent.idle_since_ms, agent.agent))
+            self._push_idle(agent)
         elif was is RoutingStatus.IDLE:
             self._prune_idle(agent.profile)
 
@@ -193,7 +207,7 @@ class Desk:
         before = agent.profile
         agent.queues, agent.skills = queues, skills
         if agent.status is RoutingStatus.IDLE and agent.profile != before:
-            heapq.heappush(self._idle.setdefault(agent.profile, []), (agent.idle_since_ms, agent.agent))
+            self._push_idle(agent)
         if before in self._idle:
             self._prune_idle(before)
 
@@ -203,10 +217,27 @@ class Desk:
         if row.profile in self._idle:
             self._prune_idle(row.profile)
 
+    def _push_line(self, entry: Entry) -> None:
+        heapq.heappush(self._lines.setdefault(entry.need, []), entry.order)
+        self._line_orders += 1
+        if self._line_orders > 2 * len(self.entries) + STALE_SLACK:
+            waiting = [entry for entry in self.entries.values() if not entry.offer]
+            self._lines = _heaps((entry.need, entry.order) for entry in waiting)
+            self._line_orders = len(waiting)
+
+    def _push_idle(self, agent: Agent) -> None:
+        heapq.heappush(self._idle.setdefault(agent.profile, []), (agent.idle_since_ms, agent.agent))
+        self._idle_orders += 1
+        if self._idle_orders > 2 * len(self.agents) + STALE_SLACK:
+            idle = [row for row in self.agents.values() if row.status is RoutingStatus.IDLE]
+            self._idle = _heaps((row.profile, (row.idle_since_ms, row.agent)) for row in idle)
+            self._idle_orders = len(idle)
+
     def _prune_line(self, need: Need) -> None:
         heap = self._lines.get(need)
         while heap and not self._waits(heap[0], need):
             heapq.heappop(heap)
+            self._line_orders -= 1
         if heap is not None and not heap:
             del self._lines[need]
 
@@ -218,6 +249,7 @@ class Desk:
         heap = self._idle.get(profile)
         while heap and not self._idles(heap[0], profile):
             heapq.heappop(heap)
+            self._idle_orders -= 1
         if heap is not None and not heap:
             del self._idle[profile]
 
@@ -229,6 +261,15 @@ class Desk:
             and agent.idle_since_ms == order[0]
             and agent.profile == profile
         )
+
+
+def _heaps(rows: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    heaps: dict[K, list[V]] = {}
+    for key, order in rows:
+        heaps.setdefault(key, []).append(order)
+    for heap in heaps.values():
+        heapq.heapify(heap)
+    return heaps
 
 
 # ------------------------------------------------------------------- snapshots

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tandem.core.decider import Action, Answer, Kind, Settle, Tell, Wake
@@ -42,6 +43,8 @@ def _device(desk: Desk, event: w.DeviceNoted) -> None:
     agent = desk.agents.setdefault(event.agent, Agent(event.agent))
     rest = tuple(row for row in agent.reachable if row.device != event.device)
     agent.reachable = (*rest, Reachable(event.device, event.node)) if event.registered else rest
+    if not agent.version and not agent.reachable and agent.status is RoutingStatus.OFF_QUEUE:
+        desk.forget(event.agent)  # never published, or deleted
 
 
 def _presence(desk: Desk, event: w.PresenceSet) -> None:
@@ -69,13 +72,12 @@ def _reserved(desk: Desk, event: w.AgentReserved) -> None:
     desk.set_status(agent, RoutingStatus.ALERTING, event.at_ms)
     desk.take(event.contact, event.offer)
     desk.reservations[event.offer] = Reservation(
-        event.offer, event.agent, event.contact, event.queue, Stage.PENDING, event.ring_timeout_ms
+        event.offer, event.agent, event.contact, event.queue, event.device, Stage.PENDING, event.ring_timeout_ms
     )
 
 
 def _restage(desk: Desk, offer: str, stage: Stage) -> None:
-    row = desk.reservations[offer]
-    desk.reservations[offer] = Reservation(row.offer, row.agent, row.contact, row.queue, stage, row.ring_timeout_ms)
+    desk.reservations[offer] = replace(desk.reservations[offer], stage=stage)
 
 
 def _rescinded(desk: Desk, event: w.ReservationRescinded) -> None:

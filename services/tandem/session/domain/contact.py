@@ -131,43 +131,45 @@ def _flow(call: st.Call, context: Context) -> Flow | None:
 
 def _go_on(call: st.Call, step: str, context: Context, at_ms: int) -> Events:
     flow = _flow(call, context)
-    if flow is None:
-        # More than MAX_VERSIONS were published while this caller was in the flow.
-        return (_disconnected(context, w.ContactOutcome.FAILED, w.EndedBy.FLOW, at_ms, (call.contact,), Cause.FAILED),)
-    return _enter(flow, step, context, at_ms, answered=True)
+    return _flow_gone(call, context, at_ms) if flow is None else _enter(flow, step, context, at_ms, answered=True)
+
+
+def _flow_gone(call: st.Call, context: Context, at_ms: int) -> Events:
+    """More than MAX_VERSIONS were published while this caller was in the flow."""
+    return (_disconnected(context, w.ContactOutcome.FAILED, w.EndedBy.FLOW, at_ms, (call.contact,), Cause.FAILED),)
 
 
 def _flow_effect(state: st.InFlow, command: EffectEnded, context: Context) -> Events:
-    """An order of the flow has ended: answered, or played to its end."""
+    """An order of the flow has ended: not answered, or played to its end."""
+    at, failed = context.now_ms, command.outcome is not Outcome.DONE
+    if failed and command.reason == "LEG_GONE":
+        return ()  # its end comes by itself
     if command.name not in ("answer", "play"):
-        return ()
-    flow, at = _flow(state.call, context), context.now_ms
-    body = flow.step(state.step) if flow else None
-    if command.outcome is not Outcome.DONE and command.reason != "LEG_GONE":
-        # A missing prompt is not worth a lost caller: go on as if it had been played.
-        if isinstance(body, AnswerStep):
-            return (
-                _disconnected(
-                    context, w.ContactOutcome.FAILED, w.EndedBy.NODE, at, (state.call.contact,), Cause.FAILED
-                ),
-            )
-        if isinstance(body, MenuStep):
-            return _missed(state, body, True, Secret(b""), context, at)
-    elif command.outcome is not Outcome.DONE:
-        return ()  # the leg is gone; its end comes by itself
-    match body:
-        case PlayStep(next=step):
+        return _never_recorded(state, command, context)
+    flow = _flow(state.call, context)
+    if flow is None:
+        return _flow_gone(state.call, context, at)
+    match command.name, flow.step(state.step):
+        case "answer", AnswerStep() if failed:
+            contact = state.call.contact
+            return (_disconnected(context, w.ContactOutcome.FAILED, w.EndedBy.NODE, at, (contact,), Cause.FAILED),)
+        case "play", MenuStep() as menu if failed:
+            # A missing prompt is not worth a lost caller: it counts as a try without a digit.
+            return _missed(state, menu, True, Secret(b""), context, at)
+        case "play", PlayStep(next=step):
             return _go_on(state.call, step, context, at)
-        case HangUpStep():
+        case "play", HangUpStep():
             contact = state.call.contact
             return (_disconnected(context, w.ContactOutcome.FLOW_ENDED, w.EndedBy.FLOW, at, (contact,)),)
         case _:
-            return ()
+            return ()  # answered: the leg's own event has said so before
 
 
 def _digits(state: st.InFlow, command: w.TakeDigits, context: Context) -> Events:
     flow = _flow(state.call, context)
-    body = flow.step(state.step) if flow else None
+    if flow is None:
+        return _flow_gone(state.call, context, command.at_ms)
+    body = flow.step(state.step)
     if not isinstance(body, MenuStep) or command.step != _step_key(state):
         return ()  # digits of a step that the flow has left
     if command.why is Collected.REPLACED:
@@ -199,15 +201,19 @@ def _missed(state: st.InFlow, menu: MenuStep, timeout: bool, digits: Any, contex
 
 def _flow_leg(state: st.InFlow, command: w.NoteLeg, context: Context) -> Events:
     match command.body:
-        case LegAnswered():
+        case LegAnswered() if command.leg == state.call.contact:
             answered = w.ContactAnswered(command.at_ms)
             flow = _flow(state.call, context)
-            body = flow.step(state.step) if flow else None
+            if flow is None:
+                return answered, *_flow_gone(state.call, context, command.at_ms)
+            body = flow.step(state.step)
             if isinstance(body, AnswerStep):
                 return answered, *_go_on(state.call, body.next, context, command.at_ms)
             return (answered,)
-        case LegEnded() as ended:
+        case LegEnded() as ended if command.leg == state.call.contact:
             return _caller_gone(state, ended, context, command.at_ms)
+        case RecordingStored() | RecordingFailed():
+            return _recording(state, command)
         case _:
             return ()
 
@@ -258,7 +264,9 @@ def _waiting_leg(state: st.Waiting, command: w.NoteLeg, context: Context) -> Eve
 
 def _waiting_effect(state: st.Waiting, command: EffectEnded, context: Context) -> Events:
     """The announcement is over (or is missing): music."""
-    return (w.QueueMusicStarted(context.now_ms),) if command.name == "announce" else ()
+    if command.name == "announce":
+        return (w.QueueMusicStarted(context.now_ms),)
+    return _never_recorded(state, command, context)
 
 
 def _offer(state: st.Waiting, command: w.OfferContact, context: Context) -> Events:
@@ -338,7 +346,7 @@ def _ringing_effect(state: st.Ringing, command: EffectEnded, context: Context) -
     never = command.name == "ring" and command.outcome is not Outcome.DONE
     gone = command.name == f"hangup/{state.offered.leg}"
     if not never and not gone:
-        return ()
+        return _never_recorded(state, command, context)
     if command.outcome is Outcome.UNKNOWN:
         outcome, cause = state.cancel or w.OfferOutcome.UNKNOWN, Cause.FAILED
     else:
@@ -388,7 +396,7 @@ def _connecting_effect(state: st.Connecting, command: EffectEnded, context: Cont
         place, offered = state.place, state.offered
         why = w.WhyRequeued.NOT_BRIDGED
         return (w.ContactRequeued(place.queue, place.enqueued_ms, offered.offer, why, context.now_ms),)
-    return ()
+    return _never_recorded(state, command, context)
 
 
 def _talking_leg(state: st.Talking, command: w.NoteLeg, context: Context) -> Events:
@@ -469,12 +477,12 @@ def _closing_effect(state: st.Closing, command: EffectEnded, context: Context) -
     """A hang-up that ended without an event of its leg: the leg had never come to be."""
     prefix, _, leg = command.name.partition("/")
     if prefix != "hangup":
-        return ()
+        return _never_recorded(state, command, context)
     return _closed(state, leg, Cause.CANCELED, By.TANDEM, 0, context.now_ms)
 
 
 def _recording(
-    state: st.Waiting | st.Ringing | st.Connecting | st.Talking | st.Closing | st.Ended, command: w.NoteLeg
+    state: st.InFlow | st.Waiting | st.Ringing | st.Connecting | st.Talking | st.Closing | st.Ended, command: w.NoteLeg
 ) -> Events:
     for kept in state.recordings:
         match command.body:
@@ -485,6 +493,20 @@ def _recording(
             case _:
                 pass
     return ()
+
+
+def _never_recorded(
+    state: st.InFlow | st.Waiting | st.Ringing | st.Connecting | st.Talking | st.Closing | st.Ended,
+    command: EffectEnded,
+    context: Context,
+) -> Events:
+    """A recording that could not begin is told by the outcome of its order alone."""
+    prefix, _, recording = command.name.partition("/")
+    if prefix != "record" or command.outcome is not Outcome.FAILED:
+        return ()
+    return _recording(
+        state, w.NoteLeg("", state.call.contact, context.now_ms, RecordingFailed(recording, command.reason))
+    )
 
 
 def _recording_ended(
@@ -515,9 +537,16 @@ def _recording_ended(
 
 
 def _ended_leg(state: st.Ended, command: w.NoteLeg, context: Context) -> Events:
-    events = _recording(state, command)
+    return _last_recording(state, _recording(state, command), command.at_ms)
+
+
+def _ended_effect(state: st.Ended, command: EffectEnded, context: Context) -> Events:
+    return _last_recording(state, _never_recorded(state, command, context), context.now_ms)
+
+
+def _last_recording(state: st.Ended, events: Events, at_ms: int) -> Events:
     if events and len(state.recordings) == 1 and not state.wrapping:
-        return *events, w.ContactCompleted(command.at_ms)
+        return *events, w.ContactCompleted(at_ms)
     return events
 
 
@@ -559,10 +588,12 @@ HANDLERS: dict[tuple[type, type], Any] = {
     (st.Connecting, w.NoteLeg): _connecting_leg,
     (st.Connecting, EffectEnded): _connecting_effect,
     (st.Talking, w.NoteLeg): _talking_leg,
+    (st.Talking, EffectEnded): _never_recorded,
     (st.Closing, w.NoteLeg): _closing_leg,
     (st.Closing, EffectEnded): _closing_effect,
     (st.Closing, w.EndWrapUp): _wrapped_early,
     (st.Ended, w.NoteLeg): _ended_leg,
+    (st.Ended, EffectEnded): _ended_effect,
     (st.Ended, w.EndWrapUp): _wrapped,
     (st.Ended, w.CompleteAnyway): _complete,
     **{

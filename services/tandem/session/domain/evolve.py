@@ -26,7 +26,7 @@ def _answered(state: Any, event: w.ContactAnswered) -> st.State:
 
 
 def _step(state: Any, event: w.FlowStepEntered) -> st.State:
-    return st.InFlow(state.call, event.step, event.attempt)
+    return st.InFlow(state.call, event.step, event.attempt, getattr(state, "recordings", ()))
 
 
 def _queued(state: Any, event: w.ContactQueued) -> st.State:
@@ -39,11 +39,11 @@ def _queued(state: Any, event: w.ContactQueued) -> st.State:
         event.give_up_ms,
         event.music,
     )
-    return st.Waiting(state.call, place)
+    return st.Waiting(state.call, place, state.recordings)
 
 
 def _dequeued(state: st.Waiting, event: w.ContactDequeued) -> st.State:
-    return st.InFlow(state.call, state.place.step, 0)
+    return st.InFlow(state.call, state.place.step, 0, state.recordings)
 
 
 def _offered(state: st.Waiting, event: w.AgentOffered) -> st.State:
@@ -84,7 +84,11 @@ def _resumed(state: st.Talking, event: w.ContactResumed) -> st.State:
 
 
 def _requeued(state: Any, event: w.ContactRequeued) -> st.State:
-    return st.Waiting(state.call, state.place, state.recordings)
+    place = state.place
+    if isinstance(state, st.Talking) and place.give_up_ms:
+        # Time with an agent is no wait: the rest of the longest wait is what it was.
+        place = replace(place, give_up_ms=place.give_up_ms + event.at_ms - state.connected_ms)
+    return st.Waiting(state.call, place, state.recordings)
 
 
 def _disconnected(state: Any, event: w.ContactDisconnected) -> st.State:

@@ -78,6 +78,7 @@ class InFlow:
     call: Call
     step: str
     attempt: int
+    recordings: tuple[Recording, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

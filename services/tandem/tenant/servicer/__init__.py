@@ -1,6 +1,6 @@
 """gRPC servicer: protobuf <-> commands and queries, nothing more."""
 
-from tandem.tenant.servicer.bootstrap import create_key, create_tenant
+from tandem.tenant.servicer.bootstrap import create_key, create_tenant, ensure_key, ensure_tenant, new_secret
 from tandem.tenant.servicer.service import API, TenantServicer
 
-__all__ = ["API", "TenantServicer", "create_key", "create_tenant"]
+__all__ = ["API", "TenantServicer", "create_key", "create_tenant", "ensure_key", "ensure_tenant", "new_secret"]

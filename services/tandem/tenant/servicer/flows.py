@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tandem.api.tenant.v1 import flow_pb2 as pb
 from tandem.core import flow as core
@@ -13,8 +13,12 @@ DEFAULT_TIMEOUT_MS = 5000
 DEFAULT_TRIES = 3
 
 
-def steps_from(steps: Iterable[pb.FlowStep], tenant: str) -> tuple[core.FlowStep, ...]:
-    """The steps as the decider judges them. Raises `Rejected` for a step without a body."""
+def steps_from(steps: Sequence[pb.FlowStep], tenant: str) -> tuple[core.FlowStep, ...]:
+    """The steps as the decider judges them. Raises `Rejected` for a step without a body, and
+    for too many steps, which must not occupy the decider."""
+    if len(steps) > core.MAX_STEPS:
+        problem = f"{len(steps)} steps are over the limit of {core.MAX_STEPS}"
+        raise Rejected(BAD_FLOW, f"steps: {problem}", steps=problem)
     return tuple(
         core.FlowStep(step.id, _body_from(step, f"steps[{index}]", tenant)) for index, step in enumerate(steps)
     )

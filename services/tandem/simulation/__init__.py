@@ -1,0 +1,1 @@
+"""The seeded simulator: a whole cell on virtual time."""

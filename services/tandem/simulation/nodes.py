@@ -1,0 +1,257 @@
+"""A media node: the production agent with its journal over the scripted backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tandem.core.ports.media import MediaEvent
+from tandem.media.agent import MediaAgent
+from tandem.media.agent_io import AgentSettings
+from tandem.media.backend import RowKind
+from tandem.media.journal.file import MemoryStore, open_journal
+from tandem.media.link.agent_end import AgentStream
+from tandem.media.link.stream import StreamFault
+from tandem.media.turn import Turns
+from tandem.runtime.media_codec import Close
+from tandem.simulation.chance import SeededEntropy
+from tandem.simulation.hosts import Host
+from tandem.simulation.lines import Line
+from tandem.simulation.scheduler import Scheduler
+from tandem.simulation.scripted_media import Party, ScriptedMedia
+from tandem.simulation.traps import Died, Trap
+
+JOURNAL_RETRY_MS = 1_000
+NODE_KEY = bytes(range(32))
+
+
+class NodeStore(MemoryStore):
+    """The journal's bytes. `tear_at` kills in the middle of the next write, so many bytes into it;
+    `full` refuses writes."""
+
+    tear_at: int | None = None
+    full: bool = False
+
+    def append(self, data: bytes) -> None:
+        """See `JournalStore`."""
+        if self.full:
+            raise OSError("no space left on the disk of the journal")
+        if self.tear_at is not None:
+            self.data += data[: self.tear_at % len(data)]
+            self.tear_at = None
+            raise Died
+        super().append(data)
+
+
+@dataclass(slots=True)
+class _Link:
+    """A stream of one control process."""
+
+    stream: AgentStream
+    line: Line
+
+
+@dataclass(slots=True)
+class NodeKinds:
+    """The classes that a node is made of; tests plant others."""
+
+    agent: type[MediaAgent] = MediaAgent
+    backend: type[ScriptedMedia] = ScriptedMedia
+
+
+class MediaNode:
+    """One node. `died` is told of its death, which drops agent and backend and keeps the journal;
+    `agent_alone` nodes lose the agent only, as beside FreeSWITCH."""
+
+    def __init__(
+        self,
+        name: str,
+        host: Host,
+        entropy: SeededEntropy,
+        party: Party,
+        died: Callable[[], None],
+        kinds: NodeKinds,
+    ) -> None:
+        self.name, self.host, self.store = name, host, NodeStore()
+        self.incarnations = 0
+        self.up = False
+        self.agent_alone = False
+        self.media: ScriptedMedia | None = None
+        self.points = Trap()
+        self._scheduler: Scheduler = host.scheduler
+        self._entropy, self._party, self._died, self._kinds = entropy, party, died, kinds
+        self._links: dict[str, _Link] = {}
+        self._streams = 0
+        self._life = 0
+        self._scheduled = False
+        self._alarm_ms = -1
+        self._full_ms = -1
+        self._agent: MediaAgent
+        self._turns: Turns
+
+    # ---------------------------------------------------------------- life and death
+
+    def start(self) -> None:
+        """The process starts on what the journal holds."""
+        self._life += 1
+        self.up = True
+        token = self._entropy.token()
+        journal, self.state, anew = open_journal(self.store, NODE_KEY, self._entropy.secret, token)
+        self.incarnations += bool(anew)
+        self._agent = self._kinds.agent(AgentSettings(self.name, self.host.boot_id), self.state)
+        if self.media is not None:
+            self.media.reattach(self)
+        else:
+            self.media = self._kinds.backend(self, self.host.boottime_ms, party=self._party)
+        self._turns = Turns(self._agent, self.state, journal, self.media, self.points)
+        self._agent.start()
+        self._soon()
+
+    def crash(self) -> None:
+        """kill -9. What stands in the journal's bytes is all that is left."""
+        if not self.up:
+            return
+        if self.agent_alone:
+            # FreeSWITCH tells a new agent what its channels are; the scripted backend has no such
+            # question, so the agent dies with its last turn written.
+            self._turn(self._life)
+        self.up = False
+        self._life += 1
+        self._scheduled, self.points = False, Trap()
+        if self.agent_alone and self.media is not None:
+            self.media.detach()
+        else:
+            self.media = None
+        links, self._links = self._links, {}
+        for link in links.values():
+            link.line.cut("the media process died", owner_ms=1)
+        self._died()
+        self._full_ms = -1
+
+    @property
+    def unwritten_ms(self) -> int:
+        """Since when nothing has come to the journal: of this very moment, or since its disk is full."""
+        return self._scheduler.now_ms if self._full_ms < 0 else self._full_ms
+
+    def enter(self, action: Callable[[], None]) -> None:
+        """Run something of this process; it may die of it."""
+        life = self._life
+        try:
+            action()
+        except Died:
+            if life == self._life:
+                self.crash()
+
+    # ---------------------------------------------------------------- the sink
+
+    def emit(self, tenant: str, leg: str, body: MediaEvent, media_time_ms: int) -> None:
+        """See `media.backend.Sink`."""
+        self._agent.emit(tenant, leg, body, media_time_ms)
+        self._soon()
+
+    def remember(self, kind: RowKind, id: str, value: Mapping[str, Any] | None) -> None:
+        """See `media.backend.Sink`."""
+        self._agent.remember(kind, id, value)
+        self._soon()
+
+    # ---------------------------------------------------------------- phones
+
+    def phone(self, act: Callable[[ScriptedMedia], object]) -> bool:
+        """Somebody does something at a phone; False if no node is there to hear of it."""
+        media = self.media
+        if media is None:
+            return False
+        media.advance(self.host.boottime_ms)
+        act(media)
+        self._arm()
+        return True
+
+    # ---------------------------------------------------------------- links
+
+    def accept(self, make: Callable[[tuple[Callable[[bytes], None], Callable[[str], None]]], Line]) -> Line:
+        """A control process dials."""
+        self._streams += 1
+        name = f"s{self._streams}"
+        stream, life = AgentStream(name), self._life
+        line = make(
+            (
+                lambda data: self.enter(lambda: self._receive(name, data, life)),
+                lambda reason: self.enter(lambda: self._lost(name, life)),
+            )
+        )
+        self._links[name] = _Link(stream, line)
+        return line
+
+    def _receive(self, name: str, data: bytes, life: int) -> None:
+        link = self._links.get(name)
+        if link is None or life != self._life:
+            return
+        try:
+            frames = link.stream.receive(data, self.host.boottime_ms)
+        except StreamFault as fault:
+            link.line.cut(str(fault))
+            return
+        for channel, frame in frames:
+            if isinstance(frame, Close):
+                self._agent.link_closed(channel)
+            else:
+                self._agent.receive(channel, frame, self.host.boottime_ms)
+        self._turn(self._life)
+
+    def _lost(self, name: str, life: int) -> None:
+        link = self._links.pop(name, None)
+        if link is None or life != self._life:
+            return
+        for channel in link.stream.links:
+            self._agent.link_closed(channel)
+        self._soon()
+
+    # ---------------------------------------------------------------- the turn
+
+    def _soon(self) -> None:
+        if not self._scheduled and self.up:
+            self._scheduled = True
+            life = self._life
+            self._scheduler.after(0, lambda: self.enter(lambda: self._turn(life)))
+
+    def _turn(self, life: int) -> None:
+        if life != self._life or not self.up:
+            return
+        self._scheduled = False
+        assert self.media is not None, "a node that is up has a backend"
+        self.media.advance(self.host.boottime_ms)
+        out = self._turns.run(self.host.boottime_ms)
+        if out.faults:
+            raise out.faults[0]
+        for channel, frame in out.sends:
+            self._stream_of(channel, lambda stream, c=channel, f=frame: stream.send(c, f))
+        for channel, reason in out.closes:
+            self._stream_of(channel, lambda stream, c=channel, r=reason: stream.close(c, r))
+        for link in self._links.values():
+            for data in link.stream.take():
+                link.line.to_owner(data)
+        if out.journal_error is None:
+            self._full_ms = -1
+        else:
+            self._full_ms = self.unwritten_ms
+            self._scheduler.after(JOURNAL_RETRY_MS, self._soon)
+        self._arm()
+
+    def _stream_of(self, channel: str, act: Callable[[AgentStream], None]) -> None:
+        link = self._links.get(channel.partition(".")[0])
+        if link is not None:
+            act(link.stream)
+
+    def _arm(self) -> None:
+        """Wake for what the backend does by itself."""
+        due = None if self.media is None else self.media.due_ms()
+        if due is None:
+            return
+        at_ms = due - self.host.uptime_ms
+        if self._alarm_ms <= self._scheduler.now_ms or at_ms < self._alarm_ms:
+            self._alarm_ms = at_ms
+            self._scheduler.at(at_ms, self._due)
+
+    def _due(self) -> None:
+        self.phone(lambda media: None)

@@ -1,0 +1,532 @@
+"""Control processes: they drive the production shards, as `runtime.driver` does, on virtual time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tandem.core.errors import NO_OWNER, Rejected
+from tandem.core.points import Point
+from tandem.core.ports.log import Partition, Stored
+from tandem.core.ports.media import (
+    Ack,
+    Command,
+    Directory,
+    DirectoryDevice,
+    DirectoryNumber,
+    Event,
+    ListLegs,
+)
+from tandem.core.seal import Sealed, Secret, unseal
+from tandem.media.link.owner_end import (
+    Deposed,
+    Heard,
+    KeptHeard,
+    LegsHeard,
+    LinkInput,
+    NodeDown,
+    NodeUp,
+    OwnerLink,
+    OwnerStream,
+)
+from tandem.media.link.stream import PING_MS, StreamFault
+from tandem.runtime import log_codec
+from tandem.runtime.inbox import Inbox
+from tandem.runtime.ledger import Ledger
+from tandem.runtime.service import Group
+from tandem.runtime.shard import (
+    Append,
+    AskLegs,
+    Introduce,
+    LoadKeys,
+    Lost,
+    Output,
+    Perform,
+    Phase,
+    Shard,
+    Taken,
+)
+from tandem.runtime.step import Answered, Offer
+from tandem.session.inbox import media_offer
+from tandem.simulation.hosts import Host
+from tandem.simulation.lines import Line
+from tandem.simulation.simlog import Reader, SimLog, Writer
+from tandem.simulation.traps import Died, Trap
+
+RECLAIM_MS = 200
+"""Pause before a lost shard is followed and claimed again."""
+REDIAL_MS = 300
+
+
+class Asker(Protocol):
+    """Who asked: told of the answer, or that the owner is gone."""
+
+    def told(self, value: Any, error: Rejected | None) -> None:
+        """Once."""
+        ...
+
+
+class Surroundings(Protocol):
+    """What a control process needs of the cell around it, and whom it tells what it does."""
+
+    log: SimLog
+
+    def shard(self, group: Group, number: int, owner: str) -> Shard:
+        """A new shard object, from nothing or from a snapshot."""
+        ...
+
+    def allocate(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """Data keys. Raises OSError."""
+        ...
+
+    def keys(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """Data keys that exist."""
+        ...
+
+    def keys_ms(self) -> int:
+        """How long the keys take."""
+        ...
+
+    def dial(self, node: str, at_owner: tuple[Callable[[bytes], None], Callable[[str], None]]) -> Line | None:
+        """A line to a node, None if it cannot be reached."""
+        ...
+
+    def wants(self, process: Process, partition: Partition) -> bool:
+        """Whether the process is the preferred owner."""
+        ...
+
+    def follows(self, group: str) -> Sequence[str]:
+        """The groups whose messages a group takes."""
+        ...
+
+    def sent(self, seat: Seat, command: Command, again: bool) -> None:
+        """A command leaves for a node."""
+        ...
+
+    def reached(self, what: str) -> None:
+        """A branch of the runtime was reached."""
+        ...
+
+    def fact(self, text: str) -> None:
+        """For the story of a failing seed."""
+        ...
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A client's handle while its answer is on the way."""
+
+    asker: Asker
+    over: bool = False
+
+
+@dataclass(slots=True)
+class _DirectoryAsked:
+    """The handle of the owner's own query."""
+
+
+@dataclass(slots=True)
+class Wire:
+    """A process's stream to one node."""
+
+    stream: OwnerStream
+    line: Line | None = None
+    life: int = 0
+    commands: int = 0
+
+
+class Process:
+    """One control process. `crash` drops it; nothing of it is left but what it wrote."""
+
+    def __init__(self, name: str, slot: int, host: Host, cell: Surroundings, nodes: Sequence[str]) -> None:
+        self.name, self.slot, self.host, self.cell, self.nodes = name, slot, host, cell, tuple(nodes)
+        self.scheduler = host.scheduler
+        self.alive = True
+        self.points = Trap()
+        self.seats: dict[Partition, Seat] = {}
+        self.wires = {node: Wire(OwnerStream(node, host.boot_id)) for node in nodes}
+        for node in nodes:
+            self.scheduler.after(1, lambda node=node: self.enter(lambda: self._dial(node)))
+        self.scheduler.after(PING_MS, lambda: self.enter(self._ping))
+
+    def enter(self, action: Callable[[], None]) -> None:
+        """Run something of this process; it may die of it."""
+        if not self.alive:
+            return
+        try:
+            action()
+        except Died:
+            self.crash("at a kill point")
+
+    def later(self, delay_ms: int, action: Callable[[], None]) -> None:
+        """Run something of this process in a while, if it still lives."""
+        self.scheduler.after(delay_ms, lambda: self.enter(action))
+
+    def crash(self, why: str) -> None:
+        """kill -9."""
+        if not self.alive:
+            return
+        self.alive = False
+        self.cell.fact(f"{self.name} dies {why}")
+        for seat in list(self.seats.values()):
+            seat.kill()
+        self.seats.clear()
+        for wire in self.wires.values():
+            if wire.line is not None:
+                wire.line.cut("the control process died", node_ms=1)
+
+    # ---------------------------------------------------------------- shards
+
+    def sit(self, group: Group, number: int) -> None:
+        """Follow a partition and claim it."""
+        partition = Partition(group.name, number)
+        if self.alive and partition not in self.seats:
+            self.seats[partition] = Seat(self, group, number)
+
+    def leave(self, seat: Seat, why: str) -> None:
+        """A seat was lost: drop it, and take it again if it is still ours to have."""
+        self.cell.fact(f"{self.name} lost {seat.partition}: {why}")
+        del self.seats[seat.partition]
+        seat.drop(why)
+        self.later(RECLAIM_MS, lambda: self._again(seat.group, seat.partition))
+
+    def _again(self, group: Group, partition: Partition) -> None:
+        if self.cell.wants(self, partition):
+            self.sit(group, partition.shard)
+
+    # ---------------------------------------------------------------- streams
+
+    def _dial(self, node: str) -> None:
+        wire = self.wires[node]
+        wire.life += 1
+        life = wire.life
+        line = self.cell.dial(
+            node,
+            (
+                lambda data: self.enter(lambda: self._receive(wire, life, data)),
+                lambda reason: self.enter(lambda: self._lost(node, wire, life, reason)),
+            ),
+        )
+        if line is None:
+            self.later(REDIAL_MS, lambda: self._dial(node))
+            return
+        wire.line = line
+        wire.stream.connected(self.host.boottime_ms)
+        self.flush()
+
+    def _receive(self, wire: Wire, life: int, data: bytes) -> None:
+        if life != wire.life:
+            return
+        try:
+            told = wire.stream.receive(data, self.host.boottime_ms)
+        except StreamFault as fault:
+            self.cell.reached("stream fault")
+            self.cell.fact(f"{self.name}: {fault}")
+            assert wire.line is not None, "it spoke"
+            wire.line.cut(str(fault))
+            return
+        self._tell(told)
+        self.flush()
+
+    def _lost(self, node: str, wire: Wire, life: int, reason: str) -> None:
+        if life != wire.life:
+            return
+        wire.line, wire.commands = None, 0
+        self._tell(wire.stream.lost(reason))
+        self.later(REDIAL_MS, lambda: self._dial(node))
+
+    def _tell(self, told: Sequence[tuple[OwnerLink, LinkInput]]) -> None:
+        for link, news in told:
+            for seat in list(self.seats.values()):
+                if seat.link is link:
+                    seat.heard(news)
+
+    def _ping(self) -> None:
+        for wire in self.wires.values():
+            wire.stream.ping(self.host.boottime_ms)
+        self.flush()
+        self.later(PING_MS, self._ping)
+
+    def flush(self) -> None:
+        """Write what waits for the nodes."""
+        for wire in self.wires.values():
+            messages = wire.stream.take()
+            if wire.line is None:
+                continue
+            for data in messages:
+                wire.line.to_node(data)
+            commands, wire.commands = wire.commands, 0
+            for _ in range(commands):
+                self.points.reach(Point.EFFECT_SENT)
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The messages of another group for this seat's shard."""
+
+    inbox: Inbox
+    reader: Reader | None = None
+
+
+class Seat:
+    """One shard in one process, from following to its loss."""
+
+    def __init__(self, process: Process, group: Group, number: int) -> None:
+        self.process, self.group, self.cell = process, group, process.cell
+        self.partition = Partition(group.name, number)
+        self.shard = self.cell.shard(group, number, process.name)
+        self.link: OwnerLink | None = None
+        self.asked: list[_Asked] = []
+        self.claimed_ms = -1
+        self._dropped = False
+        self._scheduled = False
+        self._alarm_ms = -1
+        self._tails: list[_Tail] = []
+        self._told_directory = -1
+        self._asking = False
+        log = self.log = self.cell.log
+        self.writer = Writer(log, self.partition)
+        self._end = log.partitions.end(self.partition)
+        self.reader = Reader(log, self.partition, self.shard.offset, lambda r: self._enter(lambda: self._read(r)))
+        if self._end <= self.shard.offset:
+            process.later(0, self._claim)
+
+    # ---------------------------------------------------------------- the log
+
+    def _enter(self, action: Callable[[], None]) -> None:
+        if not self._dropped:
+            self.process.enter(action)
+
+    def _claim(self) -> None:
+        if not self._dropped and self.shard.phase is Phase.FOLLOWING:
+            self.shard.claim(self.process.host.now())
+            self._turn()
+
+    def _read(self, records: Sequence[Stored]) -> None:
+        before = self.shard.phase
+        self.shard.read_back(records, self.process.host.now())
+        if before is Phase.CLAIMING and self.shard.phase is Phase.FOLLOWING:
+            self.cell.reached("a late claim is void")
+        self.process.points.reach(Point.READ_BACK)
+        if self.shard.phase is Phase.FOLLOWING and self.shard.offset >= self._end:
+            self._claim()
+        self._turn()
+
+    def _failed(self, why: str) -> None:
+        self.cell.reached("an append in doubt")
+        self.shard.append_failed(why)
+        self._turn()
+
+    # ---------------------------------------------------------------- the turn
+
+    def soon(self) -> None:
+        """Turn in this millisecond."""
+        if not self._scheduled:
+            self._scheduled = True
+            self.process.scheduler.after(0, lambda: self._enter(self._turn))
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        before = self.shard.phase
+        for output in self.shard.turn(self.process.host.now()):
+            if self._dropped:
+                return
+            self._do(output)
+        if self._dropped:
+            return
+        if self.shard.phase is Phase.LIVE:
+            if before is not Phase.LIVE or not self._tails:
+                self._follow()
+            self._ask_directory()
+        self.process.flush()
+        self._arm()
+
+    def _arm(self) -> None:
+        at = self.shard.next_ms(self.process.host.now())
+        if at is None:
+            return
+        scheduler, host = self.process.scheduler, self.process.host
+        at_ms = max(scheduler.now_ms + 1, at - host.uptime_ms)
+        if self._alarm_ms <= scheduler.now_ms or at_ms < self._alarm_ms:
+            self._alarm_ms = at_ms
+            scheduler.at(at_ms, lambda: self._enter(self._turn))
+
+    def _do(self, output: Output) -> None:
+        points = self.process.points
+        match output:
+            case Append(body):
+                points.reach(Point.BEFORE_APPEND)
+                self.writer.append(body, lambda why: self._enter(lambda: self._failed(why)))
+                points.reach(Point.IN_CLAIM if self.shard.phase is Phase.CLAIMING else Point.APPENDED)
+            case Answered(_DirectoryAsked(), value):
+                self._asking = False
+                self._send(value)
+            case Answered(_Asked() as asked, value, error):
+                asked.over = True
+                self.asked.remove(asked)
+                asked.asker.told(value, error)
+            case Perform():
+                self._perform(output)
+            case Taken(source, tenant, number):
+                kind, _, rest = source.partition("/")
+                # Marks of an incarnation that is over mean nothing to the node of now.
+                if kind == "media" and self.link is not None and rest.split("/")[1] == self._incarnation():
+                    self._send(Ack(tenant, number))
+            case LoadKeys():
+                self.process.later(self.cell.keys_ms(), lambda: self._load_keys(output))
+            case Introduce(node, epoch):
+                self.claimed_ms = self.process.scheduler.now_ms
+                shard = self.shard
+                self.link = OwnerLink(
+                    node, self.partition, epoch, lambda inc: shard.marks_of(node, inc), shard.shard_time
+                )
+                self.process.wires[node].stream.attach(self.link)
+            case AskLegs():
+                self._send(ListLegs())
+            case Lost(why):
+                self.cell.reached("newer claim" if "claimed epoch" in why else "lost otherwise")
+                self.process.leave(self, why)
+
+    def _incarnation(self) -> str:
+        return self.shard._nodes[self.link.node].incarnation if self.link is not None else ""
+
+    def _perform(self, order: Perform) -> None:
+        payload = order.payload
+        command = Command(order.tenant, order.key, payload.leg, self._opened(payload.verb))
+        if self.link is not None and self._send(command):
+            self.process.wires[self.link.node].commands += 1
+            self.cell.sent(self, command, order.again)
+
+    def _opened(self, verb: Any) -> Any:
+        opened: dict[str, Any] = {}
+        for row in dataclasses.fields(verb):
+            value = getattr(verb, row.name)
+            if isinstance(value, Sealed):
+                plain = unseal(value, self.shard.key(value.key))
+                opened[row.name] = Secret(plain) if isinstance(plain, bytes) else plain
+        return dataclasses.replace(verb, **opened) if opened else verb
+
+    def _send(self, frame: Any) -> bool:
+        return self.link is not None and self.process.wires[self.link.node].stream.send(self.link, frame)
+
+    def _load_keys(self, wanted: LoadKeys) -> None:
+        if self._dropped:
+            return
+        try:
+            fresh = self.cell.allocate(wanted.allocate) if wanted.allocate else {}
+        except OSError:
+            self.process.later(500, lambda: self._load_keys(wanted))
+            return
+        self.shard.keys_loaded(fresh, self.cell.keys(wanted.get))
+        self._turn()
+
+    # ---------------------------------------------------------------- inputs
+
+    def heard(self, news: LinkInput) -> None:
+        """From the node."""
+        shard = self.shard
+        match news:
+            case Heard(node, incarnation, tenant, number, time_ms, leg, body):
+                shard.offer(media_offer(node, incarnation, Event(tenant, number, time_ms, leg, body), time_ms))
+            case NodeUp(node, incarnation):
+                self._told_directory = -1
+                shard.node_up(node, incarnation)
+            case KeptHeard(node):
+                shard.node_kept(node)
+            case LegsHeard(node, legs):
+                shard.node_legs(node, legs)
+            case NodeDown(node):
+                shard.node_down(node)
+            case Deposed(node, highest):
+                self.cell.reached("deposed by a node")
+                shard.append_failed(f"node {node} knows epoch {highest}")
+        self.soon()
+
+    def ask(self, offer: Offer, asker: Asker) -> None:
+        """A client's command."""
+        asked = _Asked(asker)
+        offer.handle = asked
+        if not self.shard.offer(offer):
+            asker.told(None, Rejected(NO_OWNER, "this shard has no owner at the moment; repeat the request"))
+            return
+        self.asked.append(asked)
+        self.soon()
+
+    @property
+    def live(self) -> bool:
+        """Whether clients are served."""
+        return not self._dropped and self.shard.phase is Phase.LIVE
+
+    def _follow(self) -> None:
+        if self._tails:
+            return
+        for sender in self.cell.follows(self.group.name):
+            partition = Partition(sender, self.partition.shard)
+            tail = _Tail(Inbox(partition, self.group.name))
+            self._tails.append(tail)
+            tail.reader = Reader(
+                self.log, partition, 0, lambda records, tail=tail: self._enter(lambda: self._take(tail, records))
+            )
+
+    def _take(self, tail: _Tail, records: Sequence[Stored]) -> None:
+        for stored in records:
+            for offer in tail.inbox.take(log_codec.decode(stored.body)):
+                self.shard.offer(offer)
+        self.soon()
+
+    # ---------------------------------------------------------------- the directory
+
+    def _ask_directory(self) -> None:
+        if self.link is None or not self.link.up or self._asking:
+            return
+        changes = _changes(self.shard.ledger)
+        if changes != self._told_directory:
+            self._told_directory, self._asking = changes, True
+            self.shard.query(_DirectoryAsked(), lambda ledger: _directory(ledger, self.partition.shard))
+            self.soon()
+
+    # ---------------------------------------------------------------- the end
+
+    def kill(self) -> None:
+        """The process died. A part of what it had handed over may still reach the log."""
+        self._dropped = True
+        self.writer.die()
+        self._close()
+
+    def drop(self, why: str) -> None:
+        """The shard is lost: its clients are told, its links closed."""
+        self._dropped = True
+        self.writer.dead = True
+        if self.link is not None:
+            self.process.wires[self.link.node].stream.detach(self.link, why)
+            self.process.flush()
+        self._close()
+
+    def _close(self) -> None:
+        self.reader.close()
+        for tail in self._tails:
+            if tail.reader is not None:
+                tail.reader.close()
+        asked, self.asked = self.asked, []
+        for row in asked:
+            if not row.over:
+                row.asker.told(None, Rejected(NO_OWNER, "the owner of this shard changed; repeat the request"))
+
+
+def _receptions(ledger: Ledger) -> list[tuple[str, Any]]:
+    return [(t, a.state) for (t, _), a in ledger.aggregates.items() if a.kind.name == "reception"]
+
+
+def _changes(ledger: Ledger) -> int:
+    return sum(state.changes for _, state in _receptions(ledger))
+
+
+def _directory(ledger: Ledger, shard: int) -> Directory:
+    """What a node must know of this shard."""
+    numbers, devices = [], []
+    for tenant, state in _receptions(ledger):
+        numbers += [DirectoryNumber(number, tenant, shard) for number in state.numbers]
+        devices += [DirectoryDevice(device, tenant, shard, "realm", "", "") for device in state.devices]
+    return Directory(_changes(ledger), tuple(numbers), tuple(devices))

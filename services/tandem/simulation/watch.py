@@ -1,0 +1,296 @@
+"""Folds the logs a second time, from the records alone, and has every invariant checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from tandem.adapters.memory.blobs import BlobTable
+from tandem.core.commit import Claim, Commit
+from tandem.core.errors import Rejected
+from tandem.core.ports.log import Partition, Stored
+from tandem.core.ports.media import Command
+from tandem.runtime import log_codec
+from tandem.runtime.ledger import STEPPED, Ledger
+from tandem.runtime.service import Group, kind_of
+from tandem.simulation import invariants as inv
+from tandem.simulation.clients import Asked
+from tandem.simulation.invariants import Violation
+from tandem.simulation.nodes import MediaNode
+from tandem.simulation.owners import Seat
+from tandem.simulation.phones import Dialog, Phones
+from tandem.simulation.scheduler import Scheduler
+from tandem.simulation.tenants import Tenant
+
+SECRET = b"+49555"
+"""How every caller's number begins, and nothing else."""
+SNAPSHOT_EVERY = 80
+COMPARE_EVERY = 25
+
+
+class Watched(Protocol):
+    """The cell, as far as the watch looks at it."""
+
+    scheduler: Scheduler
+    blobs: BlobTable
+    phones: Phones
+    node: MediaNode
+    groups: dict[Partition, Group]
+    tenants: list[Tenant]
+
+    def seats(self) -> Iterator[Seat]:
+        """All seats of all living processes."""
+        ...
+
+    def reached(self, what: str) -> None:
+        """A branch was reached."""
+        ...
+
+    def fact(self, text: str, event: Any = None) -> None:
+        """For the story of a failing seed."""
+        ...
+
+
+class _Fold:
+    """One partition, judged and folded by nobody else."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.ledger = Ledger(group)
+        self.epoch = self.n = self.offset = 0
+        self.snapshot: tuple[int, str] | None = None
+        self.commits = 0
+
+    def counts(self, record: Claim | Commit) -> bool:
+        if isinstance(record, Claim):
+            return record.epoch == self.epoch + 1
+        return record.epoch == self.epoch and record.n == self.n + 1
+
+
+class Watch:
+    """All checkers of a seed."""
+
+    def __init__(self, cell: Watched) -> None:
+        self._cell = cell
+        phones = cell.phones
+        self._folds = {partition: _Fold(group) for partition, group in cell.groups.items()}
+        self.tenancy, self.effects, self.acks = inv.Tenancy(), inv.Effects(), inv.Acknowledged()
+        self.outcomes = inv.Outcomes(phones.dialogs, phones.callers)
+        self.rings = inv.Rings(lambda device: phones.devices[device].agent)
+        self.timers = inv.Timers(lambda: cell.scheduler.now_ms, self._kept)
+        self._checkers: list[inv.Checker] = [
+            inv.Sources(),
+            inv.ShardTimes(),
+            self.tenancy,
+            self.effects,
+            self.acks,
+            self.outcomes,
+            inv.Line(),
+            inv.Presses(phones.callers, cell.node.host.boot_id),
+            self.rings,
+            inv.Drops(phones.dialogs, phones.callers),
+            self.timers,
+        ]
+        self.states: dict[str, int] = {}
+        self.commits = 0
+        self.compared = 0
+
+    def tenant(self, tenant: Tenant) -> None:
+        """A tenant of the cell."""
+        self.tenancy.words.append(tenant.name)
+
+    def _kept(self, partition: Partition) -> dict[str, int]:
+        """The last event that the node keeps for each tenant of a partition."""
+        node = self._cell.node
+        if not node.up:
+            return {}
+        state = node.state
+        homes = [tenant for tenant, home in state.homes.items() if home == partition]
+        return {tenant: state.last[tenant] for tenant in homes if state.kept_count(tenant)}
+
+    # ---------------------------------------------------------------- the log
+
+    def offset(self, partition: Partition) -> int:
+        """Up to where a partition was seen."""
+        return self._folds[partition].offset
+
+    def stored(self, partition: Partition, records: Sequence[Stored]) -> None:
+        """Records were stored."""
+        fold = self._folds[partition]
+        for stored in records:
+            fold.offset = stored.offset
+            if SECRET in stored.body:
+                raise Violation("private values are sealed", f"a caller's number in {partition} at {stored.offset}")
+            record = log_codec.decode(stored.body)
+            counted = fold.counts(record)
+            if fold.ledger.fold(record) != counted:
+                raise Violation("one judgement", f"{partition} at {stored.offset}: the arbiter says {not counted}")
+            if not counted:
+                self._cell.reached("void claim" if isinstance(record, Claim) else "void commit")
+            elif isinstance(record, Claim):
+                fold.epoch = record.epoch
+                self._cell.fact(f"{record.owner} owns {partition}, epoch {record.epoch}")
+                self.timers.claim(partition)
+            else:
+                fold.n = record.n
+                self._commit(partition, fold, record)
+
+    def _commit(self, partition: Partition, fold: _Fold, commit: Commit) -> None:
+        self.commits += 1
+        fold.commits += 1
+        self._branches(commit)
+        happened = [(envelope, self._decoded(fold.group, envelope)) for envelope in commit.events]
+        for envelope, event in happened:
+            self._cell.fact(f"{partition} n={commit.n} {envelope.tenant} {envelope.stream}", event)
+        for checker in self._checkers:
+            checker.commit(partition, commit, happened)
+        if fold.commits % SNAPSHOT_EVERY == 0:
+            self._snap(partition, fold)
+
+    def _decoded(self, group: Group, envelope: Any) -> Any:
+        if envelope.type == STEPPED:
+            self._cell.reached("shard time stepped")
+            return None
+        return group.service_of[kind_of(envelope.stream)].events.decode(envelope.part)
+
+    def _branches(self, commit: Commit) -> None:
+        reached = self._cell.reached
+        tenants: dict[str, int] = {}
+        for taken in commit.inputs:
+            tenants[taken.tenant] = tenants.get(taken.tenant, 0) + 1
+            if taken.refused:
+                reached("an input refused")
+            if taken.source == "legs":
+                reached("a leg that the node does not list")
+            if taken.part.type == "routing.close_gone":
+                reached("the gone answer")
+            if taken.part.type == "routing.ask_offer":
+                reached("an overdue offer asked about")
+        if max(tenants.values(), default=0) >= 16 and len(tenants) > 1:
+            reached("tenants in turn")
+
+    # ---------------------------------------------------------------- snapshots and comparison
+
+    def _snap(self, partition: Partition, fold: _Fold) -> None:
+        """As a standby would. What is restored must give the same parts again."""
+        parts = list(fold.ledger.parts())
+        again = list(Ledger.restored(fold.group, iter(parts)).parts())
+        if again != parts:
+            raise Violation("a snapshot is the state", f"{partition} n={fold.n}: {_difference(fold.group, parts, again)}")
+        name = f"snapshots/{partition}/{fold.n:020d}"
+        packed = msgspec.msgpack.encode(parts)
+        if SECRET in packed:
+            raise Violation("private values are sealed", f"a caller's number in the snapshot of {partition}")
+        self._cell.blobs.put(name, packed)
+        fold.snapshot = (fold.offset, name)
+
+    def snapshot(self, partition: Partition) -> tuple[int, str] | None:
+        """(offset, blob) of the newest."""
+        return self._folds[partition].snapshot
+
+    @staticmethod
+    def unpacked(blob: bytes) -> list[bytes]:
+        """A snapshot's parts."""
+        return msgspec.msgpack.decode(blob, type=list[bytes])
+
+    def compare(self) -> None:
+        """Owners whose state is durable have the state that their log has."""
+        for seat in self._cell.seats():
+            shard, fold = seat.shard, self._folds[seat.partition]
+            if seat.live and shard.n == shard.durable == fold.n and shard.epoch == fold.epoch:
+                mine, theirs = list(fold.ledger.parts()), list(shard.ledger.parts())
+                self.compared += 1
+                if mine != theirs:
+                    raise Violation(
+                        "the fold is the state", f"{seat.partition} n={fold.n}: {_difference(fold.group, mine, theirs)}"
+                    )
+
+    # ---------------------------------------------------------------- other witnesses
+
+    def saw(self, what: str, dialog: Dialog) -> None:
+        """A phone saw something."""
+        for checker in self._checkers:
+            checker.saw(what, dialog)
+
+    def sent(self, partition: Partition, command: Command) -> None:
+        """A command leaves for a node."""
+        self.effects.sent(partition, command.key)
+
+    def acknowledged(self, asked: Asked, value: Any) -> None:
+        """A client holds an answer."""
+        self.acks.told(asked.tenant, asked.request, value)
+
+    def refused(self, text: str, error: BaseException) -> None:
+        """An input was refused. Only a broken flow may bring that about."""
+        if isinstance(error, KeyError) and error.args == ("nowhere",):
+            return
+        if isinstance(error, Rejected):
+            self._cell.reached("a message rejected")
+            return
+        raise Violation("deciders do not raise", f"{text}: {type(error).__name__}: {error}") from error
+
+    def contact_states(self) -> list[str]:
+        """State of every contact that is not over."""
+        return [
+            type(aggregate.state).__name__
+            for fold in self._folds.values()
+            for aggregate in fold.ledger.aggregates.values()
+            if aggregate.kind.name == "contact"
+        ]
+
+    # ---------------------------------------------------------------- rest
+
+    def unrest(self) -> str:
+        """What is not at rest, empty if all is."""
+        for partition, fold in self._folds.items():
+            for (tenant, stream), aggregate in fold.ledger.aggregates.items():
+                if aggregate.kind.name == "contact":
+                    return f"{partition}: {stream} of {tenant} is {type(aggregate.state).__name__}"
+                if aggregate.kind.name == "desk" and (busy := _busy(aggregate.state)):
+                    return f"{partition}: desk of {tenant}: {busy}"
+            for key in fold.ledger.pending:
+                return f"{partition}: {key} is pending"
+        node = self._cell.node
+        if not node.up or node.media is None:
+            return "the node is down"
+        if legs := node.media.legs():
+            return f"the node has {legs[0].leg}"
+        for tenant in self._cell.tenants:
+            if node.state.kept_count(tenant.name):
+                return f"the node keeps events of {tenant.name}"
+        return "" if self._cell.phones.at_rest else "a phone has a call"
+
+    def at_the_end(self) -> None:
+        """When everything is at rest, every call that came has its one outcome."""
+        for caller in self._cell.phones.callers.values():
+            tenant = next(t for t in self._cell.tenants if t.name == caller.tenant)
+            unknown = caller.number == tenant.numbers[2] or self._cell.node.incarnations > 1
+            if caller.reached and not unknown and (caller.tenant, caller.contact) not in self.outcomes.of:
+                raise Violation("exactly one outcome", f"{caller.contact} has none")
+        for blob in self._cell.blobs.list("", limit=1000):
+            if SECRET in self._cell.blobs.get(blob):
+                raise Violation("private values are sealed", f"a caller's number in {blob}")
+        if SECRET in self._cell.node.store.data:
+            raise Violation("private values are sealed", "a caller's number in the journal")
+
+
+def _busy(desk: Any) -> str:
+    if desk.reservations:
+        return f"offer {next(iter(desk.reservations))} is open"
+    if desk.entries:
+        return f"{next(iter(desk.entries))} waits"
+    for agent in desk.agents.values():
+        if agent.status.value not in ("OFF_QUEUE", "IDLE", "NOT_RESPONDING"):
+            return f"{agent.agent} is {agent.status.value}"
+    return ""
+
+
+def _difference(group: Group, one: list[bytes], other: list[bytes]) -> str:
+    """The first part that differs, for people."""
+    for mine, theirs in zip(one, other, strict=False):
+        if mine != theirs:
+            return f"{group.canonical.decode(mine)!r:.600} != {group.canonical.decode(theirs)!r:.600}"
+    return f"{len(one)} parts and {len(other)}"
+

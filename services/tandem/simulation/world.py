@@ -1,0 +1,263 @@
+"""A whole cell in one process on virtual time: control processes, logs, keys, a media node, phones.
+
+Only what would survive the death of a process is held here: log, keys, blobs, the journal's
+bytes, the phones. Everything else hangs on an object that a crash drops.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tandem.adapters.memory.blobs import BlobTable
+from tandem.adapters.memory.keys import KeyTable
+from tandem.core.ports.log import Partition
+from tandem.core.ports.media import Command
+from tandem.routing import events as routing
+from tandem.runtime.ledger import Ledger
+from tandem.runtime.service import Group
+from tandem.runtime.shard import Shard
+from tandem.session import events as session
+from tandem.session.domain.words import HangUpContact
+from tandem.simulation.chance import Chance, SeededEntropy
+from tandem.simulation.clients import Asked, Clients
+from tandem.simulation.hosts import Host
+from tandem.simulation.watch import Watch
+from tandem.simulation.lines import Line, Network
+from tandem.simulation.nodes import MediaNode, NodeKinds
+from tandem.simulation.owners import Process, Seat
+from tandem.simulation.phones import Caller, Device, Dialog, Phones
+from tandem.simulation.scheduler import Scheduler
+from tandem.simulation.simlog import SimLog
+from tandem.simulation.tenants import ConfigLog, Tenant, configuration, make_tenants
+
+NODE = "m1"
+SHARDS = 2
+AGENTS = 12
+SNAPSHOT_EVERY = 60
+"""Commits between two snapshots of the standby."""
+
+
+@dataclass(slots=True)
+class Shape:
+    """How services are grouped: groups and whose messages each takes."""
+
+    name: str
+    groups: tuple[Group, ...]
+    follows: dict[str, tuple[str, ...]]
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Kind -> group."""
+        return {kind: group.name for group in self.groups for kind in group.kinds}
+
+
+def grouped() -> Shape:
+    """Session and routing share a partition."""
+    name = "live=session+routing"
+    live = Group("live", (session.SERVICE, routing.SERVICE), {"recording": "recording"}, name)
+    return Shape("grouped", (live,), {"live": ("tenant",)})
+
+
+def split() -> Shape:
+    """Session and routing apart: their messages go through the logs."""
+    name = "session|routing"
+    apart = (
+        Group("session", (session.SERVICE,), {"desk": "routing", "recording": "recording"}, name),
+        Group("routing", (routing.SERVICE,), {"contact": "session", "reception": "session"}, name),
+    )
+    return Shape("split", apart, {"session": ("tenant", "routing"), "routing": ("tenant", "session")})
+
+
+@dataclass(slots=True)
+class Parts:
+    """The production classes that a cell is made of; tests plant others."""
+
+    shard: type[Shard] = Shard
+    node: NodeKinds = field(default_factory=NodeKinds)
+
+
+class Cell:
+    """See the module's text. Is the `Surroundings` of its control processes."""
+
+    def __init__(self, seed: int, shape: Shape, parts: Parts | None = None, tell: Callable[[str], None] | None = None):
+        chance = Chance(seed)
+        self.shape, self.parts = shape, parts or Parts()
+        self.scheduler = Scheduler(chance.fork("order"))
+        self.chance = chance.fork("cell")
+        self._facts: deque[tuple[int, str, Any]] = deque(maxlen=60)
+        self.branches: dict[str, int] = {}
+        self._tell = tell
+        self.log = SimLog(self.scheduler, chance.fork("log"))
+        self.network = Network(self.scheduler, chance.fork("network"))
+        self.key_table = KeyTable(SeededEntropy(chance.fork("keys")))
+        self.blobs = BlobTable()
+        self.slow_keys_ms = 0
+        self.hosts = [Host(f"h{i}", self.scheduler, self.chance.between(10_000, 9_000_000)) for i in range(2)]
+        self.apart = seed % 4 < 2  # the second control process runs on a host of its own
+        self.groups: dict[Partition, Group] = {}
+        for group in shape.groups:
+            for number in range(SHARDS):
+                self.groups[Partition(group.name, number)] = group
+        self.tenants = make_tenants(chance.fork("tenants"), AGENTS, SHARDS)
+        self.phones = Phones(self.scheduler, chance.fork("phones"), self)
+        self.node = MediaNode(
+            NODE, self.hosts[0], SeededEntropy(chance.fork("node")), self.phones, self._node_died, self.parts.node
+        )
+        self.phones.node = self.node
+        self.watch = Watch(self)
+        self.clients = Clients(self.scheduler, chance.fork("clients"), self)
+        self.slots: list[Process | None] = [None, None]
+        self.lives = 0
+        self.preferred: dict[Partition, int] = {}
+        self.config = ConfigLog(self.log, self.shape.kinds)
+        self._configure()
+        self.log.partitions.watch(self._stored)
+
+    def _configure(self) -> None:
+        for tenant in self.tenants:
+            self.config.publish(tenant, configuration(tenant))
+            for agent, devices in tenant.devices.items():
+                for device in devices:
+                    self.phones.add_device(Device(device, tenant.name, agent))
+            self.watch.tenant(tenant)
+
+    def tenant(self, name: str) -> Tenant:
+        """A tenant by its name."""
+        return next(tenant for tenant in self.tenants if tenant.name == name)
+
+    # ---------------------------------------------------------------- processes
+
+    def start(self, slots: int) -> None:
+        """Start the node and the control processes."""
+        self.node.start()
+        for partition in self.groups:
+            self.preferred[partition] = self.chance.below(slots)
+        for slot in range(slots):
+            self.start_process(slot)
+
+    def start_process(self, slot: int) -> None:
+        """A control process starts in a slot and claims what it is preferred for."""
+        if (running := self.slots[slot]) is not None and running.alive:
+            return
+        self.lives += 1
+        process = Process(f"p{slot}.{self.lives}", slot, self.hosts[slot if self.apart else 0], self, (NODE,))
+        self.slots[slot] = process
+        self.fact(f"{process.name} starts")
+        for partition, preferred in self.preferred.items():
+            if preferred == slot:
+                process.enter(lambda p=partition: process.sit(self.groups[p], p.shard))
+
+    def processes(self) -> list[Process]:
+        """Those that live."""
+        return [process for process in self.slots if process is not None and process.alive]
+
+    def seats(self) -> Iterator[Seat]:
+        """All seats of all living processes."""
+        for process in self.processes():
+            yield from process.seats.values()
+
+    # ---------------------------------------------------------------- Surroundings
+
+    def shard(self, group: Group, number: int, owner: str) -> Shard:
+        """See `owners.Surroundings`: now and then from the newest snapshot."""
+        nodes = (NODE,) if "contact" in group.kinds else ()
+        partition = Partition(group.name, number)
+        ledger, offset = None, 0
+        snapshot = self.watch.snapshot(partition)
+        if snapshot is not None and self.chance.one_in(2):
+            offset, blob = snapshot
+            ledger = Ledger.restored(group, iter(self.watch.unpacked(self.blobs.get(blob))))
+            self.reached("started from a snapshot")
+        return self.parts.shard(group, number, owner, nodes, self._refused, ledger, offset)
+
+    def _refused(self, text: str, error: BaseException) -> None:
+        self.fact(f"refused: {text}: {type(error).__name__}: {error}")
+        self.watch.refused(text, error)
+
+    def allocate(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """See `owners.Surroundings`."""
+        self.key_table.allocate(ids)
+        return self.key_table.get(ids)
+
+    def keys(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """See `owners.Surroundings`."""
+        return self.key_table.get(ids)
+
+    def keys_ms(self) -> int:
+        """See `owners.Surroundings`."""
+        return self.slow_keys_ms + self.chance.between(0, 5)
+
+    def dial(self, node: str, at_owner: tuple[Callable[[bytes], None], Callable[[str], None]]) -> Line | None:
+        """See `owners.Surroundings`."""
+        if not self.node.up or self.network.cut:
+            return None
+        return self.node.accept(lambda at_node: Line(self.network, at_owner, at_node))
+
+    def wants(self, process: Process, partition: Partition) -> bool:
+        """See `owners.Surroundings`."""
+        return self.preferred[partition] == process.slot
+
+    def follows(self, group: str) -> Sequence[str]:
+        """See `owners.Surroundings`."""
+        return self.shape.follows[group]
+
+    def sent(self, seat: Seat, command: Command, again: bool) -> None:
+        """See `owners.Surroundings`."""
+        if again:
+            self.reached("a pending effect offered again")
+        self.watch.sent(seat.partition, command)
+
+    def reached(self, what: str) -> None:
+        """A branch was reached."""
+        self.branches[what] = self.branches.get(what, 0) + 1
+
+    def fact(self, text: str, event: Any = None) -> None:
+        """For the story of a failing seed; `event` is only shown if the story is told."""
+        fact = (self.scheduler.now_ms, text, event)
+        self._facts.append(fact)
+        if self._tell is not None:
+            self._tell(_line(fact))
+
+    def story(self) -> list[str]:
+        """The last facts, oldest first."""
+        return [_line(fact) for fact in self._facts]
+
+    # ---------------------------------------------------------------- what happens
+
+    def _stored(self, partition: Partition) -> None:
+        if partition in self.groups:
+            self.watch.stored(partition, self.log.partitions.records(partition, self.watch.offset(partition)))
+
+    def _node_died(self) -> None:
+        self.fact(f"{NODE} dies")
+        if not self.node.agent_alone:
+            self.phones.node_died(self.node.unwritten_ms)
+
+    def saw(self, what: str, dialog: Dialog) -> None:
+        """See `phones.Witness`."""
+        self.fact(f"phone {dialog.device or 'caller'} {dialog.leg} {what}")
+        self.watch.saw(what, dialog)
+
+    def seat_of(self, kind: str, shard: int) -> Seat | None:
+        """See `clients.Desktops`."""
+        partition = Partition(self.shape.kinds[kind], shard)
+        found = [seat for seat in self.seats() if seat.partition == partition and seat.live]
+        return found[0] if found else None
+
+    def acknowledged(self, asked: Asked, value: Any) -> None:
+        """See `clients.Desktops`."""
+        self.watch.acknowledged(asked, value)
+
+    def hang_up_by_api(self, caller: Caller) -> None:
+        """A supervisor ends a call."""
+        caller.cut_by_us = True
+        tenant = self.tenant(caller.tenant)
+        self.clients.ask(caller.tenant, tenant.shard, f"contact/{caller.contact}", HangUpContact())
+
+
+def _line(fact: tuple[int, str, Any]) -> str:
+    at_ms, text, event = fact
+    return f"{at_ms / 1000:9.3f}  {text}" + ("" if event is None else f" {event!r:.230}")
