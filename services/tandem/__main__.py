@@ -6,34 +6,41 @@ restarted part are quick.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
-import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cyclopts
-import structlog
 from cyclopts import Parameter
 
-from tandem.core.points import BadKillAt
+from tandem.core.points import BadKillAt, Points
 from tandem.runtime.config import Config
 from tandem.runtime.faults import FaultsNotAllowed, points_from
+from tandem.runtime.lifecycle import INTERRUPTED, log_to_stderr, mendable, run_until_signal
 from tandem.runtime.settings import BadConfig, load, render
 
 CANNOT_START = 64
 """Exit code of a process that cannot work as it is configured: starting it again changes nothing."""
 
 app = cyclopts.App(name="tandem", help="A contact centre that you run yourself.")
+flow_app = cyclopts.App(name="flow", help="Flows in files.")
+admin_app = cyclopts.App(name="admin", help="What only who runs the cell may do.")
+app.command(flow_app)
+app.command(admin_app)
 
-ConfigFile = Annotated[Path | None, Parameter(name="--config", help="TOML file; the environment goes before it.")]
+ConfigFile = Annotated[
+    Path | None, Parameter(name="--config", help="TOML file with settings; TANDEM_... in the environment wins over it.")
+]
 
 
 class CannotStart(Exception):
-    """What is wrong and what to do, in one line."""
+    """What is wrong and what to do, in one line: a fault of the configuration or of the host."""
+
+
+class Failed(Exception):
+    """What went wrong and what to do, in one line."""
 
 
 def configured(file: Path | None) -> Config:
@@ -44,112 +51,81 @@ def configured(file: Path | None) -> Config:
         raise CannotStart("the configuration cannot be used:\n  " + "\n  ".join(error.problems)) from error
 
 
-def run_until_signal(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine on a fast loop; SIGINT and SIGTERM cancel it, and it ends in its own order."""
-    try:
-        import uvloop
-    except ModuleNotFoundError:  # there is no wheel of it for some platforms
-        runner = asyncio.Runner()
+# ------------------------------------------------------------------- the parts
+
+
+@app.default
+def top(*, config: ConfigFile = None, print_config: bool = False) -> None:
+    """Show the help.
+
+    Parameters
+    ----------
+    print_config
+        Print every setting as it is in force, with what it means, and end.
+    """
+    if print_config:
+        sys.stdout.write(render(configured(config)))
     else:
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    with runner:
-        runner.run(_cancelled_by_signals(main))
-
-
-async def _cancelled_by_signals(main: Coroutine[Any, Any, None]) -> None:
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(main)
-        waiting = tasks.create_task(stopped.wait())
-        await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
-        task.cancel()
-        waiting.cancel()
-
-
-def log_to_stderr() -> None:
-    """One line an event, for people and for collectors alike."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-    )
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-
-
-# ------------------------------------------------------------------- run
+        app.help_print()
 
 
 @app.command
 def run(
-    target: str,
+    target: Literal["all", "media", "robots"],
     /,
     *,
     config: ConfigFile = None,
     demo: bool = False,
     standby: bool = False,
     allow_faults: bool = False,
-    print_config: bool = False,
 ) -> None:
     """Run one part of a cell: all (every target but media), media, or robots.
 
     Parameters
     ----------
-    target
-        all, media or robots.
-    config
-        TOML file; the environment goes before it.
     demo
         Serve the demo page with its Call button.
     standby
         Wait for the control plane that holds the lock, and take over when it ends.
     allow_faults
         Obey TANDEM_KILL_AT, for tests.
-    print_config
-        Print the configuration in force and end.
     """
     settings = configured(config)
-    if print_config:
-        sys.stdout.write(render(settings))
-        return
     log_to_stderr()
     points = points_from(os.environ, allow_faults=allow_faults)
     match target:
         case "all":
-            run_until_signal(_run_all(settings, points, demo, standby))
+            _run_all(settings, points, demo=demo, standby=standby)
         case "media":
-            run_until_signal(_run_media(settings, points))
+            _run_media(settings, points)
         case "robots":
-            from tandem.client.robots import run_robots
+            from tandem.client.crew import run_robots
+            from tandem.client.place import NotRunning
 
-            run_until_signal(run_robots(settings))
-        case _:
-            raise CannotStart(f"there is no target {target!r}; run all, media or robots")
+            _exit_of(lambda: run_robots(settings), mendable(NotRunning), ended_by_signal=0)
 
 
-async def _run_all(settings: Config, points: Any, demo: bool, standby: bool) -> None:
+def _run_all(settings: Config, points: Points, *, demo: bool, standby: bool) -> None:
+    import structlog
+
     from tandem.adapters.sqlite import CannotOpen
     from tandem.client.place_call import place_call
     from tandem.targets.control import control
     from tandem.targets.serving import Addresses, PortTaken, serve
 
-    log = structlog.get_logger()
-
     async def started(addresses: Addresses) -> None:
-        log.info("control plane ready", grpc=addresses.grpc, http=addresses.http)
+        structlog.get_logger().info("control plane ready", grpc=addresses.grpc, http=addresses.http)
 
-    with _reasons(CannotOpen, PortTaken):
+    async def serving() -> None:
         async with control(settings, points, wait_for_lock=standby) as made:
             await serve(made, started, place_call(settings) if demo else None)
 
+    _exit_of(serving, mendable(CannotOpen, PortTaken), ended_by_signal=0)
 
-async def _run_media(settings: Config, points: Any) -> None:
+
+def _run_media(settings: Config, points: Points) -> None:
+    import structlog
+
     from tandem.adapters.sqlite import CannotOpen
     from tandem.media.builtin.driver import PortTaken
     from tandem.media.builtin.prompts import BadPrompts
@@ -157,29 +133,11 @@ async def _run_media(settings: Config, points: Any) -> None:
     from tandem.media.link.address import UnsafeLink
     from tandem.targets.media import run_media
 
-    log = structlog.get_logger()
-    with _reasons(CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, UnsafeLink):
-        await run_media(settings, points, lambda: log.info("media node ready", node=settings.media.node))
+    def ready() -> None:
+        structlog.get_logger().info("media node ready", node=settings.media.node)
 
-
-class _reasons:  # noqa: N801 - reads as a statement
-    """Turns errors that say what to do into `CannotStart`, out of task groups too."""
-
-    def __init__(self, *kinds: type[Exception]) -> None:
-        self._kinds = kinds
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        found = error
-        while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
-            found = found.exceptions[0]
-        if isinstance(found, self._kinds):
-            raise CannotStart(str(found)) from error
-
-
-# ------------------------------------------------------------------- up
+    kinds = mendable(CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, UnsafeLink)
+    _exit_of(lambda: run_media(settings, points, ready), kinds, ended_by_signal=0)
 
 
 @app.command
@@ -188,28 +146,73 @@ def up(*, config: ConfigFile = None, demo: bool = False, standby: bool = False, 
 
     Parameters
     ----------
-    config
-        TOML file; the environment goes before it.
     demo
         With the demo tenant, its robots and the page.
     standby
-        A second control plane that waits for this host's first one.
+        With a second control plane that waits for the first one to die.
     allow_faults
         Obey TANDEM_KILL_AT, for tests.
     """
+    from tandem.client.place import NotRunning
     from tandem.client.up import run_up
-
-    with _reasons_up():
-        run_until_signal(run_up(configured(config), config, demo=demo, standby=standby, allow_faults=allow_faults))
-
-
-def _reasons_up() -> _reasons:
     from tandem.runtime.supervisor_driver import GaveUp
 
-    return _reasons(GaveUp)
+    settings = configured(config)
+    _exit_of(
+        lambda: run_up(settings, config, demo=demo, standby=standby, allow_faults=allow_faults),
+        mendable(GaveUp, NotRunning),
+        ended_by_signal=0,
+    )
 
 
-# ------------------------------------------------------------------- flows
+# ------------------------------------------------------------------- showing it
+
+
+@app.command(name="demo")
+def demo_command(*, config: ConfigFile = None, kill: bool = False, agents: Literal["on", "off"] | None = None) -> None:
+    """Make one robot call and show it as it happens. Needs a running `tandem up --demo`.
+
+    Parameters
+    ----------
+    kill
+        Make five calls, kill -9 the control plane in their middle, and show what each phone heard.
+    agents
+        Send the robot agents home (off) or back to work (on), and do nothing else.
+    """
+    settings = configured(config)
+    if agents is not None:
+        from tandem.client.demo import park
+
+        _client(lambda: park(settings, there=agents == "on"))
+    elif kill:
+        from tandem.client.demo_kill import show_kill
+
+        _client(lambda: show_kill(settings))
+    else:
+        from tandem.client.demo import show_call
+
+        _client(lambda: show_call(settings))
+
+
+@app.command(name="load")
+def load_command(*, rate: float = 1.0, calls: int = 20, talk_s: float = 5.0, config: ConfigFile = None) -> None:
+    """Make many calls with agents of their own, and count what happened to each, by the phones.
+
+    Parameters
+    ----------
+    rate
+        Calls begun in a second.
+    calls
+        How many in all.
+    talk_s
+        How long a talk is, seconds.
+    """
+    from tandem.client.load import Plan, run_load
+
+    settings = configured(config)
+    if not (0 < rate <= 100 and 0 < calls <= 10_000 and 0 < talk_s <= 3600):
+        raise Failed("a load has a rate above 0 to 100, 1 to 10000 calls and talks of up to 3600 s")
+    _client(lambda: run_load(settings, Plan(rate, calls, talk_s)))
 
 
 @app.command(name="simulate")
@@ -241,6 +244,81 @@ def simulate_command(
     raise SystemExit(simulate(seeds, from_, minutes=minutes, shape=shape, verbose=verbose))
 
 
+# ------------------------------------------------------------------- work of an operator
+
+
+@flow_app.command(name="check")
+def check_command(file: Path, /, *, config: ConfigFile = None) -> None:
+    """Find everything that is wrong with a flow in a JSON file, each fault with its path."""
+    from tandem.targets.flows import check_flow
+
+    settings = configured(config)
+    try:
+        found = check_flow(file.read_text(encoding="utf-8"), settings.media.prompts_dir)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"{file} cannot be read: {error}") from error
+    for fault in found:
+        sys.stdout.write(f"{file}: {fault.path or 'flow'}: {fault.message}\n")
+    if found:
+        raise SystemExit(1)
+    sys.stdout.write(f"{file}: no faults\n")
+
+
+@admin_app.command(name="create-tenant")
+def create_tenant_command(tenant: str, /, *, title: str = "", config: ConfigFile = None) -> None:
+    """Make a tenant in the running cell and print an API key of its first administrator.
+
+    Parameters
+    ----------
+    tenant
+        Its id: lower-case letters, digits and hyphens.
+    title
+        What people call it.
+    """
+    from tandem.client.admin import create_tenant
+
+    settings = configured(config)
+    _client(lambda: create_tenant(settings, tenant, title or tenant))
+
+
+# ------------------------------------------------------------------- ends
+
+
+def _client(begin: Callable[[], Coroutine[Any, Any, int | None]]) -> None:
+    """A command that talks to a running cell: what it cannot do is one line."""
+    from tandem.client.api import ApiError
+    from tandem.client.call import CallOver
+    from tandem.client.phone import CannotDial, NotRegistered
+    from tandem.client.place import NotRunning
+
+    find = mendable(ApiError, CallOver, CannotDial, NotRegistered, NotRunning)
+    try:
+        code = run_until_signal(begin())
+    except Exception as error:
+        found = find(error)
+        if found is None:
+            raise
+        raise Failed(str(found)) from error
+    raise SystemExit(code)
+
+
+def _exit_of(
+    begin: Callable[[], Coroutine[Any, Any, None]],
+    find: Callable[[BaseException], Exception | None],
+    *,
+    ended_by_signal: int,
+) -> None:
+    """A part of a cell: it runs until a signal, which is a clean end."""
+    try:
+        code = run_until_signal(begin())
+    except Exception as error:
+        found = find(error)
+        if found is None:
+            raise
+        raise CannotStart(str(found)) from error
+    raise SystemExit(ended_by_signal if code == INTERRUPTED else code)
+
+
 def main() -> None:
     """Entry point: errors that a person can mend are one line, everything else is a bug."""
     try:
@@ -248,6 +326,9 @@ def main() -> None:
     except (CannotStart, FaultsNotAllowed, BadKillAt) as error:
         sys.stderr.write(f"tandem: {error}\n")
         raise SystemExit(CANNOT_START) from None
+    except Failed as error:
+        sys.stderr.write(f"tandem: {error}\n")
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from tandem.media.backend import MergedDirectory
 from tandem.media.builtin.ports import RtpPorts
 from tests.integration.media.phone import Phone
 from tests.integration.media.world import DIRECTORY, NUMBER, World, devices, world
-from tests.support import tones
+from tandem.client import tones
 
 CALLER_HZ, AGENT_HZ = 625.0, 1000.0
 

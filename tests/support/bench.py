@@ -37,6 +37,7 @@ class Bench:
         self.keys = {} if keys is None else keys
         self.now = now
         self.group = group or toy_group()
+        self.nodes = nodes
         self.appended: deque[bytes] = deque()
         self.wanted: deque[LoadKeys] = deque()
         self.hold_keys = False
@@ -90,11 +91,11 @@ class Bench:
         self.shard.keys_loaded(fresh, {key: self.keys[key] for key in wanted.get if key in self.keys})
 
     def live(self) -> Bench:
-        """Claim and come to rest; nodes, if there are any, are silent for their time."""
+        """Claim and come to rest; nodes, if there are any, have nothing to say."""
         self.shard.claim(self.now)
         self.settle()
-        if self.shard.phase is Phase.RECOVERING:
-            self.pass_ms(2000)
+        for name in self.nodes:
+            self.node(name)
         assert self.shard.phase is Phase.LIVE
         return self
 
@@ -171,7 +172,12 @@ class Bench:
         assert parts == list(self.shard.ledger.parts())
         restored = Ledger.restored(self.group, iter(parts))
         assert list(restored.parts()) == parts
-        assert list(restored.pending) == list(self.shard.ledger.pending)
+        for stream in {pending.effect.stream for pending in restored.pending.values()}:
+            assert _order(restored, stream) == _order(self.shard.ledger, stream)
+
+
+def _order(ledger: Ledger, stream: str) -> list[str]:
+    return [key for key, pending in ledger.pending.items() if pending.effect.stream == stream]
 
 
 def value(answered: Answered | None) -> Any:

@@ -27,7 +27,7 @@ from tandem.adapters.memory import (
 from tandem.adapters.system import SystemClock
 from tandem.api.routing.v1 import routing_service_pb2
 from tandem.api.session.v1 import session_service_pb2
-from tandem.core.access import CELL_TENANT, Role
+from tandem.core.access import CELL_TENANT, Principal, Role
 from tandem.core.commit import Commit
 from tandem.core.points import Points
 from tandem.core.ports.log import Partition
@@ -40,7 +40,7 @@ from tandem.recording.inbox import SERVICE as RECORDING
 from tandem.routing.events import SERVICE as ROUTING
 from tandem.routing.servicer import RoutingServicer
 from tandem.runtime import log_codec, positions
-from tandem.runtime.auth import CELL_SHARD, TENANT_GROUP, Credentials
+from tandem.runtime.auth import CELL_SHARD, TENANT_GROUP, Credentials, digest_of
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
@@ -52,11 +52,13 @@ from tandem.session.events import SERVICE as SESSION
 from tandem.session.servicer import SessionServicer
 from tandem.session.views import ContactView
 from tandem.tenant import module as tenant
+from tandem.tenant.domain.cell import CELL, CreateApiKey, CreateTenant
 
 SHARDS = 2
 REALM = "tandem.test"
 PROMPTS = ("welcome", "invalid", "timeout", "bye", "music")
 TENANTS = ("red", "blue")
+OPERATOR = Principal(CELL_TENANT, "operator", Role.PLATFORM)
 
 
 class SeededEntropy:
@@ -160,17 +162,18 @@ class MiniCell:
             False,
         )
         driver = self.host.driver(tenant_id, "recording")
+        shard, before = driver.partition.shard, await self._recording_position(tenant_id)
         self.numbers["recording"] = n = self.numbers.get("recording", 0) + 1
-        source = f"live/{driver.partition.shard}/{tenant_id}"
         part = RECORDING.commands.close(command, lambda type_, value: Withheld())[1]
+        source = f"live/{shard}/{tenant_id}"
         assert driver.offer(Offer(source, n, tenant_id, f"recording/{recording_id}", part=part))
-        position = (await self.host.query(tenant_id, "recording", lambda ledger: None)).position
-        while positions.decode(position).n < n:
-            position = (await self.host.query(tenant_id, "recording", lambda ledger: None)).position
+        while (position := await self._recording_position(tenant_id)) == before:
             await asyncio.sleep(0)
-        shard = driver.partition.shard
         assert await self.store.wait("recordings", f"recording/{shard}", positions.decode(position).n, 2)
         return position
+
+    async def _recording_position(self, tenant_id: str) -> str:
+        return (await self.host.query(tenant_id, "recording", lambda ledger: None)).position
 
     def messages(self, tenant_id: str) -> list[Any]:
         """What the tenant service told other groups about a tenant, so far."""
@@ -235,6 +238,7 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
         ]
         try:
             await host.ready()
+            await credentials.learn(host)
             await _first_keys(cell)
             yield cell
         finally:
@@ -244,7 +248,9 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
 
 async def _first_keys(cell: MiniCell) -> None:
     for name in TENANTS:
-        await cell.credentials.reached(await tenant.create_tenant(cell.host, name, name.title(), SHARDS))
+        command = CreateTenant(name, name.title(), SHARDS)
+        answer = await cell.host.ask(CELL_TENANT, CELL, command, principal=OPERATOR)
+        assert await cell.credentials.reached(answer.position)
         for role in (Role.AGENT, Role.SUPERVISOR, Role.ANALYST, Role.ADMIN):
             agent = "ann" if role is Role.AGENT else ""
             await _key(cell, name, role, agent)
@@ -252,9 +258,11 @@ async def _first_keys(cell: MiniCell) -> None:
 
 
 async def _key(cell: MiniCell, tenant_id: str, role: Role, agent: str = "") -> None:
-    secret, position = await tenant.create_key(cell.host, cell.entropy, tenant_id, role.value.lower(), role, agent)
+    secret, name = "tandem_" + cell.entropy.token(32), role.value.lower()
+    command = CreateApiKey(tenant_id, name, "", role, agent, digest_of(secret))
+    answer = await cell.host.ask(CELL_TENANT, CELL, command, principal=OPERATOR)
     cell.secrets[tenant_id, role.name] = secret
-    assert await cell.credentials.reached(position)
+    assert await cell.credentials.reached(answer.position)
 
 
 def sha256(body: bytes) -> str:

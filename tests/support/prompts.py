@@ -8,7 +8,7 @@ import json
 import wave
 from pathlib import Path
 
-from tests.support import tones
+from tandem.client import tones
 
 PROMPT_HZ = {"menu": 350.0, "goodbye": 400.0, "music": 450.0, "apology": 550.0}
 PROMPT_S = {"menu": 5.0, "goodbye": 0.6, "music": 0.5, "apology": 0.8}

@@ -104,10 +104,10 @@ class PhoneCall:
         return self.hears.hz
 
     async def until_sound(self, seconds: float = 0.3) -> None:
-        """Wait until something, not silence, has been heard for so long. Raises `CallOver`."""
+        """Wait until something, not silence, was heard for so long in all from now on: speech
+        has pauses. Raises `CallOver`."""
         begun = self._clock()
-        loud = (Sound.TONE, Sound.OTHER)
-        await self._until(lambda: self._lasts(lambda heard: heard.sound in loud, begun, seconds))
+        await self._until(lambda: self._loud_since(begun) >= seconds)
 
     async def until_over(self) -> CallFacts:
         """Wait for the end."""
@@ -122,6 +122,14 @@ class PhoneCall:
     def _lasts(self, right: Callable[[Heard], bool], begun: float, seconds: float) -> bool:
         heard = self.hears
         return heard is not None and right(heard) and heard.end - max(begun, heard.start) >= seconds
+
+    def _loud_since(self, begun: float) -> float:
+        heard = self._ear.heard() if self._ear else ()
+        return sum(
+            one.end - max(one.start, begun)
+            for one in heard
+            if one.sound in (Sound.TONE, Sound.OTHER) and one.end > begun
+        )
 
     # ------------------------------------------------------------------ done by the person
 

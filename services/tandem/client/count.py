@@ -6,6 +6,7 @@ calls. Numbers of callers are therefore to be unique in a count.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,10 +62,11 @@ def dropped(calls: Sequence[CallFacts], excused: Callable[[CallFacts], bool] = n
     `excused` says of a call that the far end was right to end it: a flow that hangs up, say.
     """
     found: list[Dropped] = []
+    together = _by_caller(calls)
     for call in calls:
         if call.answered is None:
             continue
-        others = partners(call, calls)
+        others = partners(call, together[call.caller])
         why = _why_ended(call, others)
         if why and not excused(call):
             found.append(Dropped(call, _end(call), why))
@@ -104,19 +106,23 @@ def rung_twice(calls: Iterable[CallFacts]) -> list[tuple[str, str]]:
 
 
 def overtaken(calls: Sequence[CallFacts], digit: str) -> list[tuple[CallFacts, CallFacts]]:
-    """The (earlier, later) callers who pressed that digit last, of whom the later heard an agent first."""
+    """The callers who pressed that digit last and were overtaken, each with one who pressed it
+    later and heard an agent first."""
     waiting = [call for call in calls if call.way is Way.OUT and call.pressed and call.pressed[-1].digit == digit]
     waiting.sort(key=lambda call: call.pressed[-1].at)
-    served = {call.dialog: heard_agent(call, calls) for call in waiting}
+    together = _by_caller(calls)
+    served = [heard_agent(call, together[call.caller]) or _NEVER for call in waiting]
+    first = list(range(len(waiting)))  # of those from here on, who was served first
+    for index in reversed(range(len(waiting) - 1)):
+        after = first[index + 1]
+        first[index] = min(index, after, key=lambda one: served[one])
+    pressed = [call.pressed[-1].at for call in waiting]
     found = []
     for index, earlier in enumerate(waiting):
-        for later in waiting[index + 1 :]:
-            at = served[later.dialog]
-            if at is None or later.pressed[-1].at - earlier.pressed[-1].at < SLACK_S:
-                continue
-            left = served[earlier.dialog] or _end(earlier)  # who hung up was not overtaken from then on
-            if left > at + SLACK_S:
-                found.append((earlier, later))
+        later = bisect_left(pressed, pressed[index] + SLACK_S)
+        left = min(served[index], _end(earlier))  # who hung up was not overtaken from then on
+        if later < len(waiting) and left > served[first[later]] + SLACK_S:
+            found.append((earlier, waiting[first[later]]))
     return found
 
 
@@ -141,13 +147,23 @@ def refused(calls: Iterable[CallFacts]) -> Mapping[str, int]:
 
 def waits(calls: Sequence[CallFacts]) -> list[float]:
     """Seconds from the last digit to an agent's voice of each caller who heard one, in rising order."""
-    served = [(call, heard_agent(call, calls)) for call in calls if call.way is Way.OUT and call.pressed]
+    together = _by_caller(calls)
+    callers = [call for call in calls if call.way is Way.OUT and call.pressed]
+    served = [(call, heard_agent(call, together[call.caller])) for call in callers]
     return sorted(at - call.pressed[-1].at for call, at in served if at is not None)
 
 
 def percentile(rising: Sequence[float], share: float) -> float | None:
     """The value that so large a share (0 to 1) is not above; None of nothing."""
     return rising[min(len(rising) - 1, int(len(rising) * share))] if rising else None
+
+
+def _by_caller(calls: Iterable[CallFacts]) -> Mapping[str, list[CallFacts]]:
+    """What can belong together, so that a count of many calls does not compare all with all."""
+    together: dict[str, list[CallFacts]] = {}
+    for call in calls:
+        together.setdefault(call.caller, []).append(call)
+    return together
 
 
 def _end(call: CallFacts) -> float:

@@ -67,7 +67,7 @@ class Place:
             return False
         return await _is_ok(http, path)
 
-    async def until_ready(self, within_s: float) -> None:
+    async def until_ready(self, within_s: float | None = None) -> None:
         """Wait until calls can be taken. Raises `NotRunning` after so many seconds."""
         try:
             async with asyncio.timeout(within_s):

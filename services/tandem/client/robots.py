@@ -64,12 +64,18 @@ class RobotAgent:
         self.phone = Phone(account, ticker, hz=hz, manner=manner)
         self._api = api
         self._talk = talk
+        self._ready = asyncio.Event()
 
-    async def ready(self) -> None:
+    async def until_ready(self) -> None:
+        """Wait until it was registered and available for the first time."""
+        await self._ready.wait()
+
+    async def get_ready(self) -> None:
         """Register and be available. Raises `NotRegistered`, `ApiError`."""
         await self.phone.register()
         if self._api is not None:
             await set_presence(self._api, self.name, agent_state_pb2.PRESENCE_AVAILABLE)
+        self._ready.set()
 
     async def run(self) -> None:
         """Be ready, take calls, register again when that was lost."""
@@ -80,7 +86,7 @@ class RobotAgent:
     async def _keep_ready(self) -> None:
         while True:
             try:
-                await self.ready()
+                await self.get_ready()
                 await self.phone.until_unregistered()
             except (NotRegistered, ApiError) as error:
                 _log.warning("robot is not ready", agent=self.name, reason=str(error))
@@ -92,7 +98,6 @@ class RobotAgent:
             call = await self.phone.next_call(call)
             try:
                 await call.until_answered()
-                await call.until_voice()
             except CallOver:
                 continue
             await self._talk.over(lambda call=call: self.phone.hang_up(call), call)  # type: ignore[misc]

@@ -1,94 +1,91 @@
-"""`tandem up`: the parts of one host under a supervisor, and what to do next."""
+"""`tandem up`: the parts of one host under a supervisor, and what a person needs to begin."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 
-import httpx
-
+from tandem.client.demo_tenant import Demo, read_demo
+from tandem.client.place import Place
+from tandem.client.place_call import SOCKET
 from tandem.runtime.config import Config
 from tandem.runtime.supervisor_driver import Part, Supervisor
 
-READY_S = 30.0
-"""A first start makes keys and folds nothing; later ones fold the tail since the last snapshot."""
 POLL_S = 0.1
+PATIENT_S = 20.0
+"""After this a start that is not done says that it still waits."""
 
 
-def say(line: str) -> None:
-    """A line for the person at the terminal."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+def parts_of(config_file: Path | None, *, demo: bool, standby: bool, allow_faults: bool) -> list[Part]:
+    """The processes of this host, in the order in which they start."""
+    given = ("--config", str(config_file.absolute())) if config_file else ()
+    faults = ("--allow-faults",) if allow_faults else ()
+    page = ("--demo",) if demo else ()
+    # With a standby both wait for the lock, so that whichever comes back becomes the standby.
+    wait = ("--standby",) if standby else ()
+    parts = [
+        Part("media", ("run", "media", *given, *faults)),
+        Part("control", ("run", "all", *given, *faults, *page, *wait)),
+    ]
+    if standby:
+        parts.append(Part("standby", ("run", "all", *given, *faults, *page, *wait)))
+    if demo:
+        parts.append(Part("robots", ("run", "robots", *given)))
+    return parts
 
 
-async def run_up(config: Config, file: Path | None, *, demo: bool, standby: bool, allow_faults: bool) -> None:
-    """Run until cancelled. Raises `GaveUp` for a part that cannot start as it is configured."""
-    options: tuple[str, ...] = ("--config", str(file)) if file else ()
-    options += ("--allow-faults",) if allow_faults else ()
-    control = ("run", "all", *options, *(("--demo",) if demo else ()), *(("--standby",) if standby else ()))
-    parts = (
-        [Part("standby", control)] if standby else [Part("control", control), Part("media", ("run", "media", *options))]
-    )
-    if demo and not standby:
-        parts.append(Part("robots", ("run", "robots", *options)))
+async def run_up(config: Config, config_file: Path | None, *, demo: bool, standby: bool, allow_faults: bool) -> None:
+    """Start everything and keep it running until cancelled. Raises `GaveUp` in a group."""
+    place = Place(config)
+    if demo:
+        _ = place.sip  # say now what cannot work
+    parts = parts_of(config_file, demo=demo, standby=standby, allow_faults=allow_faults)
+    if demo:
+        (config.run_dir / SOCKET).unlink(missing_ok=True)
 
     async def started() -> None:
-        if standby:
-            say("Waiting for the control plane of this host to end; this one will take over.")
-            return
-        http = await _ready(config)
-        if http is None:
-            say(f"Not ready after {READY_S:.0f} s; the lines above say why. Still trying.")
-            return
-        if demo:
-            await _tell_demo(config, http)
-        else:
-            say(f"Tandem is ready: API at {http}, its description at {http}/openapi.json")
+        await _until_up(place, demo)
+        _say(_greeting(place, read_demo(place.demo_file) if demo else None))
 
-    await Supervisor(config.run_dir, say).run(parts, started)
+    await Supervisor(config.run_dir, _say).run(parts, started)
 
 
-async def _ready(config: Config) -> str | None:
-    """The HTTP address once calls can be taken, None if it takes too long."""
-    path = config.run_dir / "addresses.json"
-    path.unlink(missing_ok=True)
-    try:
-        async with asyncio.timeout(READY_S), httpx.AsyncClient() as client:
-            while True:
-                try:
-                    address = str(json.loads(path.read_bytes())["http"])
-                    if (await client.get(f"{address}/readyz")).status_code == httpx.codes.OK:
-                        return address
-                except (OSError, httpx.TransportError):
-                    pass  # not there yet
-                await asyncio.sleep(POLL_S)
-    except TimeoutError:
-        return None
+async def _until_up(place: Place, demo: bool) -> None:
+    loop = asyncio.get_running_loop()
+    patient = loop.time() + PATIENT_S
+    while not (await place.ready() and (not demo or (place.config.run_dir / SOCKET).exists())):
+        if loop.time() > patient:
+            _say("still waiting until calls can be taken; the lines above say why")
+            patient = loop.time() + PATIENT_S
+        await asyncio.sleep(POLL_S)
 
 
-async def _tell_demo(config: Config, http: str) -> None:
-    path = config.data_dir / "demo.json"
-    try:
-        async with asyncio.timeout(READY_S):
-            while not path.exists():  # noqa: ASYNC110 - another process writes it
-                await asyncio.sleep(POLL_S)
-    except TimeoutError:
-        say(f"The robots have not written {path} after {READY_S:.0f} s; the lines above say why.")
-        return
-    demo = json.loads(path.read_bytes())
-    number = demo["numbers"][0]["number"]
-    say(
-        f"""
-Tandem is ready.
+def _greeting(place: Place, demo: Demo | None) -> str:
+    _, http = place.addresses()
+    host, port = place.sip if place.config.sip.port else (place.config.sip.host, 0)
+    if demo is None:
+        return f"Tandem is up. API: {http}/openapi.json   SIP: {host}:{port}   Ctrl-C ends it."
+    number = demo.numbers[0]
+    menu = ", ".join(f"{digit} for {queue.rpartition('/')[2]}" for digit, queue in number.digits.items())
+    phones = [agent.sip_user for agent in demo.agents if not agent.robot]
+    lines = [
+        "",
+        "Tandem is up. Calls can be taken.",
+        "",
+        f"  Page    {http}/   press Call, or",
+        f"  Dial    sip:{number.number}@{host}:{port} from any softphone ({menu}); two robots answer",
+        f"  Agents  be one yourself: register as {' or '.join(phones)} at {demo.sip_domain}; their",
+        f"          passwords are in {place.demo_file}",
+        f'  API     curl -H "Authorization: Bearer {demo.api_key}" {http}/v1/{demo.tenant}/contacts',
+        "  Next    tandem demo          one call as a timeline",
+        "          tandem demo --kill   kill -9 the control plane in the middle of five calls",
+        "",
+        "Ctrl-C ends everything.",
+    ]
+    return "\n".join(lines)
 
-  Page      {http}        press Call
-  Dial      sip:{number}@{config.sip.host}:{config.sip.port} from any SIP softphone, then press 1
-  Accounts  {path} (two agents wait for a phone of yours)
-  API       curl -H "Authorization: Bearer {demo["api_key"]}" {http}/v1/{demo["tenant"]}/contacts
-  Kill it   tandem demo --kill
 
-Ctrl-C ends everything.
-"""
-    )
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

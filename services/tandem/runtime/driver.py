@@ -302,13 +302,11 @@ class ShardDriver:
         writer = snapshot.Writer(group, image)
         name = f"{snapshot.prefix(self.partition)}{n:020d}"
         try:
-            begun = self._clock.monotonic_s()
-            for block in writer.block(lambda: self._clock.monotonic_s() - begun > SNAPSHOT_SLICE_S):
+            for block in writer.blocks(self._clock.monotonic_s, SNAPSHOT_SLICE_S):
                 if block is not None:
                     await blobs.put(f"{name}/part-{len(writer.checksums) - 1:04d}", block)
                     self._points.reach(Point.IN_SNAPSHOT)
                 await asyncio.sleep(0)
-                begun = self._clock.monotonic_s()
             while shard.durable < n:
                 await self._durable_moved.wait()
             await blobs.put(f"{name}/manifest", writer.manifest(n, shard.offsets[n], group.shape))

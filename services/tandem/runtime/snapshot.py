@@ -49,17 +49,18 @@ class Writer:
         self._image: Iterator[Any] = iter(image)
         self.checksums: list[str] = []
 
-    def block(self, expired: Callable[[], bool]) -> Iterator[bytes | None]:
-        """Blocks, with None in between whenever `expired()` asks for a pause."""
-        block = bytearray()
+    def blocks(self, clock_s: Callable[[], float], slice_s: float) -> Iterator[bytes | None]:
+        """Blocks, with None in between whenever packing has taken `slice_s` at a stretch."""
+        block, begun = bytearray(), clock_s()
         for row in self._image:
             part = self._pack(row)
             block += len(part).to_bytes(4, "big") + part
             if len(block) >= BLOCK_BYTES:
                 yield self._done(block)
-                block = bytearray()
-            elif expired():
+                block, begun = bytearray(), clock_s()
+            elif clock_s() - begun > slice_s:
                 yield None
+                begun = clock_s()
         if block:
             yield self._done(block)
 

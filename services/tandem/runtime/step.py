@@ -134,13 +134,13 @@ class Step:
             ledger.settle(offer.settles)
         part = self._recorded(offer, table, command, key)
         before = len(self.events)
-        refused, error = self._work(command, key)
+        refused, rejected = self._work(command, key)
         happened = len(self.events) > before
         if happened or refused or offer.number or offer.settles:
             # A client's command that changed nothing is not worth a record.
             self._record(offer, part, key if happened else "", refused)
         if offer.handle is not None:
-            self._reply(error)
+            self._reply(rejected)
 
     def _begin(self, offer: Offer) -> None:
         self._offer, self._answer, self._decisions = offer, None, 0
@@ -172,6 +172,8 @@ class Step:
         the next owner would fare no better with it."""
         self.report(f"an input of {offer.source} to {offer.stream} cannot be read", error)
         self._begin(offer)
+        if offer.settles:
+            self.ledger.settle(offer.settles)
         queue: deque[_Hop] = deque()
         self._gone(_Hop(offer.stream, None, 0, f"{offer.source}/{offer.number}", offer.sender, offer.gone), queue)
         self._follow(queue, "")

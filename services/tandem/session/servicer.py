@@ -185,18 +185,21 @@ class SessionServicer:
     async def _told(
         self, commit: Commit, token: str, rows: dict[str, ContactRow], call: Call, only: str, known: bool
     ) -> AsyncIterator[api.WatchContactsResponse]:
-        for envelope in commit.events:
-            kind, _, contact = envelope.stream.partition("/")
-            if kind != "contact" or envelope.tenant != call.tenant or (only and contact != only):
-                continue
-            told = api.WatchContactsResponse(position=token, event=await self._event(envelope))
+        """A commit's events for this caller. The last one alone carries the position: who is
+        cut off in the middle resumes before the commit, and is told all of it again."""
+        mine = [envelope for envelope in commit.events if _is_of(envelope, call.tenant, only)]
+        for index, envelope in enumerate(mine, 1):
+            told = api.WatchContactsResponse(event=await self._event(envelope))
+            if index == len(mine):
+                told.position = token
             if known:
+                contact = _id(envelope.stream)
                 row = views.fold(rows.get(contact), EVENTS.decode(envelope.part), contact)
                 if row is not None:
                     rows[contact] = row
                     told.contact.CopyFrom((await self._shown([row], call))[0])
-                    if row.phase is Phase.ENDED and envelope.type == "contact.completed":
-                        del rows[contact]
+                if envelope.type == "contact.completed":
+                    rows.pop(contact, None)
             yield told
 
     # ---------------------------------------------------------------- showing
@@ -231,6 +234,11 @@ class SessionServicer:
 
 def _id(name: str) -> str:
     return name.rpartition("/")[2]
+
+
+def _is_of(envelope: Envelope, tenant: str, only: str) -> bool:
+    kind, _, contact = envelope.stream.partition("/")
+    return kind == "contact" and envelope.tenant == tenant and (not only or contact == only)
 
 
 def _live(ledger: Ledger, tenant: str, contact: str) -> ContactRow | None:

@@ -44,6 +44,7 @@ class Faults:
             (("log away", self._log_away), 2),
             (("read-back late", self._read_late), 8),
             (("appends slow", self._append_slow), 4),
+            (("owner stopped", self._owner_stops), 6),
             (("rival claims", self._rival), 8),
             (("placed elsewhere", self._placed_elsewhere), 5),
             (("wall clock steps", self._clock_steps), 5),
@@ -155,6 +156,31 @@ class Faults:
             self._watch_trap(other, Point.IN_CLAIM)
         return True
 
+    def _owner_stops(self) -> bool:
+        """It stands still, its shards go to another, and it wakes before it hears of that. T1: the
+        node restarts meanwhile, and either owner may be the first to reach it."""
+        process = self._process()
+        if process is None:
+            return False
+        stopped_ms = self._chance.between(500, 8_000)
+        forgets = self._chance.one_in(2)
+        process.stop(stopped_ms, 3_000 if forgets else self._chance.between(0, 2_000))
+        self._later(400, lambda: self._take_over(process.slot))
+        if forgets:
+            for wire in process.wires.values():
+                if wire.line is not None:
+                    wire.line.cut("it stands still for too long")
+            self._later(stopped_ms - 50, self._node_restarts)
+        return True
+
+    def _node_restarts(self) -> None:
+        node = self._cell.node
+        if node.up and node.unwritten_ms == self._cell.scheduler.now_ms:
+            node.agent_alone = True
+            node.crash()
+            node.agent_alone = False
+            self._later(500, self._start_node)
+
     def _rival(self) -> bool:
         """A process that takes the owner for dead claims a shard that has one."""
         seats = list(self._cell.seats())
@@ -201,7 +227,7 @@ class Faults:
     def _agent_dies(self) -> bool:
         """As beside FreeSWITCH: the calls live on."""
         node = self._cell.node
-        if not node.up:
+        if not node.up or node.unwritten_ms < self._cell.scheduler.now_ms:
             return False
         node.agent_alone = True
         node.crash()
@@ -305,6 +331,9 @@ class Faults:
         if seat is None:
             return False
         seat.writer.doubt = doubt
+        # Appends time out when the log is slow, with more of them under way.
+        self._cell.log.slow_ms = self._chance.pick((5, 300))
+        self._later(2_000, self._append_fast)
         return True
 
     def _log_away(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tandem.core.commit import Commit, Envelope
 from tandem.core.ports.log import Partition
-from tandem.core.ports.media import By, Cause, contact_of
+from tandem.core.ports.media import By, Cause, Hello, contact_of
 from tandem.simulation.phones import Caller, Dialog
 
 Happened = Sequence[tuple[Envelope, Any]]
@@ -402,9 +402,11 @@ class Drops(Checker):
 class Effects(Checker):
     """An effect's key is used once, an event ends it once, and nothing is done that is not in the log."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
         self._made: dict[Partition, dict[str, None]] = {}
         self._ended: dict[str, str] = {}
+        self.made_ms: dict[str, int] = {}
 
     def commit(self, partition: Partition, commit: Commit, happened: Happened) -> None:
         """See `Checker`."""
@@ -413,6 +415,7 @@ class Effects(Checker):
             if effect.key in made:
                 raise Violation("an effect's key is used once", effect.key)
             made[effect.key] = None
+            self.made_ms[effect.key] = self._now_ms()
         for envelope in commit.events:
             for key in envelope.settles:
                 if key in self._ended:
@@ -423,6 +426,21 @@ class Effects(Checker):
         """A command leaves for a node."""
         if key not in self._made.get(partition, {}):
             raise Violation("nothing leaves before it is durable", f"command {key} of {partition}")
+
+
+class Epochs:
+    """A node that has heard a newer owner takes no older one, whatever restarts (T1)."""
+
+    def __init__(self) -> None:
+        self._highest: dict[tuple[str, int, str], int] = {}
+
+    def welcomed(self, hello: Hello, incarnation: str) -> None:
+        """A node took an owner's Hello."""
+        place = (hello.group, hello.shard, incarnation)
+        highest = self._highest.get(place, 0)
+        if hello.epoch < highest:
+            raise Violation("older epochs are refused", f"{place}: epoch {hello.epoch} is welcome after {highest}")
+        self._highest[place] = hello.epoch
 
 
 class Timers(Checker):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tandem.core.ports.media import MediaEvent
+from tandem.core.ports.media import Hello, MediaEvent, Welcome
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
 from tandem.media.backend import RowKind
@@ -81,7 +81,9 @@ class MediaNode:
         self.points = Trap()
         self._scheduler: Scheduler = host.scheduler
         self._entropy, self._party, self._died, self._kinds = entropy, party, died, kinds
+        self.welcomed: Callable[[Hello, str], None] = lambda hello, incarnation: None
         self._links: dict[str, _Link] = {}
+        self._hellos: dict[str, Hello] = {}
         self._streams = 0
         self._life = 0
         self._scheduled = False
@@ -196,6 +198,8 @@ class MediaNode:
             if isinstance(frame, Close):
                 self._agent.link_closed(channel)
             else:
+                if isinstance(frame, Hello):
+                    self._hellos[channel] = frame
                 self._agent.receive(channel, frame, self.host.boottime_ms)
         self._turn(self._life)
 
@@ -225,6 +229,8 @@ class MediaNode:
         if out.faults:
             raise out.faults[0]
         for channel, frame in out.sends:
+            if isinstance(frame, Welcome):
+                self.welcomed(self._hellos[channel], frame.incarnation)
             self._stream_of(channel, lambda stream, c=channel, f=frame: stream.send(c, f))
         for channel, reason in out.closes:
             self._stream_of(channel, lambda stream, c=channel, r=reason: stream.close(c, r))

@@ -57,7 +57,6 @@ from tandem.simulation.traps import Died, Trap
 
 RECLAIM_MS = 200
 """Pause before a lost shard is followed and claimed again."""
-REDIAL_MS = 300
 
 
 class Asker(Protocol):
@@ -91,6 +90,10 @@ class Surroundings(Protocol):
 
     def dial(self, node: str, at_owner: tuple[Callable[[bytes], None], Callable[[str], None]]) -> Line | None:
         """A line to a node, None if it cannot be reached."""
+        ...
+
+    def redial_ms(self) -> int:
+        """Pause before a node is dialled again."""
         ...
 
     def wants(self, process: Process, partition: Partition) -> bool:
@@ -144,6 +147,8 @@ class Process:
         self.name, self.slot, self.host, self.cell, self.nodes = name, slot, host, cell, tuple(nodes)
         self.scheduler = host.scheduler
         self.alive = True
+        self._stopped: list[Callable[[], None]] | None = None
+        self._lagging: list[Callable[[], None]] | None = None
         self.points = Trap()
         self.seats: dict[Partition, Seat] = {}
         self.wires = {node: Wire(OwnerStream(node, host.boot_id)) for node in nodes}
@@ -152,17 +157,44 @@ class Process:
         self.scheduler.after(PING_MS, lambda: self.enter(self._ping))
 
     def enter(self, action: Callable[[], None]) -> None:
-        """Run something of this process; it may die of it."""
+        """Run something of this process; it may die of it. While it is stopped, all waits."""
         if not self.alive:
+            return
+        if self._stopped is not None:
+            self._stopped.append(action)
             return
         try:
             action()
         except Died:
             self.crash("at a kill point")
 
+    def enter_from_log(self, action: Callable[[], None]) -> None:
+        """The same for what the log delivers, in its own order."""
+        if self._lagging is not None:
+            self._lagging.append(action)
+        else:
+            self.enter(action)
+
     def later(self, delay_ms: int, action: Callable[[], None]) -> None:
         """Run something of this process in a while, if it still lives."""
         self.scheduler.after(delay_ms, lambda: self.enter(action))
+
+    def stop(self, ms: int, log_lag_ms: int) -> None:
+        """kill -STOP, and -CONT after so long; what the log has is delivered later than all else."""
+        if self._stopped is None and self._lagging is None:
+            self._stopped, self._lagging = [], []
+            self.scheduler.after(ms, self._go_on)
+            self.scheduler.after(ms + log_lag_ms, self._catch_up)
+
+    def _go_on(self) -> None:
+        waiting, self._stopped = self._stopped or [], None
+        for action in waiting:
+            self.enter(action)
+
+    def _catch_up(self) -> None:
+        waiting, self._lagging = self._lagging or [], None
+        for action in waiting:
+            self.enter(action)
 
     def crash(self, why: str) -> None:
         """kill -9."""
@@ -210,7 +242,7 @@ class Process:
             ),
         )
         if line is None:
-            self.later(REDIAL_MS, lambda: self._dial(node))
+            self.later(self.cell.redial_ms(), lambda: self._dial(node))
             return
         wire.line = line
         wire.stream.connected(self.host.boottime_ms)
@@ -235,7 +267,7 @@ class Process:
             return
         wire.line, wire.commands = None, 0
         self._tell(wire.stream.lost(reason))
-        self.later(REDIAL_MS, lambda: self._dial(node))
+        self.later(self.cell.redial_ms(), lambda: self._dial(node))
 
     def _tell(self, told: Sequence[tuple[OwnerLink, LinkInput]]) -> None:
         for link, news in told:
@@ -279,7 +311,8 @@ class Seat:
         self.shard = self.cell.shard(group, number, process.name)
         self.link: OwnerLink | None = None
         self.asked: list[_Asked] = []
-        self.claimed_ms = -1
+        self.asked_ms = -1  # since when the node has been offered all that is pending
+        self.offered: dict[str, None] = {}
         self._dropped = False
         self._scheduled = False
         self._alarm_ms = -1
@@ -289,15 +322,20 @@ class Seat:
         log = self.log = self.cell.log
         self.writer = Writer(log, self.partition)
         self._end = log.partitions.end(self.partition)
-        self.reader = Reader(log, self.partition, self.shard.offset, lambda r: self._enter(lambda: self._read(r)))
+        self.reader = Reader(
+            log, self.partition, self.shard.offset, lambda r: process.enter_from_log(lambda: self._unless_dropped(lambda: self._read(r)))
+        )
         if self._end <= self.shard.offset:
             process.later(0, self._claim)
 
     # ---------------------------------------------------------------- the log
 
     def _enter(self, action: Callable[[], None]) -> None:
+        self.process.enter(lambda: self._unless_dropped(action))
+
+    def _unless_dropped(self, action: Callable[[], None]) -> None:
         if not self._dropped:
-            self.process.enter(action)
+            action()
 
     def _claim(self) -> None:
         if not self._dropped and self.shard.phase is Phase.FOLLOWING:
@@ -377,13 +415,13 @@ class Seat:
             case LoadKeys():
                 self.process.later(self.cell.keys_ms(), lambda: self._load_keys(output))
             case Introduce(node, epoch):
-                self.claimed_ms = self.process.scheduler.now_ms
                 shard = self.shard
                 self.link = OwnerLink(
                     node, self.partition, epoch, lambda inc: shard.marks_of(node, inc), shard.shard_time
                 )
                 self.process.wires[node].stream.attach(self.link)
             case AskLegs():
+                self.asked_ms = self.process.scheduler.now_ms
                 self._send(ListLegs())
             case Lost(why):
                 self.cell.reached("newer claim" if "claimed epoch" in why else "lost otherwise")
@@ -396,6 +434,7 @@ class Seat:
         payload = order.payload
         command = Command(order.tenant, order.key, payload.leg, self._opened(payload.verb))
         if self.link is not None and self._send(command):
+            self.offered[command.key] = None
             self.process.wires[self.link.node].commands += 1
             self.cell.sent(self, command, order.again)
 
@@ -431,13 +470,15 @@ class Seat:
             case Heard(node, incarnation, tenant, number, time_ms, leg, body):
                 shard.offer(media_offer(node, incarnation, Event(tenant, number, time_ms, leg, body), time_ms))
             case NodeUp(node, incarnation):
-                self._told_directory = -1
+                self._told_directory = self.asked_ms = -1
+                self.offered.clear()
                 shard.node_up(node, incarnation)
             case KeptHeard(node):
                 shard.node_kept(node)
             case LegsHeard(node, legs):
                 shard.node_legs(node, legs)
             case NodeDown(node):
+                self.asked_ms = -1
                 shard.node_down(node)
             case Deposed(node, highest):
                 self.cell.reached("deposed by a node")
@@ -446,6 +487,9 @@ class Seat:
 
     def ask(self, offer: Offer, asker: Asker) -> None:
         """A client's command."""
+        self.process.enter(lambda: self._ask(offer, asker))
+
+    def _ask(self, offer: Offer, asker: Asker) -> None:
         asked = _Asked(asker)
         offer.handle = asked
         if not self.shard.offer(offer):
@@ -467,7 +511,9 @@ class Seat:
             tail = _Tail(Inbox(partition, self.group.name))
             self._tails.append(tail)
             tail.reader = Reader(
-                self.log, partition, 0, lambda records, tail=tail: self._enter(lambda: self._take(tail, records))
+                self.log, partition, 0, lambda records, tail=tail: self.process.enter_from_log(
+                    lambda: self._unless_dropped(lambda: self._take(tail, records))
+                ),
             )
 
     def _take(self, tail: _Tail, records: Sequence[Stored]) -> None:
@@ -496,9 +542,9 @@ class Seat:
         self._close()
 
     def drop(self, why: str) -> None:
-        """The shard is lost: its clients are told, its links closed."""
+        """The shard is lost: its clients are told, its links closed. What was handed to the log
+        may still reach it."""
         self._dropped = True
-        self.writer.dead = True
         if self.link is not None:
             self.process.wires[self.link.node].stream.detach(self.link, why)
             self.process.flush()

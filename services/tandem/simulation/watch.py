@@ -27,7 +27,8 @@ from tandem.simulation.tenants import Tenant
 SECRET = b"+49555"
 """How every caller's number begins, and nothing else."""
 SNAPSHOT_EVERY = 80
-COMPARE_EVERY = 25
+PROMPT_MS = 1_000
+"""By when an order has left for a node that is there."""
 
 
 class Watched(Protocol):
@@ -76,9 +77,10 @@ class Watch:
         self._cell = cell
         phones = cell.phones
         self._folds = {partition: _Fold(group) for partition, group in cell.groups.items()}
-        self.tenancy, self.effects, self.acks = inv.Tenancy(), inv.Effects(), inv.Acknowledged()
+        self.tenancy, self.effects, self.acks = inv.Tenancy(), inv.Effects(lambda: cell.scheduler.now_ms), inv.Acknowledged()
         self.outcomes = inv.Outcomes(phones.dialogs, phones.callers)
         self.rings = inv.Rings(lambda device: phones.devices[device].agent)
+        self.epochs = inv.Epochs()
         self.timers = inv.Timers(lambda: cell.scheduler.now_ms, self._kept)
         self._checkers: list[inv.Checker] = [
             inv.Sources(),
@@ -202,10 +204,21 @@ class Watch:
             if seat.live and shard.n == shard.durable == fold.n and shard.epoch == fold.epoch:
                 mine, theirs = list(fold.ledger.parts()), list(shard.ledger.parts())
                 self.compared += 1
+                self._offered(seat, fold)
                 if mine != theirs:
                     raise Violation(
                         "the fold is the state", f"{seat.partition} n={fold.n}: {_difference(fold.group, mine, theirs)}"
                     )
+
+    def _offered(self, seat: Seat, fold: _Fold) -> None:
+        """A node that has told all it kept was offered all that is pending."""
+        now_ms = self._cell.scheduler.now_ms
+        if seat.asked_ms < 0 or now_ms - seat.asked_ms < PROMPT_MS:
+            return
+        for key, pending in fold.ledger.pending.items():
+            waits_ms = now_ms - self.effects.made_ms[key]
+            if pending.effect.kind == "media" and waits_ms >= PROMPT_MS and key not in seat.offered:
+                raise Violation("what is pending is offered", f"{key} of {seat.partition} for {waits_ms} ms")
 
     # ---------------------------------------------------------------- other witnesses
 

@@ -108,6 +108,7 @@ class Cell:
         )
         self.phones.node = self.node
         self.watch = Watch(self)
+        self.node.welcomed = self.watch.epochs.welcomed
         self.clients = Clients(self.scheduler, chance.fork("clients"), self)
         self.slots: list[Process | None] = [None, None]
         self.lives = 0
@@ -195,6 +196,10 @@ class Cell:
         if not self.node.up or self.network.cut:
             return None
         return self.node.accept(lambda at_node: Line(self.network, at_owner, at_node))
+
+    def redial_ms(self) -> int:
+        """See `owners.Surroundings`."""
+        return self.chance.between(50, 600)
 
     def wants(self, process: Process, partition: Partition) -> bool:
         """See `owners.Surroundings`."""

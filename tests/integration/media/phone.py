@@ -16,7 +16,7 @@ from tandem.wire.sip import events as sip
 from tandem.wire.sip.digest import Credentials
 from tandem.wire.sip.endpoint import Endpoint
 from tandem.wire.sip.uri import NameAddr, Uri
-from tests.support import tones
+from tandem.client import tones
 
 HOST = "127.0.0.1"
 PATIENCE_S = 20

@@ -28,7 +28,7 @@ from tandem.wire.g711 import Law
 from tandem.wire.sdp import Direction
 from tandem.wire.sip import events as sip
 from tests.integration.media.world import NUMBER, world
-from tests.support import tones
+from tandem.client import tones
 from tests.support.prompts import PROMPT_HZ
 
 CALLER_HZ, AGENT_HZ = 620.0, 1040.0

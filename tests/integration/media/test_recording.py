@@ -35,7 +35,7 @@ from tandem.wire.sip import events as sip
 from tests.integration.media import victim
 from tests.integration.media.phone import Phone
 from tests.integration.media.world import NUMBER, TENANT, ListSink, world
-from tests.support import tones
+from tandem.client import tones
 
 CALLER_HZ, AGENT_HZ = 625.0, 1000.0
 """Their periods divide 20 ms, so that any frame of the tone is the same bytes."""

@@ -213,8 +213,17 @@ def test_another_hosts_clock_is_told_by_the_fastest_round_trip() -> None:
     time.sample(1_000, 51_001, 1_002)
     time.sample(2_000, 52_900, 4_000)
     assert time.ours(50_000) == 0
+    time.begin()
     time.boot("third")
     assert time.ours(50_000) == 50_000
+
+
+def test_a_pong_that_came_before_the_welcome_counts() -> None:
+    time = NodeTime("boot")
+    time.begin()
+    time.sample(0, 50_000, 0)
+    time.boot("other")
+    assert time.ours(50_000) == 0
 
 
 def test_old_samples_are_forgotten() -> None:

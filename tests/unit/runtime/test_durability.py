@@ -27,7 +27,6 @@ def _write(bench: Bench, record: Claim | Commit) -> None:
 
 def test_read_back_delayed_nothing_leaves_and_many_commits_are_in_flight() -> None:
     bench = Bench(nodes=(NODE,)).live()
-    bench.node()
     bench.left.clear()
     handles = []
     for index in range(12):
@@ -200,7 +199,6 @@ def test_a_rejected_command_waits_too_for_what_it_was_judged_on() -> None:
 
 def test_an_effect_that_a_later_step_settled_is_not_performed_any_more() -> None:
     bench = Bench(nodes=(NODE,)).live()
-    bench.node()
     bench.do("toy/a", "act:ring")
     bench.turn()
     bench.do("toy/a", "settle:ring")
@@ -213,7 +211,6 @@ def test_an_effect_that_a_later_step_settled_is_not_performed_any_more() -> None
 
 def test_an_effect_that_is_settled_between_read_back_and_turn_is_not_performed() -> None:
     bench = Bench(nodes=(NODE,)).live()
-    bench.node()
     bench.do("toy/a", "act:ring")
     bench.turn()
     bench.store()

@@ -16,7 +16,6 @@ from tests.support.toy import NODE, Do
 
 def _live() -> Bench:
     bench = Bench(nodes=(NODE,)).live()
-    bench.node()
     bench.left.clear()
     return bench
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+
 from tandem.core.decider import Answer, Context, Kind, Tell
 from tandem.core.seal import Secret
 from tandem.tenant.domain import cell, configuration

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tandem.core.access import Role
 from tandem.core.decider import Context
 from tandem.core.errors import BAD_FIELD, LIMIT_REACHED, NAME_TAKEN, UNKNOWN_NAME, Rejected

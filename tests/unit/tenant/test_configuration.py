@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tandem.core.decider import Context
 from tandem.core.errors import (
     BAD_FIELD,
@@ -192,7 +193,7 @@ def test_publishing_makes_the_next_version_and_callers_get_that(config: Any) -> 
     assert config.told[-1][0] == "desk"  # a draft is nobody's business
     config.do(w.PublishFlow("main", "", PROMPTS))
     assert config.told[-1] == ("reception", w.TellFlow("main", 1, STEPS))
-    shorter = (FlowStep("bye", HangUpStep(("bye",))),)
+    shorter = (FlowStep("bye", HangUpStep(())),)
     config.do(w.UpdateFlow("main", "", ("steps",), "", shorter, PROMPTS))
     assert config.state.flows["main"].published_steps == STEPS
     config.do(w.PublishFlow("main", "", PROMPTS))

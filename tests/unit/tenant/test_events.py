@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
 import pytest
+
 from tandem.core.access import Role
 from tandem.core.flow import AnswerStep, FlowStep, HangUpStep, MenuOption, MenuStep, PlayStep, QueueStep, SkillNeed
 from tandem.core.seal import Private, Sealed, Withheld

@@ -48,8 +48,8 @@ export class AgentsView {
     );
     const update = (state) => {
       setText(title, this.desk.names.agent(name));
-      setText(phone, state.reachable ? "phone registered" : "no phone registered");
-      phone.classList.toggle("missing", !state.reachable);
+      setText(phone, state.reachable ? "phone registered" : `register a phone as ${this.desk.sipUser(name)}`);
+      phone.classList.toggle("missing", !state.reachable && state.presence === "PRESENCE_AVAILABLE");
       setAttribute(select, "aria-label", `Presence of ${this.desk.names.agent(name)}`);
       if (document.activeElement !== select && !select.disabled) select.value = state.presence;
       setAttribute(select, "data-presence", state.presence.replace("PRESENCE_", "").toLowerCase());
@@ -58,9 +58,10 @@ export class AgentsView {
       setAttribute(presenceSince, "title", since ? whole(since) : "");
       setText(chip, statusLabel(state.status));
       setAttribute(chip, "class", `chip status ${state.status.replace("STATUS_", "").toLowerCase()}`);
-      const caller = state.contact && this.book.contacts.get(state.contact)?.resource.caller;
+      const wrapUp = state.status === "STATUS_WRAP_UP";
+      const caller = state.contact && !wrapUp && this.book.contacts.get(state.contact)?.resource.caller;
       setText(busy, caller ? privateText(caller) : "");
-      end.hidden = state.status !== "STATUS_WRAP_UP";
+      end.hidden = !wrapUp;
       const at = parse(state.statusTime);
       setAttribute(statusSince, "title", at ? `since ${whole(at)}` : "");
       if (at) this.#ticking.push({ node: statusSince, since: at });

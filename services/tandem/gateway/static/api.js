@@ -1,5 +1,6 @@
 // Calls to the API. The session's cookie goes along by itself; what changes something carries the page's token.
 import { learnClock } from "./times.js";
+import { capital } from "./words.js";
 
 const told = (name) => document.querySelector(`meta[name="tandem-${name}"]`).content;
 
@@ -28,7 +29,7 @@ export async function errorOf(response) {
   const info = body?.error?.details?.find((detail) => detail.reason);
   const session = response.status === 401;
   const text = session ? "The session of this page has ended. Load the page again." : body?.error?.message;
-  const message = text ?? `The server answered ${response.status}. Its own output says more.`;
+  const message = text ? capital(text) : `The server answered ${response.status}. Its own output says more.`;
   return new ApiError(response.status, info?.reason ?? `HTTP_${response.status}`, message);
 }
 

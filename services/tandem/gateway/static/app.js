@@ -15,9 +15,9 @@ const TICK_MS = 250;
 const PLOT_EVERY = 4; // ticks
 const MAX_NOTICES = 3;
 const ANNOUNCE_MS = 1500;
+const CONFIGURE_AGAIN_MS = 2000;
 
 let dirty = true;
-let configured = false;
 let lostAt = 0;
 const changed = () => (dirty = true);
 
@@ -62,18 +62,19 @@ function live(state, error) {
   if (state === "connecting" && node.dataset.state === "waiting") return; // said already
   setAttribute(node, "data-state", state);
   setText(byId("live-text"), LIVE_TEXTS[state]);
-  document.body.classList.toggle("not-live", state !== "live");
+  document.body.classList.toggle("not-live", state === "waiting" || state === "over");
   const stale = byId("stale");
   if (state === "live") {
     lostAt = 0;
-    if (stream.fresh) book.begin();
-    configure();
+    const fresh = stream.fresh;
+    if (fresh) book.begin();
+    configure(fresh);
   } else if (state === "waiting") {
     lostAt ||= Date.now();
     const why = error instanceof ApiError ? error.message : "The line to the server broke.";
     setText(stale, `Not live since ${clock(lostAt)}: what you see may be old. ${why} Calls go on without this page; it comes back by itself.`);
   } else if (state === "over") {
-    stale.replaceChildren(`${error.message} `, el("button", { type: "button", onclick: () => location.reload() }, "Load again"));
+    stale.replaceChildren(el("span", {}, error.message), el("button", { type: "button", onclick: () => location.reload() }, "Load again"));
   }
   stale.hidden = state === "live" || (state === "connecting" && !lostAt);
 }
@@ -93,16 +94,16 @@ const plot = new Plot(book);
 const stream = new LiveStream(`/v1/${TENANT}/contacts:watch`, (message) => book.take(message), live);
 
 /** What the stream does not tell: read anew with each connection. */
-async function configure() {
+async function configure(fresh) {
   try {
     const [tenant, numbers] = await Promise.all([get(TENANT), get(`${TENANT}/numbers`, { pageSize: 20 }), desk.load()]);
     setText(byId("tenant"), tenant.displayName || idOf(TENANT));
     dial(numbers.numbers);
-    if (!configured) await book.more();
-    configured = true;
+    if (fresh) await book.newest();
     changed();
   } catch (error) {
     trouble(error);
+    if (error.passing) setTimeout(configure, CONFIGURE_AGAIN_MS, fresh);
   }
 }
 

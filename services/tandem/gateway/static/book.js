@@ -12,7 +12,7 @@ export class Book {
   contacts = new Map();
   past = []; // phases of contacts that are no longer kept, for the plot
   #kept = ENDED_KEPT;
-  #earlier = ""; // page token of history
+  #earlier; // page token of history; none before it was read, "" at its end
   #begun = null; // names that the stream has told since it began anew
   #wanted = new Map(); // name -> tries so far
   #fetching = new Set();
@@ -47,21 +47,32 @@ export class Book {
     this.#pump();
   }
 
-  /** The newest ended contacts, and those before them with each further call. */
+  /** Read the newest ended contacts. Throws ApiError. */
+  async newest() {
+    const next = await this.#page("");
+    this.#earlier ??= next;
+  }
+
+  /** Read the contacts before those that were read so far. Throws ApiError. */
   async more() {
-    const query = { life: "LIFE_ENDED", pageSize: ENDED_KEPT, ...(this.#earlier && { pageToken: this.#earlier }) };
+    const next = await this.#page(this.#earlier);
+    this.#kept += ENDED_KEPT;
+    this.#earlier = next;
+  }
+
+  get hasEarlier() {
+    return Boolean(this.#earlier);
+  }
+
+  async #page(pageToken) {
+    const query = { life: "LIFE_ENDED", pageSize: ENDED_KEPT, ...(pageToken && { pageToken }) };
     const page = await get(`${TENANT}/contacts`, query);
-    if (this.#earlier) this.#kept += ENDED_KEPT;
-    this.#earlier = page.nextPageToken;
     for (const resource of page.contacts) {
       const contact = this.#at(resource.name);
       contact.resource = resource;
       this.onChange(contact);
     }
-  }
-
-  get hasEarlier() {
-    return this.#earlier !== "";
+    return page.nextPageToken;
   }
 
   /** Live contacts, those that arrived last first. */

@@ -83,7 +83,7 @@ class Card {
     this.#chip(contact);
     const ended = contact.ended && resource.endedBy !== "ENDED_BY_UNSPECIFIED" ? `ended by ${endedByLabel(resource.endedBy)}` : "";
     const agent = contact.agent && this.names.agent(contact.agent);
-    setText(this.facts, [idOf(resource.number), resource.queue && this.names.queue(resource.queue), agent, ended].filter(Boolean).join(" · "));
+    setText(this.facts, [resource.number && `to ${idOf(resource.number)}`, resource.queue && this.names.queue(resource.queue), agent, ended].filter(Boolean).join(" · "));
     setText(this.marks, resource.recordings?.length ? "recorded" : "");
     setText(this.when, contact.startMs ? clock(contact.startMs) : "");
     setAttribute(this.when, "title", contact.startMs ? whole(contact.startMs) : "");

@@ -7,7 +7,7 @@ import { idOf } from "./words.js";
 
 const AGENTS_EVERY_MS = 2000;
 const LINES_EVERY_MS = 10_000;
-const SOON_MS = 60; // events of one moment lead to one question
+const SOON_MS = 150; // events of one moment lead to one question
 const MAX_QUEUES = 50;
 const MAX_ROWS = 100;
 
@@ -16,6 +16,7 @@ export class Desk {
   queues = [];
   lines = new Map(); // queue -> {waiting, totalSize}
   #agentNames = new Map();
+  #sipUsers = new Map();
   #queueNames = new Map();
   #dirty = new Set();
   #asking = false;
@@ -42,7 +43,13 @@ export class Desk {
     this.queues = queues.queues;
     this.#queueNames = new Map(queues.queues.map((queue) => [idOf(queue.name), queue.displayName]));
     this.#agentNames = new Map(agents.agents.map((agent) => [idOf(agent.name), agent.displayName]));
+    this.#sipUsers = new Map(agents.agents.map((agent) => [agent.name, agent.sipUser]));
     this.askAll();
+  }
+
+  /** The name under which an agent's phone registers. */
+  sipUser(agent) {
+    return this.#sipUsers.get(agent) || idOf(agent);
   }
 
   /** Ask for the agents soon, and for the line of a queue that has moved. */

@@ -32,7 +32,8 @@ export class Player {
     this.canvas = el("canvas", { "aria-hidden": true });
     this.head = el("i", { class: "playhead", "aria-hidden": true });
     const lanes = el("div", { class: "lanes", "aria-hidden": true }, el("span", {}, "Caller"), el("span", {}, "Heard by the caller"));
-    this.wave = el("div", { class: "wave" }, this.canvas, lanes, this.head);
+    this.picture = el("div", { class: "picture" }, this.canvas, this.head);
+    this.wave = el("div", { class: "wave" }, lanes, this.picture);
     this.node = el("figure", { class: "player" }, this.caption, this.wave, this.audio);
     this.#listen();
     this.#load(name).catch((error) => this.#failed(error));
@@ -62,7 +63,7 @@ export class Player {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
     for (const type of ["timeupdate", "seeked"]) audio.addEventListener(type, () => this.#moved());
     audio.addEventListener("error", () => this.#why());
-    this.wave.addEventListener("click", (event) => {
+    this.picture.addEventListener("click", (event) => {
       if (!Number.isFinite(audio.duration)) return;
       const box = this.canvas.getBoundingClientRect();
       audio.currentTime = ((event.clientX - box.left) / box.width) * audio.duration;

@@ -224,5 +224,5 @@ def _sip_socket(config: BuiltinConfig, received: Callable[[int, bytes, Address],
     except OSError as error:
         raise PortTaken(
             f"UDP {config.host}:{config.sip_port} cannot be bound ({error.strerror}): "
-            "stop the program that has it, or change media.sip_port"
+            "stop the program that has it, or change sip.port"
         ) from error

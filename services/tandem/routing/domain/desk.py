@@ -180,6 +180,7 @@ class Desk:
         """A contact gives up its place."""
         entry = self.entries.pop(contact)
         self._prune_line(entry.need)
+        self._tidy_lines()
 
     def take(self, contact: str, offer: str) -> None:
         """A contact is offered; its place stays."""
@@ -216,10 +217,14 @@ class Desk:
         row = self.agents.pop(agent)
         if row.profile in self._idle:
             self._prune_idle(row.profile)
+        self._tidy_idle()
 
     def _push_line(self, entry: Entry) -> None:
         heapq.heappush(self._lines.setdefault(entry.need, []), entry.order)
         self._line_orders += 1
+        self._tidy_lines()
+
+    def _tidy_lines(self) -> None:
         if self._line_orders > 2 * len(self.entries) + STALE_SLACK:
             waiting = [entry for entry in self.entries.values() if not entry.offer]
             self._lines = _heaps((entry.need, entry.order) for entry in waiting)
@@ -228,6 +233,9 @@ class Desk:
     def _push_idle(self, agent: Agent) -> None:
         heapq.heappush(self._idle.setdefault(agent.profile, []), (agent.idle_since_ms, agent.agent))
         self._idle_orders += 1
+        self._tidy_idle()
+
+    def _tidy_idle(self) -> None:
         if self._idle_orders > 2 * len(self.agents) + STALE_SLACK:
             idle = [row for row in self.agents.values() if row.status is RoutingStatus.IDLE]
             self._idle = _heaps((row.profile, (row.idle_since_ms, row.agent)) for row in idle)

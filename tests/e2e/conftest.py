@@ -1,0 +1,40 @@
+"""A cell of real processes for the tests that need one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.cell import Cell
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
+    """A cell that every test may use and none may break; each makes its own tenant (`platform.centre`)."""
+    cell = Cell(tmp_path_factory.mktemp("cell"))
+    try:
+        cell.start()
+        yield cell
+    finally:
+        cell.stop()
+
+
+@pytest.fixture
+def own_cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
+    """A cell that the test may break. It starts it itself."""
+    cell = Cell(tmp_path_factory.mktemp("own"), "--allow-faults")
+    try:
+        yield cell
+    finally:
+        cell.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A failed test shows what its cells printed."""
+    report: pytest.TestReport = yield
+    if report.failed:
+        for program in [program for cell in Cell.running for program in cell.programs]:
+            report.sections.append((f"{program.name} {program.pid}", program.output))
+    return report

@@ -1,0 +1,73 @@
+"""No hole in the contact's table: each pair of state and command is handled, or changes nothing for a reason."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from tandem.core.decider import EffectEnded
+from tandem.session import events as session
+from tandem.session.domain import reception as r
+from tandem.session.domain import states as st
+from tandem.session.domain import words as w
+from tandem.session.domain.contact import HANDLERS
+from tandem.session.domain.evolve import EVENTS
+from tandem.session.domain.react import _REACT
+
+STATES = typing.get_args(st.State)
+OF_THE_RECEPTION = {r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice}
+COMMANDS = [cls for _, cls in session.COMMANDS.classes() if cls not in OF_THE_RECEPTION] + [EffectEnded]
+
+BEFORE = "a contact begins with its call; whatever else is told of it is answered `gone` by the runtime"
+BEGUN = "the call has been taken: a repeat of its arrival"
+AFTER = "a contact that is over leaves the live state; in the step itself the runtime answers `gone`"
+NO_MENU = "digits of a menu that the flow has left"
+NO_LINE = "the wait is over: the wake was settled with it, or lost the race"
+NO_OFFER = "the offer is over, and its closing answer was sent when it ended"
+ACCEPTED = "an accepted offer stands; the agent is through with it when the talk is"
+NOT_ENDED = "only an ended contact waits to be completed"
+NO_WRAP_UP = "the wrap-up of an earlier talk of this contact, which goes on without it"
+ON_ITS_WAY = "the agent's leg is going down already; its end is the closing answer"
+REFUSED_BEFORE = "the queue was refused or left before"
+
+NOTHING: dict[tuple[type, type], str] = {
+    **{(st.New, command): BEFORE for command in COMMANDS if command not in (w.TakeCall, w.NoteRefusal)},
+    **{(st.Done, command): AFTER for command in COMMANDS},
+    **{(state, command): BEGUN for state in STATES[1:-1] for command in (w.TakeCall, w.NoteRefusal)},
+    **{(state, w.TakeDigits): NO_MENU for state in STATES[2:-1]},
+    **{
+        (state, w.GiveUpWaiting): NO_LINE
+        for state in (st.InFlow, st.Connecting, st.Talking, st.Closing, st.Ended)
+    },
+    **{
+        (state, w.RefuseQueue): REFUSED_BEFORE
+        for state in (st.InFlow, st.Ringing, st.Connecting, st.Talking, st.Closing, st.Ended)
+    },
+    **{(state, w.RescindOffer): NO_OFFER for state in (st.InFlow, st.Waiting, st.Ended)},
+    **{(state, w.RescindOffer): ACCEPTED for state in (st.Connecting, st.Talking)},
+    (st.Closing, w.RescindOffer): ON_ITS_WAY,
+    **{
+        (state, w.EndWrapUp): NO_WRAP_UP
+        for state in (st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking)
+    },
+    **{(state, w.CompleteAnyway): NOT_ENDED for state in STATES[1:-2]},
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("state", STATES, ids=lambda cls: cls.__name__)
+def test_every_pair_has_its_place(state: type, command: type) -> None:
+    handled, ignored = (state, command) in HANDLERS, (state, command) in NOTHING
+    assert handled != ignored, "both handled and said to change nothing" if handled else "in neither table"
+
+
+def test_the_tables_name_nothing_else() -> None:
+    pairs = {(state, command) for state in STATES for command in COMMANDS}
+    assert set(HANDLERS) | set(NOTHING) == pairs
+
+
+def test_every_event_of_a_contact_has_a_name_and_changes_or_keeps_the_state() -> None:
+    named = {cls for name, cls in session.EVENTS.classes() if name.startswith("contact.")}
+    assert named == set(EVENTS)
+    assert set(_REACT) <= named
