@@ -108,8 +108,8 @@ def run(
 def _run_all(settings: Config, points: Points, *, demo: bool, standby: bool) -> None:
     import structlog
 
-    from tandem.adapters.sqlite import CannotOpen
     from tandem.client.place_call import place_call
+    from tandem.targets.control import CANNOT_START as REFUSED
     from tandem.targets.control import control
     from tandem.targets.serving import Addresses, PortTaken, serve
 
@@ -120,24 +120,19 @@ def _run_all(settings: Config, points: Points, *, demo: bool, standby: bool) -> 
         async with control(settings, points, wait_for_lock=standby) as made:
             await serve(made, started, place_call(settings) if demo else None)
 
-    _exit_of(serving, mendable(CannotOpen, PortTaken), ended_by_signal=0)
+    _exit_of(serving, mendable(*REFUSED, PortTaken), ended_by_signal=0)
 
 
 def _run_media(settings: Config, points: Points) -> None:
     import structlog
 
-    from tandem.adapters.sqlite import CannotOpen
-    from tandem.media.builtin.driver import PortTaken
-    from tandem.media.builtin.prompts import BadPrompts
-    from tandem.media.journal.disk import BadNodeKey, JournalInUse
-    from tandem.media.link.address import UnsafeLink
+    from tandem.targets.media import CANNOT_START as REFUSED
     from tandem.targets.media import run_media
 
     def ready() -> None:
         structlog.get_logger().info("media node ready", node=settings.media.node)
 
-    kinds = mendable(CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, UnsafeLink)
-    _exit_of(lambda: run_media(settings, points, ready), kinds, ended_by_signal=0)
+    _exit_of(lambda: run_media(settings, points, ready), mendable(*REFUSED), ended_by_signal=0)
 
 
 @app.command
@@ -154,13 +149,13 @@ def up(*, config: ConfigFile = None, demo: bool = False, standby: bool = False, 
         Obey TANDEM_KILL_AT, for tests.
     """
     from tandem.client.place import NotRunning
-    from tandem.client.up import run_up
+    from tandem.client.up import AlreadyUp, run_up
     from tandem.runtime.supervisor_driver import GaveUp
 
     settings = configured(config)
     _exit_of(
         lambda: run_up(settings, config, demo=demo, standby=standby, allow_faults=allow_faults),
-        mendable(GaveUp, NotRunning),
+        mendable(AlreadyUp, GaveUp, NotRunning),
         ended_by_signal=0,
     )
 
@@ -220,8 +215,8 @@ def simulate_command(
     *,
     seeds: int = 200,
     from_: Annotated[int, Parameter(name="--from")] = 0,
-    minutes: float = 10.0,
-    shape: str = "",
+    minutes: int = 10,
+    shape: Literal["grouped", "split", "both"] = "both",
     verbose: bool = False,
 ) -> None:
     """Run a whole cell on virtual time with faults, and check what must always hold.
@@ -235,13 +230,23 @@ def simulate_command(
     minutes
         Simulated time of each.
     shape
-        grouped or split; half of the seeds each if empty.
+        Whether session and routing share an owner; both is half of the seeds each.
     verbose
-        Tell the story of each seed.
+        Tell every fact of every seed.
     """
     from tandem.simulation.run import simulate
 
-    raise SystemExit(simulate(seeds, from_, minutes=minutes, shape=shape, verbose=verbose))
+    report = simulate(
+        seeds,
+        from_,
+        split=shape == "split",
+        grouped=shape == "grouped",
+        minutes=minutes,
+        verbose=verbose,
+        processes=os.cpu_count() or 1,
+        tell=lambda line: print(line, flush=True),
+    )
+    raise SystemExit(1 if report.failed else 0)
 
 
 # ------------------------------------------------------------------- work of an operator

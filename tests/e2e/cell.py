@@ -8,7 +8,7 @@ import shutil
 
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,12 @@ def environment(data_dir: Path, **settings: Any) -> dict[str, str]:
     """Of a process of a cell that lives in `data_dir`: `sip__port=5080` is the setting `sip.port`."""
     given = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
     given["TANDEM_DATA_DIR"] = str(data_dir)
-    return given | {f"TANDEM_{name.upper()}": str(value) for name, value in settings.items()}
+    return given | variables(settings)
+
+
+def variables(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as the environment has them."""
+    return {f"TANDEM_{name.upper()}": str(value) for name, value in settings.items()}
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,10 @@ class Cell:
     def platform_key(self) -> str:
         """The key that makes tenants."""
         return (self.data_dir / "platform.key").read_text().strip()
+
+    def set(self, **settings: Any) -> None:
+        """Change settings of the processes that are started from now on."""
+        self._environment |= variables(settings)
 
     # ---------------------------------------------------------------- processes
 
@@ -185,37 +194,47 @@ class Cell:
 
     @asynccontextmanager
     async def centre(
-        self, *agents: str, ring_timeout_s: int = 15, wrap_up_s: int = 0, steps: list[Json] | None = None
+        self,
+        *agents: str,
+        queues: Mapping[str, Sequence[str]] | None = None,
+        ring_timeout_s: int = 15,
+        wrap_up_s: int = 0,
+        **menu: Any,
     ) -> AsyncIterator[Centre]:
-        """A new tenant. `steps` replaces the flow after its answer step: `menu`, `line`, `bye`."""
+        """A new tenant whose menu leads to its queues: 1 to the first, 2 to the second. `queues` says who
+        serves which; without it there is one, which all agents serve. `menu` changes the menu step."""
+        served = queues or {"sales": agents}
         id_ = f"t{secrets.token_hex(5)}"
         tenant = f"tenants/{id_}"
         async with self.rest(self.platform_key) as platform:
             await platform.post("tenants", {"displayName": "A test's"}, tenantId=id_)
             made = await platform.post(f"{tenant}/apiKeys", {"role": "ROLE_ADMIN"}, apiKeyId="test")
         async with self.rest(made["secret"]) as rest:
-            queue, flow = f"{tenant}/queues/sales", f"{tenant}/flows/main"
+            names = [f"{tenant}/queues/{queue}" for queue in served]
             times = {"ringTimeout": f"{ring_timeout_s}s", "wrapUp": f"{wrap_up_s}s"}
-            await rest.post(f"{tenant}/queues", times, queueId="sales")
-            first = {"id": "hello", "answer": {"next": "menu"}}
-            await rest.post(f"{tenant}/flows", {"steps": [first, *(steps or menu_steps(queue))]}, flowId="main")
-            await rest.post(f"{flow}:publish")
+            for queue in served:
+                await rest.post(f"{tenant}/queues", times, queueId=queue)
+            await rest.post(f"{tenant}/flows", {"steps": flow_steps(names, **menu)}, flowId="main")
+            await rest.post(f"{tenant}/flows/main:publish")
             accounts: dict[str, Account] = {}
-            for agent in agents:
-                body = {"queues": [queue], "sipPassword": PASSWORD}
+            for agent in dict.fromkeys(agent for team in served.values() for agent in team):
+                serves = [name for name, team in zip(names, served.values(), strict=True) if agent in team]
+                body = {"queues": serves, "sipPassword": PASSWORD}
                 answer = await rest.post(f"{tenant}/agents", body, agentId=agent)
                 accounts[agent] = Account(answer["name"], answer["sipUser"], PASSWORD)
             number = f"49{secrets.randbelow(10**10):010}"
-            await rest.post(f"{tenant}/numbers", {"flow": flow}, numberId=number, waitLive="true")
-            yield Centre(tenant, rest, made["secret"], number, queue, accounts)
+            await rest.post(f"{tenant}/numbers", {"flow": f"{tenant}/flows/main"}, numberId=number, waitLive="true")
+            yield Centre(tenant, rest, made["secret"], number, names[0], accounts)
 
 
-def menu_steps(queue: str, *, sensitive: bool = False) -> list[Json]:
-    """A menu, a line, a good-bye."""
-    options = [{"digit": "1", "next": "line"}]
-    menu = {"prompts": ["welcome-menu"], "options": options, "otherwise": "bye", "sensitive": sensitive}
+def flow_steps(queues: Sequence[str], **menu: Any) -> list[Json]:
+    """Answer, a menu, a line for each queue, a good-bye."""
+    options = [{"digit": str(digit), "next": f"line{digit}"} for digit, _ in enumerate(queues, 1)]
+    asked = {"prompts": ["welcome-menu"], "options": options, "otherwise": "bye"} | menu
+    lines = [{"id": f"line{digit}", "queue": {"queue": queue, "music": "music"}} for digit, queue in enumerate(queues, 1)]
     return [
-        {"id": "menu", "menu": menu},
-        {"id": "line", "queue": {"queue": queue, "music": "music"}},
+        {"id": "hello", "answer": {"next": "menu"}},
+        {"id": "menu", "menu": asked},
+        *lines,
         {"id": "bye", "hangUp": {"prompts": ["goodbye"]}},
     ]

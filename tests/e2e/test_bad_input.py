@@ -15,7 +15,7 @@ import grpc
 import pytest
 from tandem.api.tenant.v1 import queue_pb2, tenant_service_pb2, tenant_service_pb2_grpc
 
-from tests.e2e.cell import TANDEM, Cell, environment, menu_steps
+from tests.e2e.cell import TANDEM, Cell, environment, flow_steps
 from tests.e2e.foreign import needs_sipp, sipp
 from tests.e2e.rest import Refused
 
@@ -90,12 +90,8 @@ async def test_a_foreign_tenants_names(platform: Cell) -> None:
 
 
 def _flow(**changes: Any) -> list[dict[str, Any]]:
-    steps = [{"id": "hello", "answer": {"next": "menu"}}, *menu_steps("QUEUE")]
-    for step in steps:
-        for body in step.values():
-            if isinstance(body, dict):
-                body.update({key: value for key, value in changes.items() if key in body})
-    return steps
+    """A flow with a fault in its menu."""
+    return flow_steps(["QUEUE"], **changes)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +99,7 @@ def _flow(**changes: Any) -> list[dict[str, Any]]:
     [
         (_flow(otherwise="nowhere"), "steps[1].menu.otherwise"),
         (_flow(prompts=["welcome-menu", "no-such-prompt"]), "steps[1].menu.prompts[1]"),
-        (_flow(options=[{"digit": "12", "next": "line"}]), "steps[1].menu.options[0].digit"),
+        (_flow(options=[{"digit": "12", "next": "line1"}]), "steps[1].menu.options[0].digit"),
         ([*_flow(), {"id": "menu", "hangUp": {}}], "steps[4].id"),
         ([{"id": "alone"}], "steps[0]"),
         ([], "steps"),

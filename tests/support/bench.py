@@ -172,12 +172,15 @@ class Bench:
         assert parts == list(self.shard.ledger.parts())
         restored = Ledger.restored(self.group, iter(parts))
         assert list(restored.parts()) == parts
-        for stream in {pending.effect.stream for pending in restored.pending.values()}:
-            assert _order(restored, stream) == _order(self.shard.ledger, stream)
+        assert _by_stream(restored) == _by_stream(self.shard.ledger)
 
 
-def _order(ledger: Ledger, stream: str) -> list[str]:
-    return [key for key, pending in ledger.pending.items() if pending.effect.stream == stream]
+def _by_stream(ledger: Ledger) -> dict[tuple[str, str], list[str]]:
+    """Keys of pending effects in their order, which counts within a stream."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for key, pending in ledger.pending.items():
+        found.setdefault((pending.effect.tenant, pending.effect.stream), []).append(key)
+    return found
 
 
 def value(answered: Answered | None) -> Any:

@@ -15,6 +15,4 @@ _CALM = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_to
 
 def examples(count: int, steps: int = 50) -> settings:
     """`count` examples, of a state machine of `steps` steps each; no deadline: machines differ."""
-    return settings(
-        max_examples=count * _FACTOR, stateful_step_count=steps, deadline=None, suppress_health_check=_CALM
-    )
+    return settings(max_examples=count * _FACTOR, stateful_step_count=steps, deadline=None, suppress_health_check=_CALM)

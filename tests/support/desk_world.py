@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 from tandem.core.decider import Answer, Context, Settle, Tell, Wake
-from tandem.core.errors import Rejected
 from tandem.core.seal import Secret
 from tandem.routing.domain import desk as d
 from tandem.routing.domain import words as w

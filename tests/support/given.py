@@ -39,7 +39,8 @@ class Given:
     def when(self, command: Any, now_ms: int = AT) -> When:
         """Decide; the events change the state one by one, each with its reactions."""
         try:
-            events = list(self.kind.decide(self.state, command, context(self.stream, shared=self.shared, now_ms=now_ms)))
+            known = context(self.stream, shared=self.shared, now_ms=now_ms)
+            events = list(self.kind.decide(self.state, command, known))
         except Rejected as rejected:
             return When([], [], self.state, rejected)
         actions: list[Any] = []

@@ -86,6 +86,7 @@ class LiveWorld:
         self.answers: list[Answered] = []
         self.lanes = [Lane(group) for group in groups(split)]
         self.told = 0  # events of the node that were told to the owner
+        self.forgotten = 0  # events that the node was told are durable
         for lane in self.lanes:
             self.start(lane)
         self._configure(agents, wrap_up_ms)
@@ -130,6 +131,8 @@ class LiveWorld:
         """The node welcomes a new owner: all it has not durably taken, then `node_kept`."""
         self.node.events = deque(e for e in self.node.events if not isinstance(e[1], media.Legs))
         self.told = dict(lane.shard.marks_of(NODE, "i1")[1]).get(TENANT, 0)
+        assert self.told >= self.forgotten, "the node was let to forget what nobody has taken"
+        self.forgotten = self.told
         lane.shard.node_up(NODE, "i1")
         while self.hear():
             pass
@@ -143,6 +146,13 @@ class LiveWorld:
         if lane.has_media:
             self.node.orders = deque(o for o in self.node.orders if arrived and isinstance(o, Perform))
         self.start(lane)
+
+    def flap(self, *, arrived: bool = False) -> None:
+        """The link to the node is lost and comes back; orders under way arrive, or never."""
+        self.talk.shard.node_down(NODE)
+        self.node.orders = deque(o for o in self.node.orders if arrived and isinstance(o, Perform))
+        self.turn(self.talk)
+        self._greet(self.talk)
 
     # ---------------------------------------------------------------- one thing at a time
 
@@ -326,4 +336,3 @@ class LiveWorld:
 
 def _refuse(text: str, error: BaseException) -> None:
     raise AssertionError(text) from error
-

@@ -56,7 +56,7 @@ from tandem.tenant.domain.cell import CELL, CreateApiKey, CreateTenant
 
 SHARDS = 2
 REALM = "tandem.test"
-PROMPTS = ("welcome", "invalid", "timeout", "bye", "music")
+PROMPTS = ("welcome", "invalid", "timeout", "bye", "music", "welcome-menu", "please-wait", "goodbye")
 TENANTS = ("red", "blue")
 OPERATOR = Principal(CELL_TENANT, "operator", Role.PLATFORM)
 

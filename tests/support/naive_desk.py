@@ -73,10 +73,7 @@ class NaiveDesk:
         """Whether a person may serve."""
         if queue not in person.queues:
             return False
-        for skill, level in wants:
-            if skill not in person.levels or person.levels[skill] < level:
-                return False
-        return True
+        return all(skill in person.levels and person.levels[skill] >= level for skill, level in wants)
 
     def agents_for(self, queue: str, wants: list[tuple[str, int]]) -> list[str]:
         """Everybody idle who may serve, longest idle first."""

@@ -62,9 +62,7 @@ def _one(hint: Any, field: FieldDescriptor, *, union: bool) -> st.SearchStrategy
             message = next(f.message_type for f in message.oneofs[0].fields if f.message_type.name == hint.__name__)
         hints = typing.get_type_hints(hint)
         inner = {f.name: f for f in message.fields}
-        return st.builds(
-            hint, *[_field(hints[f.name], inner[f.name], nested=True) for f in dataclasses.fields(hint)]
-        )
+        return st.builds(hint, *[_field(hints[f.name], inner[f.name], nested=True) for f in dataclasses.fields(hint)])
     if hint is int:
         low, high = _RANGES[field.type]
         return st.integers(low, high)

@@ -9,7 +9,8 @@ import pytest
 from tests.tidy.source import PACKAGE, ROOT, name_of, tracked
 
 MAX_BYTES = 64 * 1024
-"""Nobody reads a larger file; sound and lock files are not read."""
+"""Nobody reads a larger file; sound, pictures and lock files are not read."""
+NOT_TEXT = (".wav", ".png")
 MIRRORS = ("unit", "property", "integration")
 # A path that is there on one machine only. Container files under infra/ have a root of their own.
 MACHINE_PATH = re.compile(r"(?<![\w./-])/(?:work|root|home/\w+|Users/\w+)/")
@@ -19,7 +20,7 @@ def test_no_file_is_too_large_to_read():
     large = [
         name_of(path)
         for path in tracked()
-        if path.suffix != ".wav" and path.parent != ROOT / "requirements" and path.stat().st_size > MAX_BYTES
+        if path.suffix not in NOT_TEXT and path.parent != ROOT / "requirements" and path.stat().st_size > MAX_BYTES
     ]
     assert not large
 
@@ -27,7 +28,7 @@ def test_no_file_is_too_large_to_read():
 def test_no_file_names_a_place_of_one_machine():
     found = []
     for path in tracked():
-        if path.suffix == ".wav":
+        if path.suffix in NOT_TEXT:
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             if MACHINE_PATH.search(line):
@@ -35,9 +36,9 @@ def test_no_file_names_a_place_of_one_machine():
     assert not found, "\n".join(found)
 
 
-def test_only_shipped_sound_is_binary():
+def test_only_shipped_sound_and_pictures_of_the_docs_are_binary():
     binary = [name_of(path) for path in tracked() if b"\0" in path.read_bytes()]
-    assert [name for name in binary if not name.startswith("services/tandem/media/prompts/")] == []
+    assert [name for name in binary if not name.startswith(("services/tandem/media/prompts/", "docs/images/"))] == []
 
 
 @pytest.mark.parametrize("name", ["runtime", "dev"])

@@ -29,7 +29,7 @@ from tandem.client.manner import Answers, RingsForEver
 from tandem.client.palette import agent_hz, caller_hz
 from tandem.client.phone import Account, Phone
 from tandem.client.place import NotRunning, Place
-from tandem.client.robots import new_number, set_presence
+from tandem.client.robots import new_number, register_new, set_presence
 from tandem.client.tenant_maker import TenantMaker
 from tandem.client.ticker import Ticker
 from tandem.runtime.config import Config
@@ -78,7 +78,7 @@ class Stage:
             account = Account(device.sip_user, self._place.sip, device.sip_password)
             phone = Phone(account, self._ticker, hz=agent_hz(10 + index), manner=Answers(0.5))
             self.agents.append(await stack.enter_async_context(phone))
-            await phone.register()
+            await register_new(phone)
         self.agents[-1].manner = RingsForEver()
         # Presence in turn: the longest idle is asked first, and the one who will not answer last.
         for id_ in AGENTS:
@@ -176,8 +176,7 @@ async def _play(stage: Stage, place: Place, pid_file: Path) -> Report:
     stage.timeline.line("kill", f"kill -9 {pid}: there is no control plane")
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(stage.go_on_in_the_gap())
-        await _until_back(place, pid_file, pid)
-    back = time.monotonic()
+        back = await _until_back(place, pid_file, pid)
     stage.timeline.line("kill", f"the control plane is back after {back - killed:.2f} s, pid {_pid(pid_file)}")
     at_once = await stage.kept()
     await stage.finish()
@@ -189,13 +188,14 @@ async def _play(stage: Stage, place: Place, pid_file: Path) -> Report:
     return Report(killed, back, lines, calls, at_once, ended, DIGIT)
 
 
-async def _until_back(place: Place, pid_file: Path, old: int) -> None:
-    """The cell takes calls again, by another process."""
+async def _until_back(place: Place, pid_file: Path, old: int) -> float:
+    """The cell takes calls again, by another process; since when."""
     try:
         async with asyncio.timeout(BACK_S):
             # Another process, which cannot wake us.
             while _read(pid_file) in (None, old) or not await place.ready():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+        return time.monotonic()
     except TimeoutError:
         raise NotRunning(
             f"the control plane did not come back within {BACK_S:.0f} s; see what `tandem up` says"

@@ -78,7 +78,7 @@ async def make_demo(place: Place) -> Demo:
     host, port = place.sip
     domain = host if port == 5060 else f"{host}:{port}"
     demo = Demo(f"tenants/{TENANT}", key, domain, numbers, agents)
-    _write(place.demo_file, demo)
+    write_demo(place.demo_file, demo)
     return demo
 
 
@@ -134,7 +134,7 @@ def _line(queue: str) -> str:
     return queue.rpartition("/")[2]
 
 
-def _write(path: Path, demo: Demo) -> None:
+def write_demo(path: Path, demo: Demo) -> None:
     """Whole or not at all, and never readable by others."""
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)

@@ -82,6 +82,8 @@ class Phone:
         self.hz = hz
         self.news = News()
         """Told whenever something about this phone has changed."""
+        self.refusals = 0
+        """How often it was not registered."""
         self._voice = voice or tone_voice(hz)
         self._law, self._host, self._ticker = law, host, ticker
         self._loop = asyncio.get_running_loop()
@@ -248,6 +250,7 @@ class Phone:
             case sip.Registered() | sip.RegistrationFailed() | sip.Unregistered():
                 if event.registration == self._registration:
                     self._registered = event
+                    self.refusals += isinstance(event, sip.RegistrationFailed)
             case _:
                 pass  # confirmations, counters, and refused re-INVITEs: the call goes on as it was
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ _log = structlog.get_logger(__name__)
 
 AGAIN_S = 1.0
 """Before a registration that was lost is tried again."""
+NEW_PASSWORD_S = 5.0
 CALLER_WAITS_S = 600.0
 """A robot caller gives up after so long in all."""
 
@@ -135,6 +137,19 @@ async def call_once(node: Address, ticker: Ticker, caller: str, hz: float, erran
     """A caller with a phone of its own."""
     async with Phone(Account(caller, node), ticker, hz=hz) as phone:
         return await run_errand(phone, errand)
+
+
+async def register_new(phone: Phone) -> None:
+    """Register with a password that was just made: it reaches the media node a moment after the
+    API's answer. Raises `NotRegistered`."""
+    give_up = time.monotonic() + NEW_PASSWORD_S
+    while True:
+        try:
+            return await phone.register()
+        except NotRegistered:
+            if time.monotonic() > give_up:
+                raise
+        await asyncio.sleep(0.1)
 
 
 async def set_presence(api: Api, agent: str, presence: agent_state_pb2.Presence.ValueType) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tandem.client.demo_tenant import Demo, read_demo
@@ -13,8 +16,13 @@ from tandem.runtime.config import Config
 from tandem.runtime.supervisor_driver import Part, Supervisor
 
 POLL_S = 0.1
+LOCK = "up.lock"
 PATIENT_S = 20.0
 """After this a start that is not done says that it still waits."""
+
+
+class AlreadyUp(Exception):
+    """Another supervisor has this cell."""
 
 
 def parts_of(config_file: Path | None, *, demo: bool, standby: bool, allow_faults: bool) -> list[Part]:
@@ -36,7 +44,12 @@ def parts_of(config_file: Path | None, *, demo: bool, standby: bool, allow_fault
 
 
 async def run_up(config: Config, config_file: Path | None, *, demo: bool, standby: bool, allow_faults: bool) -> None:
-    """Start everything and keep it running until cancelled. Raises `GaveUp` in a group."""
+    """Start everything and keep it running until cancelled. Raises `AlreadyUp`, and `GaveUp` in a group."""
+    with _alone(config.run_dir):
+        await _run(config, config_file, demo=demo, standby=standby, allow_faults=allow_faults)
+
+
+async def _run(config: Config, config_file: Path | None, *, demo: bool, standby: bool, allow_faults: bool) -> None:
     place = Place(config)
     if demo:
         _ = place.sip  # say now what cannot work
@@ -49,6 +62,21 @@ async def run_up(config: Config, config_file: Path | None, *, demo: bool, standb
         _say(_greeting(place, read_demo(place.demo_file) if demo else None))
 
     await Supervisor(config.run_dir, _say).run(parts, started)
+
+
+@contextmanager
+def _alone(run_dir: Path) -> Iterator[None]:
+    """Hold the run directory: a second supervisor would take the pid files of the first. The
+    kernel frees it whatever ends this process."""
+    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (run_dir / LOCK).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyUp(
+                f"`tandem up` runs already in {run_dir}: end that one, or give this one another data_dir"
+            ) from None
+        yield
 
 
 async def _until_up(place: Place, demo: bool) -> None:

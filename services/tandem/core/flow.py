@@ -195,7 +195,7 @@ def _queue_faults(path: str, step: QueueStep, queues: Collection[str], prompts: 
         if not need.skill:
             yield Fault(f"{path}.skills[{index}].skill", "a skill needs a name")
         elif need.skill in seen:
-            yield Fault(f"{path}.skills[{index}].skill", f"{need.skill!r} is asked for in skills[{seen[need.skill]}] too")
+            yield Fault(f"{path}.skills[{index}].skill", f"skills[{seen[need.skill]}] asks for {need.skill!r} too")
         seen.setdefault(need.skill, index)
         if not 1 <= need.level <= 100:
             yield Fault(f"{path}.skills[{index}].level", "a level is 1 to 100")

@@ -33,8 +33,10 @@ class RoutingServicer:
         if found is None:
             raise Rejected(UNKNOWN_NAME, "there is no such resource")
         page = page_of(request, call.tenant)
-        after = int(page.after[0]) if page.after else 0
-        shown, token = page.cut([row for row in found if row[0] > after], lambda row: (row[0],))
+        # Places move while somebody turns the pages; the order in line does not.
+        shown, token = page.cut(
+            [row for row in found if page.after is None or row[1].order > page.after], lambda row: row[1].order
+        )
         parent = f"tenants/{call.tenant}"
         waiting = [
             pb.WaitingContact(

@@ -8,18 +8,21 @@ media nodes) is behind `Receiver`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 import structlog
 
+from tandem.core.arbiter import Arbiter
 from tandem.core.errors import NO_OWNER, TOO_MANY, Rejected
 from tandem.core.points import Point, Points
 from tandem.core.ports.blobs import BlobExists, Blobs
 from tandem.core.ports.clock import Clock
-from tandem.core.ports.keys import Keys
+from tandem.core.ports.keys import KeyExists, Keys
 from tandem.core.ports.log import Log, LogClosed, LogFailed, Partition
 from tandem.runtime import snapshot
+from tandem.runtime.canonical import NotCanonical
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.service import Group
 from tandem.runtime.shard import (
@@ -45,6 +48,12 @@ SNAPSHOT_SLICE_S = 0.002
 """How long packing a snapshot may hold up the loop at a time."""
 RECLAIM_S = 0.2
 """Pause before a lost shard is followed and claimed again, so that two claimants do not race on."""
+KEYS_AGAIN_S = 0.5
+"""Pause before keys are asked for again after their storage failed."""
+PLACE_COMMITS = 1_000
+"""A reader of the log begins at most about so many commits before what it wants."""
+MAX_PLACES = 10_000
+"""Such places kept in memory; what is older is read from the beginning of the log."""
 
 
 class Receiver(Protocol):
@@ -96,6 +105,7 @@ class ShardDriver:
         self._snapshot_n = 0
         self._shard: Shard | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        self._begun: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._alarm: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[str] | None = None
@@ -106,46 +116,48 @@ class ShardDriver:
         self._marks: dict[tuple[str, str], int] = {}  # durable ones
         self._marked = asyncio.Event()
         self._durable_moved = asyncio.Event()
+        self._places: deque[tuple[int, Arbiter]] = deque(maxlen=MAX_PLACES)
         self.life = 0
 
     # ---------------------------------------------------------------- life
 
     async def run(self) -> None:
-        """Follow, claim, serve, and again; until cancelled. Raises what is wrong with the log
-        itself: `WrongShape`, `BadRecord`, `BadHistory`."""
+        """Follow, claim, serve, and again; until cancelled. Raises, in a group, what is wrong with
+        the log itself: `WrongShape`, `BadRecord`, `BadHistory`."""
         while True:
             why = await self._serve()
             _log.warning("shard lost", partition=str(self.partition), why=why)
             await asyncio.sleep(RECLAIM_S)
 
     async def _serve(self) -> str:
-        shard = await self._loaded()
-        self.life += 1
-        self._lost = asyncio.get_running_loop().create_future()
+        """One life of the shard. Returns why it was lost."""
         end = await self._log.end(self.partition)
-        try:
-            async with asyncio.TaskGroup() as tasks:
+        shard = await self._loaded(end)
+        self.life += 1
+        lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._lost = lost
+        async with asyncio.TaskGroup() as tasks:
+            try:
                 self._tasks, self._shard = tasks, shard
                 self._dropped.clear()
-                reading = tasks.create_task(self._read(shard, end))
+                self._spawn(self._read(shard, end))
                 if end <= shard.offset:
                     shard.claim(self._instant())
                     self._soon()
-                why = await self._lost
-                reading.cancel()
-        finally:
-            self._drop()
+                why = await lost
+            finally:
+                self._drop()  # before the tasks end, so that nothing is begun that nobody ends
+            for task in self._begun:
+                task.cancel()
         return why
 
-    async def _loaded(self) -> Shard:
+    async def _loaded(self, end: int) -> Shard:
         """A follower at the newest whole snapshot, or at the beginning of the log."""
         found = None
         if self._blobs is not None:
-            found = await snapshot.load(self._blobs, self.partition, self.group, self._passed_over)
+            found = await snapshot.load(self._blobs, self.partition, self.group, end, self._passed_over)
         ledger, offset = (found.ledger, found.offset) if found else (None, 0)
-        shard = Shard(
-            self.group, self.partition.shard, self._owner, self._nodes, self._refused, ledger, offset
-        )
+        shard = Shard(self.group, self.partition.shard, self._owner, self._nodes, self._refused, ledger, offset)
         self._snapshot_n = shard.n
         return shard
 
@@ -153,7 +165,7 @@ class ShardDriver:
         _log.warning("snapshot passed over", name=name, why=why)
 
     def _drop(self) -> None:
-        self._shard = self._tasks = None
+        self._shard = self._tasks = self._snapshotting = None
         self._live.clear()
         self._room.set()
         self._dropped.set()
@@ -169,7 +181,11 @@ class ShardDriver:
 
     async def _read(self, shard: Shard, end: int) -> None:
         async for records in self._log.read(self.partition, shard.offset):
+            claiming = shard.phase is Phase.CLAIMING
             shard.read_back(records, self._instant())
+            if claiming and shard.phase is Phase.RECOVERING:
+                self._mark(shard.ledger.marks)  # nothing is decided yet: all that was folded is durable
+            self._note_place(shard)
             self._durable_moved.set()
             self._durable_moved = asyncio.Event()
             if shard.phase is Phase.FOLLOWING and shard.offset >= end:
@@ -178,6 +194,16 @@ class ShardDriver:
             self._turn()
             await asyncio.sleep(0)  # inputs get their turn between batches
         self._end("the log was closed")
+
+    def _note_place(self, shard: Shard) -> None:
+        n = self._places[-1][1].n if self._places else -PLACE_COMMITS
+        if shard.phase is not Phase.LOST and shard.judge.n >= n + PLACE_COMMITS:
+            self._places.append((shard.offset, shard.judge))
+
+    def place(self, after: int) -> tuple[int, Arbiter]:
+        """An offset of the log, and the judgement there, from which all commits above number
+        `after` can be read without reading the whole log."""
+        return next((place for place in reversed(self._places) if place[1].n <= after), (0, Arbiter()))
 
     async def live(self) -> None:
         """Until the shard serves clients."""
@@ -222,24 +248,26 @@ class ShardDriver:
             raise Rejected(NO_OWNER, "this shard has no owner at the moment; repeat the request")
         if not shard.offer(offer):
             raise Rejected(TOO_MANY, "too many requests wait for this shard; repeat in a second")
-        return await self._answer(shard, future)
+        value = await self._answer(future)
+        return value, shard.durable
 
     async def query(self, ask: Callable[[Ledger], Any]) -> tuple[Any, int]:
-        """(answer, position) from the owner's state, once that state is durable. Raises `Rejected`."""
+        """(answer, position) from the owner's state, once that state is durable. The position is
+        exactly the state's: what happened after it is not in the answer. Raises `Rejected`."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         shard = self._shard
         if shard is None or not shard.query(future, ask):
             raise Rejected(NO_OWNER, "this shard has no owner at the moment; repeat the request")
-        return await self._answer(shard, future)
+        n = shard.n
+        return await self._answer(future), n
 
-    async def _answer(self, shard: Shard, future: asyncio.Future[Any]) -> tuple[Any, int]:
+    async def _answer(self, future: asyncio.Future[Any]) -> Any:
         self._asked.add(future)
         self._soon()
         try:
-            value = await future
+            return await future
         finally:
             self._asked.discard(future)
-        return value, shard.durable
 
     def told(self, tell: Callable[[Shard], None]) -> None:
         """Give the shard news of a node (`node_up`, `node_kept`, `node_legs`, `node_down`)."""
@@ -279,21 +307,24 @@ class ShardDriver:
 
     def _turn(self) -> None:
         self._scheduled = False
-        shard = self._shard
-        if shard is None:
+        if self._shard is None:
             return
+        try:
+            self._work(self._shard)
+        except Exception as error:  # noqa: BLE001 - nobody stands above a callback: `run` raises it
+            self._fail(error)
+
+    def _work(self, shard: Shard) -> None:
         for output in shard.turn(self._instant()):
             self._do(shard, output)
-        if shard.phase is Phase.LIVE and not self._live.is_set():
-            self._marks.update(shard.ledger.marks)  # what is live was folded from a durable log
+        if shard.phase is Phase.LIVE:
             self._live.set()
         if shard.waiting < BACKLOG:
             self._room.set()
         self._set_alarm(shard)
         due = shard.n - self._snapshot_n >= self._snapshot_commits
         if due and self._blobs is not None and self._snapshotting is None and shard.phase is Phase.LIVE:
-            assert self._tasks is not None, "a live shard has tasks"
-            self._snapshotting = self._tasks.create_task(self._snapshot(shard, self._blobs))
+            self._snapshotting = self._spawn(self._snapshot(shard, self._blobs))
 
     async def _snapshot(self, shard: Shard, blobs: Blobs) -> None:
         """Pack the applied state between turns, and finish once it is durable (spine 6)."""
@@ -311,7 +342,7 @@ class ShardDriver:
                 await self._durable_moved.wait()
             await blobs.put(f"{name}/manifest", writer.manifest(n, shard.offsets[n], group.shape))
             await snapshot.tidy(blobs, self.partition)
-        except (OSError, BlobExists) as error:
+        except (OSError, BlobExists, NotCanonical) as error:
             # The log has everything; the next one is tried after as many commits again.
             _log.error("snapshot failed", partition=str(self.partition), error=str(error))
         finally:
@@ -331,25 +362,13 @@ class ShardDriver:
     def _do(self, shard: Shard, output: Output) -> None:
         match output:
             case Append(body):
-                self._points.reach(Point.BEFORE_APPEND)
-                try:
-                    # An append takes its place at this call; awaiting it only learns how it ended.
-                    stored = self._log.append(self.partition, body)
-                except (LogFailed, LogClosed) as error:
-                    shard.append_failed(f"an append was not taken: {error}")
-                    self._soon()
-                else:
-                    self._spawn(self._stored(shard, stored))
-                    if shard.phase is Phase.CLAIMING:
-                        self._points.reach(Point.IN_CLAIM)
+                self._append(shard, body)
             case Answered(handle, value, error):
                 self._finish(handle, value, error)
             case Perform(kind=kind):
                 self._receivers[kind].perform(self, output)
             case Taken(source, tenant, number):
-                self._marks[source, tenant] = number
-                self._marked.set()
-                self._marked = asyncio.Event()
+                self._mark({(source, tenant): number})
                 for receiver in self._receivers.values():
                     receiver.taken(self, output)
             case LoadKeys():
@@ -361,6 +380,20 @@ class ShardDriver:
             case Lost(why):
                 self._end(why)
 
+    def _append(self, shard: Shard, body: bytes) -> None:
+        self._points.reach(Point.BEFORE_APPEND)
+        try:
+            # An append takes its place at this call; awaiting it only learns how it ended.
+            stored = self._log.append(self.partition, body)
+        except (LogFailed, LogClosed) as error:
+            shard.append_failed(f"an append was not taken: {error}")
+            self._soon()
+            return
+        task = self._spawn(self._stored(shard, stored))
+        task.add_done_callback(lambda _: stored.close())
+        if shard.phase is Phase.CLAIMING:
+            self._points.reach(Point.IN_CLAIM)
+
     def _finish(self, future: asyncio.Future[Any], value: Any, error: Rejected | None) -> None:
         if future.done():
             return  # the client has gone
@@ -369,9 +402,25 @@ class ShardDriver:
         else:
             future.set_result(value)
 
-    def _spawn(self, coroutine: Any) -> None:
+    def _mark(self, durable: Mapping[tuple[str, str], int]) -> None:
+        self._marks.update(durable)
+        self._marked.set()
+        self._marked = asyncio.Event()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         assert self._tasks is not None, "a dropped shard starts nothing"
-        self._tasks.create_task(coroutine)
+        task = self._tasks.create_task(self._guarded(work))
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        task.add_done_callback(lambda _: work.close())  # one cancelled before it began was never awaited
+        return task
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """A task that fails ends the life, in the order in which a lost shard ends."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - `run` raises it
+            self._fail(error)
 
     async def _stored(self, shard: Shard, stored: Awaitable[None]) -> None:
         try:
@@ -382,17 +431,38 @@ class ShardDriver:
         self._points.reach(Point.APPENDED)
 
     async def _load_keys(self, shard: Shard, wanted: LoadKeys) -> None:
-        if wanted.allocate:
-            await self._keys.allocate(wanted.allocate)
-        found = await self._keys.get((*wanted.allocate, *wanted.get))
+        """Storage that fails is asked again; meanwhile the shard goes on with the keys it has."""
+        found: dict[str, bytes] | None = None
+        in_doubt = False
+        while found is None:
+            try:
+                found = await self._allocated(wanted, in_doubt)
+            except OSError as error:
+                _log.error("no keys", partition=str(self.partition), error=str(error))
+                in_doubt = True
+                await asyncio.sleep(KEYS_AGAIN_S)
         fresh = {key: found[key] for key in wanted.allocate}
         old = {key: found[key] for key in wanted.get if key in found}
         shard.keys_loaded(fresh, old)
         self._soon()
 
+    async def _allocated(self, wanted: LoadKeys, in_doubt: bool) -> dict[str, bytes]:
+        if wanted.allocate:
+            try:
+                await self._keys.allocate(wanted.allocate)
+            except KeyExists:
+                # The attempt before this was done after all: the ids hold our epoch, so nobody else made them.
+                if not in_doubt:
+                    raise
+        return await self._keys.get((*wanted.allocate, *wanted.get))
+
     def _end(self, why: str) -> None:
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(why)
+
+    def _fail(self, error: Exception) -> None:
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_exception(error)
 
     def _refused(self, text: str, error: BaseException) -> None:
         _log.error("input refused", partition=str(self.partition), what=text, error=type(error).__name__)

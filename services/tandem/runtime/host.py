@@ -77,9 +77,7 @@ class Host:
         self._log, self._keys, self._placement = log, keys, placement
         self._follows = follows
         self._deliveries = {
-            (driver, sender): _Delivery()
-            for driver in drivers
-            for sender in follows.get(driver.partition.group, ())
+            (driver, sender): _Delivery() for driver in drivers for sender in follows.get(driver.partition.group, ())
         }
 
     async def run(self) -> None:
@@ -207,18 +205,23 @@ class Host:
 
     async def tail(self, group: str, shard: int, after: int = 0) -> AsyncIterator[tuple[str, Commit]]:
         """(position, counted commit) of each commit above number `after`, for ever."""
-        async for _, commit in tail(self._log, Partition(group, shard)):
+        driver = self._drivers.get((group, shard))
+        offset, arbiter = (0, Arbiter()) if driver is None else driver.place(after)
+        async for _, commit in tail(self._log, Partition(group, shard), offset, arbiter):
             if commit.n > after:
                 yield positions.encode(positions.Position(group, shard, commit.n)), commit
 
 
-async def tail(log: Log, partition: Partition) -> AsyncIterator[tuple[int, Commit]]:
-    """(offset, counted commit) of a partition from its beginning, for ever."""
-    arbiter = Arbiter()
-    async for records in log.read(partition, 0):
+async def tail(
+    log: Log, partition: Partition, offset: int = 0, arbiter: Arbiter | None = None
+) -> AsyncIterator[tuple[int, Commit]]:
+    """(offset, counted commit) of a partition, for ever; from its beginning, or from behind
+    `offset`, at which the judgement is `arbiter`."""
+    judge = arbiter or Arbiter()
+    async for records in log.read(partition, offset):
         for stored in records:
             record = log_codec.decode(stored.body)
-            if arbiter.counts(record):
-                arbiter = arbiter.after(record)
+            if judge.counts(record):
+                judge = judge.after(record)
                 if isinstance(record, Commit):
                     yield stored.offset, record

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tandem.core.ports.blobs import BlobMissing, Blobs
+from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.log import Partition
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.service import Group
@@ -75,13 +75,20 @@ class Writer:
         ).encode()
 
 
-async def load(blobs: Blobs, partition: Partition, group: Group, passed_over: Callable[[str, str], None]) -> Loaded | None:
-    """The newest whole snapshot, None if there is none. `passed_over(name, why)` is told of
-    each that cannot be used."""
-    for name in reversed(await _whole(blobs, partition)):
+async def load(
+    blobs: Blobs, partition: Partition, group: Group, end: int, passed_over: Callable[[str, str], None]
+) -> Loaded | None:
+    """The newest whole snapshot of a log that ends at offset `end`, None if there is none.
+    `passed_over(name, why)` is told of each that cannot be used."""
+    try:
+        names = await _whole(blobs, partition)
+    except OSError as error:
+        passed_over(prefix(partition), f"{type(error).__name__}: {error}")
+        return None
+    for name in reversed(names):
         try:
-            return await _read(blobs, name, group)
-        except (BlobMissing, ValueError, KeyError, TypeError, OSError) as error:
+            return await _read(blobs, name, group, end)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a short cut, the log has everything
             passed_over(name, f"{type(error).__name__}: {error}")
     return None
 
@@ -98,17 +105,22 @@ async def _whole(blobs: Blobs, partition: Partition) -> list[str]:
         after = page[-1]
 
 
-async def _read(blobs: Blobs, name: str, group: Group) -> Loaded:
+async def _read(blobs: Blobs, name: str, group: Group, end: int) -> Loaded:
     manifest = json.loads(await _whole_blob(blobs.read(f"{name}/manifest")))
     if manifest["format"] != FORMAT or manifest["shape"] != group.shape:
         raise ValueError(f"format {manifest['format']}, services {manifest['shape']}")
+    if manifest["offset"] > end:
+        raise ValueError(f"it stands at {manifest['offset']} of a log that ends at {end}: the log was put back")
     parts: list[bytes] = []
     for index, checksum in enumerate(manifest["blocks"]):
         block = await _whole_blob(blobs.read(f"{name}/part-{index:04d}"))
         if hashlib.sha256(block).hexdigest() != checksum:
             raise ValueError(f"part {index} is damaged")
         parts += _split(block)
-    return Loaded(Ledger.restored(group, iter(parts)), manifest["offset"])
+    ledger = Ledger.restored(group, iter(parts))
+    if ledger.arbiter.n != manifest["n"]:
+        raise ValueError(f"it says commit {manifest['n']} and holds {ledger.arbiter.n}")
+    return Loaded(ledger, manifest["offset"])
 
 
 async def _whole_blob(chunks: AsyncIterator[bytes]) -> bytes:

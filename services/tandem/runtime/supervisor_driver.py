@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Supervisor:
 
     async def run(self, parts: Sequence[Part], started: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start the parts in order and keep them running; `started` is awaited once beside
-        them. Raises `GaveUp`."""
+        them. Raises `GaveUp`, in a group."""
         self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -103,14 +104,21 @@ class Supervisor:
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    if child.returncode is None:
-        os.killpg(child.pid, signal.SIGTERM)
-        try:
-            async with asyncio.timeout(GRACE_S):
-                await child.wait()
-        except TimeoutError:
-            os.killpg(child.pid, signal.SIGKILL)
+    """End a child and what it started. Whoever cancels meanwhile cannot wait: it is killed at once."""
+    if child.returncode is not None:
+        return
+    _signal(child, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(GRACE_S):
             await child.wait()
+    except (TimeoutError, asyncio.CancelledError):
+        _signal(child, signal.SIGKILL)
+        await child.wait()
+
+
+def _signal(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it has ended by itself, and nobody has told us yet
+        os.killpg(child.pid, number)
 
 
 def _why(code: int) -> str:

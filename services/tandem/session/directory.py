@@ -41,11 +41,10 @@ async def make_directory(host: Host, driver: ShardDriver) -> Directory:
 def _found(ledger: Ledger) -> tuple[list[tuple[str, str]], list[_Device]]:
     numbers: list[tuple[str, str]] = []
     devices: list[_Device] = []
-    for (tenant, stream), aggregate in sorted(ledger.aggregates.items(), key=lambda entry: entry[0]):
-        if stream == RECEPTION:
-            numbers += ((tenant, number) for number in aggregate.state.numbers)
-            devices += (
-                _Device(tenant, row.device, row.realm, row.ha1_md5, row.ha1_sha256)
-                for row in aggregate.state.devices.values()
-            )
+    for tenant in sorted(tenant for tenant, stream in ledger.aggregates if stream == RECEPTION):
+        state = ledger.aggregates[tenant, RECEPTION].state
+        numbers += ((tenant, number) for number in state.numbers)
+        devices += (
+            _Device(tenant, row.device, row.realm, row.ha1_md5, row.ha1_sha256) for row in state.devices.values()
+        )
     return numbers, devices

@@ -10,7 +10,7 @@ from tandem.api.session.v1 import contact_pb2 as pb
 from tandem.api.session.v1 import session_service_pb2 as api
 from tandem.core.access import Role
 from tandem.core.commit import Commit, Envelope
-from tandem.core.errors import UNKNOWN_NAME, VIEW_BEHIND, Rejected
+from tandem.core.errors import BAD_FIELD, UNKNOWN_NAME, VIEW_BEHIND, Rejected
 from tandem.core.ports.store import Store
 from tandem.runtime import positions
 from tandem.runtime.host import Host
@@ -43,7 +43,7 @@ class SessionServicer:
     async def get_contact(self, request: api.GetContactRequest, call: Call) -> pb.Contact:
         """A live contact from its owner, an ended one from history."""
         row = await self._find(_id(request.name), call)
-        if row is None or (call.principal.role not in OF_OTHERS and row.agent != call.principal.agent):
+        if row is None or not _may_see(row, call):
             raise Rejected(UNKNOWN_NAME, "there is no such resource")
         return (await self._shown([row], call))[0]
 
@@ -52,7 +52,12 @@ class SessionServicer:
         row: ContactRow | None = call.answered(live)
         if row is not None and row.phase is not Phase.ENDED:
             return row
-        await self._caught_up(call)
+        try:
+            await self._caught_up(call)
+        except Rejected:
+            if row is None:
+                raise
+            return row  # history is late; the owner still knows how it ended
         body = await self._store.get(views.CONTACTS, (call.tenant, contact))
         return None if body is None else views.ROWS.decode(body)
 
@@ -103,10 +108,15 @@ class SessionServicer:
         self, request: api.ListContactsRequest, call: Call, before: tuple[int, str] | None, most: int
     ) -> list[ContactRow]:
         after: tuple[str | int, ...] | None = None if before is None else (call.tenant, *before)
+        if after is None and request.HasField("end_time"):
+            after = (call.tenant, request.end_time.ToMilliseconds())
+        earliest = request.start_time.ToMilliseconds() if request.HasField("start_time") else 0
         rows: list[ContactRow] = []
         while len(rows) < most:
             found = await self._store.scan(views.BY_TIME, (call.tenant,), after=after, limit=200, descending=True)
             for entry in found:
+                if int(entry.key[1]) < earliest:
+                    return rows[:most]
                 body = await self._store.get(views.CONTACTS, (call.tenant, str(entry.key[2])))
                 row = None if body is None else views.ROWS.decode(body)
                 if row is not None and _wanted(row, request):
@@ -132,7 +142,7 @@ class SessionServicer:
         envelopes, token = page.cut(
             [views.decode_envelope(row.value) for row in found], lambda envelope: (envelope.version,)
         )
-        events = [await self._event(envelope) for envelope in envelopes]
+        events = [await self._event(envelope, call) for envelope in envelopes]
         return api.ListContactEventsResponse(events=events, next_page_token=token)
 
     # ---------------------------------------------------------------- custom methods
@@ -154,32 +164,34 @@ class SessionServicer:
     async def watch_contacts(
         self, request: api.WatchContactsRequest, call: Call
     ) -> AsyncIterator[api.WatchContactsResponse]:
-        """What is live now, then everything that happens. With a position: what happened
-        since, then what is live, then everything that happens."""
-        start = 0
+        """What is live now, then everything that happens. With a position: everything that has
+        happened since, the contacts joined to their events once these are news."""
+        answer = await self._host.query(call.tenant, "contact", lambda ledger: _all_live(ledger, call.tenant))
+        now, start = positions.decode(answer.position), None
         if request.position:
-            position = positions.decode(request.position)
-            driver = self._host.driver(call.tenant, "contact")
-            if (position.group, position.shard) != (driver.partition.group, driver.partition.shard):
-                raise Rejected(UNKNOWN_NAME, "there is no such resource")
-            start = position.n
+            start = positions.decode(request.position)
+            if (start.group, start.shard) != (now.group, now.shard) or start.n > now.n:
+                problem = "it is not of this stream; begin anew without one"
+                raise Rejected(BAD_FIELD, f"position: {problem}", position=problem)
         only = _id(request.contact) if request.contact else ""
-        return self._watch(call, start, only)
-
-    async def _watch(self, call: Call, start: int, only: str) -> AsyncIterator[api.WatchContactsResponse]:
-        tenant = call.tenant
-        answer = await self._host.query(tenant, "contact", lambda ledger: _all_live(ledger, tenant))
         rows = {row.contact: row for row in answer.value if not only or row.contact == only}
-        now = positions.decode(answer.position)
-        if not start:
+        return self._watch(call, rows, now, start, only)
+
+    async def _watch(
+        self,
+        call: Call,
+        rows: dict[str, ContactRow],
+        now: positions.Position,
+        start: positions.Position | None,
+        only: str,
+    ) -> AsyncIterator[api.WatchContactsResponse]:
+        """`rows` are what is live at `now`."""
+        if start is None:
             for shown in await self._shown(list(rows.values()), call):
                 yield api.WatchContactsResponse(contact=shown)
-            yield api.WatchContactsResponse(position=answer.position, synced=True)
-        async for token, commit in self._host.tail(now.group, now.shard, start or now.n):
-            if start and commit.n > now.n:
-                # The events since the position are told; the rows join in where they are known.
-                start = 0
-            async for told in self._told(commit, token, rows, call, only, known=not start):
+            yield api.WatchContactsResponse(position=positions.encode(now), synced=True)
+        async for token, commit in self._host.tail(now.group, now.shard, (start or now).n):
+            async for told in self._told(commit, token, rows, call, only, known=commit.n > now.n):
                 yield told
 
     async def _told(
@@ -189,7 +201,7 @@ class SessionServicer:
         cut off in the middle resumes before the commit, and is told all of it again."""
         mine = [envelope for envelope in commit.events if _is_of(envelope, call.tenant, only)]
         for index, envelope in enumerate(mine, 1):
-            told = api.WatchContactsResponse(event=await self._event(envelope))
+            told = api.WatchContactsResponse(event=await self._event(envelope, call))
             if index == len(mine):
                 told.position = token
             if known:
@@ -205,18 +217,17 @@ class SessionServicer:
     # ---------------------------------------------------------------- showing
 
     async def _shown(self, rows: Sequence[ContactRow], call: Call) -> list[pb.Contact]:
-        may = call.principal.role is not Role.ANALYST
         opened: Sequence[Opened | None] = (
-            await open_all(self._host, [row.caller for row in rows]) if may else [None] * len(rows)
+            await open_all(self._host, [row.caller for row in rows]) if _sees_private(call) else [None] * len(rows)
         )
         return [_contact(row, caller, call.tenant) for row, caller in zip(rows, opened, strict=True)]
 
-    async def _event(self, envelope: Envelope) -> pb.ContactEvent:
+    async def _event(self, envelope: Envelope, call: Call) -> pb.ContactEvent:
         message = EVENTS.message(envelope.part)
         numbers = {field.number: field.name for field in message.DESCRIPTOR.fields}
         data = json_format.MessageToDict(message, preserving_proto_field_name=True)
         values = [(numbers[number], value) for number, value in envelope.part.private]
-        shown = [(name, value) for name, value in values if name not in HIDDEN_FIELDS]
+        shown = [(name, value) for name, value in values if _sees_private(call) and name not in HIDDEN_FIELDS]
         for (name, _), opened in zip(shown, await open_all(self._host, [value for _, value in shown]), strict=True):
             data[name] = text_of(opened)
         _, _, contact = envelope.stream.partition("/")
@@ -234,6 +245,17 @@ class SessionServicer:
 
 def _id(name: str) -> str:
     return name.rpartition("/")[2]
+
+
+def _may_see(row: ContactRow, call: Call) -> bool:
+    """An agent sees the contacts that they answered."""
+    who = call.principal
+    return who.role in OF_OTHERS or (row.agent != "" and row.agent == who.agent)
+
+
+def _sees_private(call: Call) -> bool:
+    """Analysts read figures, not who called and what was pressed."""
+    return call.principal.role is not Role.ANALYST
 
 
 def _is_of(envelope: Envelope, tenant: str, only: str) -> bool:

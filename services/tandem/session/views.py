@@ -125,6 +125,12 @@ def _connected(row: ContactRow, event: w.ContactConnected) -> ContactRow:
     return replace(row, phase=Phase.TALKING, connected_ms=row.connected_ms or event.at_ms)
 
 
+def _requeued(row: ContactRow, event: w.ContactRequeued) -> ContactRow:
+    # The agent's leg is gone or going down; in line nothing more is told of it.
+    row = _leg(row, f"{row.contact}.{event.offer}", ended_ms=event.at_ms)
+    return replace(row, phase=Phase.WAITING, agent="")
+
+
 def _disconnected(row: ContactRow, event: w.ContactDisconnected) -> ContactRow:
     return replace(
         row,
@@ -150,7 +156,7 @@ _FOLD: dict[type, Callable[[ContactRow, Any], ContactRow]] = {
     w.OfferEnded: _offer_ended,
     w.AgentAnswered: _answered,
     w.ContactConnected: _connected,
-    w.ContactRequeued: lambda row, e: replace(row, phase=Phase.WAITING, agent=""),
+    w.ContactRequeued: _requeued,
     w.ContactDisconnected: _disconnected,
     w.LegClosed: _leg_closed,
     w.RecordingEnded: lambda row, e: replace(row, recordings=(*row.recordings, e.recording)) if e.blob else row,
@@ -199,7 +205,7 @@ def row_of(state: Any) -> ContactRow | None:
     if phase is None:
         return None
     call, place, offered = state.call, getattr(state, "place", None), getattr(state, "offered", None)
-    with_agent = isinstance(state, st.Connecting | st.Talking | st.Closing | st.Ended)
+    accepted = not isinstance(state, st.Ringing) and getattr(state, "accepted", True)
     return ContactRow(
         call.contact,
         phase,
@@ -210,20 +216,22 @@ def row_of(state: Any) -> ContactRow | None:
         call.flow_version,
         call.started_ms,
         queue=place.queue if place else "",
-        agent=offered.agent if offered and with_agent else "",
+        agent=offered.agent if offered and accepted else "",
         enqueued_ms=place.enqueued_ms if place else 0,
         connected_ms=call.connected_ms,
         ended_ms=getattr(state, "ended_ms", 0),
         outcome=state.outcome.value if isinstance(state, st.Closing | st.Ended) else "",
-        legs=_live_legs(state, call, offered),
+        legs=_live_legs(state, call, offered, accepted),
     )
 
 
-def _live_legs(state: Any, call: st.Call, offered: st.Offered | None) -> tuple[LegRow, ...]:
+def _live_legs(state: Any, call: st.Call, offered: st.Offered | None, accepted: bool) -> tuple[LegRow, ...]:
     up = {leg for _, leg in st.legs(state)}
     rows = [LegRow(call.contact, Party.CALLER, "", call.started_ms, call.answered_ms)]
     if offered is not None:
-        answered = 0 if isinstance(state, st.Ringing) else call.connected_ms
+        # That the agent answered is in the state; when they did is in the history alone.
+        since = getattr(state, "connected_ms", 0) or max(call.connected_ms, offered.offered_ms)
+        answered = since if accepted else 0
         rows.append(LegRow(offered.leg, Party.AGENT, offered.agent, offered.offered_ms, answered))
     return tuple(row for row in rows if row.leg in up)
 
@@ -249,7 +257,7 @@ class ContactView:
             await self.apply(commit)
 
     async def apply(self, commit: Commit) -> None:
-        """Project a counted commit."""
+        """Project a counted commit; one that is projected already changes nothing."""
         writes: list[Put | Delete] = []
         changed: dict[tuple[str, str], None] = {}
         for envelope in commit.events:
@@ -260,7 +268,7 @@ class ContactView:
             row = fold(await self._row(place), EVENTS.decode(envelope.part), contact)
             writes.append(Put(TIMELINE, (*place, envelope.version), encode_envelope(envelope)))
             if row is not None:
-                if place not in self._rows and envelope.version == 1:
+                if envelope.version == 1:
                     writes.append(Put(BY_TIME, (envelope.tenant, row.started_ms, contact), b"\0"))
                 self._rows[place] = row
                 changed[place] = None
@@ -269,7 +277,9 @@ class ContactView:
             writes.append(Put(CONTACTS, place, ROWS.encode(row)))
             if row.phase is Phase.ENDED:
                 del self._rows[place]
-        await self._store.project(VIEW, self._partition, commit.n, writes)
+        if not await self._store.project(VIEW, self._partition, commit.n, writes):
+            for place in changed:
+                self._rows.pop(place, None)  # the store's rows have more than this commit
 
     async def _row(self, place: tuple[str, str]) -> ContactRow | None:
         row = self._rows.get(place)

@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 from tandem.core.points import Point
 from tandem.core.ports.log import Partition
+from tandem.routing.domain.words import AVAILABLE, SetPresence
 from tandem.simulation.chance import Chance
 from tandem.simulation.owners import Process, Seat
 from tandem.simulation.simlog import Doubt
 from tandem.simulation.world import Cell
 
-FAULT_EVERY_MS = 4_000
-"""On average; a fault that finds nothing to break is not counted."""
+FAULT_EVERY_MS = 5_000
+"""On average; a fault that finds nothing to break is not counted. The aimed ones come on top."""
+AIMED = 20
+"""One in so many doings of phones is answered with a fault."""
 
 OWNER_POINTS = (Point.BEFORE_APPEND, Point.APPENDED, Point.READ_BACK, Point.EFFECT_SENT)
 
@@ -55,12 +58,23 @@ class Faults:
 
     def start(self) -> None:
         """Begin."""
-        self._later(3_000, self._next)
+        self._later(3_000, self._now_and_then)
+        self._cell.moment = self._moment
+
+    def _now_and_then(self) -> None:
+        self._one()
+        if not self._calm:
+            self._later(self._chance.around(FAULT_EVERY_MS), self._now_and_then)
+
+    def _moment(self) -> None:
+        """States that last for milliseconds are met by aiming: something has just happened at a phone."""
+        if self._chance.one_in(AIMED):
+            self._later(self._chance.between(0, 4), self._one)
 
     def _later(self, delay_ms: int, action: Callable[[], object]) -> None:
         self._cell.scheduler.after(delay_ms, lambda: action() and None)
 
-    def _next(self) -> None:
+    def _one(self) -> None:
         if self._calm:
             return
         name, fault = self._chance.weighted(self._kinds)
@@ -70,7 +84,6 @@ class Faults:
             self.counted[name] = self.counted.get(name, 0) + 1
             for state in states:
                 self.pairs[state, name] = self.pairs.get((state, name), 0) + 1
-        self._later(self._chance.around(FAULT_EVERY_MS), self._next)
 
     def calm(self) -> None:
         """No more faults; what is broken is mended, and the dead start again."""
@@ -81,6 +94,7 @@ class Faults:
         cell.slow_keys_ms = 0
         cell.node.store.full, cell.node.store.tear_at = False, None
         cell.node.points.disarm()
+        cell.moment = lambda: None
         for process in cell.processes():
             process.points.disarm()
         if cell.node.media is not None:
@@ -176,9 +190,7 @@ class Faults:
     def _node_restarts(self) -> None:
         node = self._cell.node
         if node.up and node.unwritten_ms == self._cell.scheduler.now_ms:
-            node.agent_alone = True
-            node.crash()
-            node.agent_alone = False
+            node.crash_alone()
             self._later(500, self._start_node)
 
     def _rival(self) -> bool:
@@ -219,7 +231,6 @@ class Faults:
         node = self._cell.node
         if not node.up:
             return False
-        node.agent_alone = False
         node.crash()
         self._node_back()
         return True
@@ -229,9 +240,7 @@ class Faults:
         node = self._cell.node
         if not node.up or node.unwritten_ms < self._cell.scheduler.now_ms:
             return False
-        node.agent_alone = True
-        node.crash()
-        node.agent_alone = False
+        node.crash_alone()
         self._node_back()
         return True
 
@@ -240,6 +249,7 @@ class Faults:
         if not node.up:
             return False
         node.points.arm(Point.JOURNALLED, self._chance.between(1, 5))
+        node.dies_alone = self._chance.one_in(2)
         self._watch_node("died at journalled")
         return True
 
@@ -247,7 +257,7 @@ class Faults:
         node = self._cell.node
         if not node.up:
             return False
-        node.store.tear_at = self._chance.below(1 << 30)
+        node.store.tear_at, node.dies_alone = self._chance.below(1 << 30), False
         self._watch_node("a torn journal")
         return True
 
@@ -262,7 +272,6 @@ class Faults:
         node = self._cell.node
         if not node.up or not self._chance.one_in(3):
             return False
-        node.agent_alone = False
         node.crash()
         damage = self._chance.one_in(2)
         node.store.data = node.store.data[:30] + b"\0" * 8 + node.store.data[38:] if damage else b""
@@ -345,7 +354,13 @@ class Faults:
         self._cell.log.outage = False
 
     def _read_late(self) -> bool:
+        """And a client in a hurry, so that many commits are in flight."""
         self._cell.log.late_ms = 200
+        tenant = self._chance.pick(self._cell.tenants)
+        for index in range(20):
+            agent = tenant.agents[index % len(tenant.agents)]
+            ask = SetPresence(agent, AVAILABLE)
+            self._later(10 * index, lambda a=ask: self._cell.clients.ask(tenant.name, tenant.shard, "desk", a))
         self._later(self._chance.between(2_000, 15_000), self._read_soon)
         return True
 

@@ -61,8 +61,8 @@ class NodeKinds:
 
 
 class MediaNode:
-    """One node. `died` is told of its death, which drops agent and backend and keeps the journal;
-    `agent_alone` nodes lose the agent only, as beside FreeSWITCH."""
+    """One node. `died` is told of its death, which drops agent and backend and keeps the journal.
+    `dies_alone`: the next trap kills the agent and leaves the calls."""
 
     def __init__(
         self,
@@ -75,8 +75,9 @@ class MediaNode:
     ) -> None:
         self.name, self.host, self.store = name, host, NodeStore()
         self.incarnations = 0
+        self.capacity = 50
         self.up = False
-        self.agent_alone = False
+        self.dies_alone = False
         self.media: ScriptedMedia | None = None
         self.points = Trap()
         self._scheduler: Scheduler = host.scheduler
@@ -105,23 +106,22 @@ class MediaNode:
         if self.media is not None:
             self.media.reattach(self)
         else:
-            self.media = self._kinds.backend(self, self.host.boottime_ms, party=self._party)
+            self.media = self._kinds.backend(
+                self, self.host.boottime_ms, capacity=self.capacity, party=self._party
+            )
         self._turns = Turns(self._agent, self.state, journal, self.media, self.points)
         self._agent.start()
         self._soon()
 
-    def crash(self) -> None:
-        """kill -9. What stands in the journal's bytes is all that is left."""
+    def crash(self, *, alone: bool = False) -> None:
+        """kill -9. What stands in the journal's bytes is all that is left; with `alone` the calls
+        live on, as FreeSWITCH's do."""
         if not self.up:
             return
-        if self.agent_alone:
-            # FreeSWITCH tells a new agent what its channels are; the scripted backend has no such
-            # question, so the agent dies with its last turn written.
-            self._turn(self._life)
         self.up = False
         self._life += 1
         self._scheduled, self.points = False, Trap()
-        if self.agent_alone and self.media is not None:
+        if alone and self.media is not None:
             self.media.detach()
         else:
             self.media = None
@@ -130,6 +130,13 @@ class MediaNode:
             link.line.cut("the media process died", owner_ms=1)
         self._died()
         self._full_ms = -1
+        self.dies_alone = False
+
+    def crash_alone(self) -> None:
+        """The agent dies beside FreeSWITCH, which tells the next one what its channels are. The
+        scripted backend is not asked, so the agent dies with its last turn written."""
+        self._turn(self._life)
+        self.crash(alone=True)
 
     @property
     def unwritten_ms(self) -> int:
@@ -143,7 +150,7 @@ class MediaNode:
             action()
         except Died:
             if life == self._life:
-                self.crash()
+                self.crash(alone=self.dies_alone)
 
     # ---------------------------------------------------------------- the sink
 

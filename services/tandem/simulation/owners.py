@@ -59,6 +59,10 @@ RECLAIM_MS = 200
 """Pause before a lost shard is followed and claimed again."""
 
 
+MANY = 8
+"""Commits in flight that are worth noting."""
+
+
 class Asker(Protocol):
     """Who asked: told of the answer, or that the owner is gone."""
 
@@ -318,7 +322,7 @@ class Seat:
         self._alarm_ms = -1
         self._tails: list[_Tail] = []
         self._told_directory = -1
-        self._asking = False
+        self._asking = self._loading = False
         log = self.log = self.cell.log
         self.writer = Writer(log, self.partition)
         self._end = log.partitions.end(self.partition)
@@ -375,9 +379,13 @@ class Seat:
         if self._dropped:
             return
         if self.shard.phase is Phase.LIVE:
-            if before is not Phase.LIVE or not self._tails:
+            if before is not Phase.LIVE:
                 self._follow()
+                if self.link is not None and self.asked_ms < 0:
+                    self.cell.reached("live without its node")
             self._ask_directory()
+            if self.shard.n - self.shard.durable >= MANY:
+                self.cell.reached("8 commits in flight")
         self.process.flush()
         self._arm()
 
@@ -413,6 +421,7 @@ class Seat:
                 if kind == "media" and self.link is not None and rest.split("/")[1] == self._incarnation():
                     self._send(Ack(tenant, number))
             case LoadKeys():
+                self._loading = True
                 self.process.later(self.cell.keys_ms(), lambda: self._load_keys(output))
             case Introduce(node, epoch):
                 shard = self.shard
@@ -458,6 +467,7 @@ class Seat:
         except OSError:
             self.process.later(500, lambda: self._load_keys(wanted))
             return
+        self._loading = False
         self.shard.keys_loaded(fresh, self.cell.keys(wanted.get))
         self._turn()
 
@@ -468,6 +478,8 @@ class Seat:
         shard = self.shard
         match news:
             case Heard(node, incarnation, tenant, number, time_ms, leg, body):
+                if self._loading:
+                    self.cell.reached("kept events wait for keys")
                 shard.offer(media_offer(node, incarnation, Event(tenant, number, time_ms, leg, body), time_ms))
             case NodeUp(node, incarnation):
                 self._told_directory = self.asked_ms = -1
@@ -504,8 +516,6 @@ class Seat:
         return not self._dropped and self.shard.phase is Phase.LIVE
 
     def _follow(self) -> None:
-        if self._tails:
-            return
         for sender in self.cell.follows(self.group.name):
             partition = Partition(sender, self.partition.shard)
             tail = _Tail(Inbox(partition, self.group.name))

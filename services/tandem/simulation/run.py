@@ -1,40 +1,32 @@
-"""Runs seeds."""
+"""Runs seeds: one to its end, or many over several processes."""
 
 from __future__ import annotations
 
+import multiprocessing
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from tandem.core.seal import fingerprint
 from tandem.simulation.chance import Chance
 from tandem.simulation.faults import Faults
 from tandem.simulation.invariants import Violation
+from tandem.simulation.outcome import Result
+from tandem.simulation.report import Report, story
 from tandem.simulation.workload import Workload
 from tandem.simulation.world import Cell, Parts, grouped, split
 
-COMPARE_EVERY_MS = 2_000
+LOOK_EVERY_MS = 4_000
+"""How often owners' states are compared with their logs."""
 REST_MS = 4_500_000
 """How long a cell may take to come to rest: an ended contact waits an hour for its recording."""
 
+Tell = Callable[[str], None]
 
-@dataclass(slots=True)
-class Result:
-    """What became of a seed."""
 
-    seed: int
-    shape: str
-    simulated_ms: int
-    commits: int
-    calls: int
-    crashes: int = 0
-    violation: str = ""
-    story: list[str] = field(default_factory=list)
-    branches: dict[str, int] = field(default_factory=dict)
-    faults: dict[str, int] = field(default_factory=dict)
-    pairs: dict[tuple[str, str], int] = field(default_factory=dict)
-    outcomes: dict[str, int] = field(default_factory=dict)
-    digest: str = ""
+def shape_of(seed: int) -> str:
+    """Half of the seeds run split."""
+    return "split" if seed % 2 else "grouped"
 
 
 def run_seed(
@@ -44,49 +36,52 @@ def run_seed(
     *,
     faults: bool = True,
     parts: Parts | None = None,
-    tell: Callable[[str], None] | None = None,
+    tell: Tell | None = None,
 ) -> Result:
-    """One seed to its end, or to the first thing that does not hold."""
-    shape = shape or ("split" if seed % 2 else "grouped")
+    """One seed to its end, or to the first thing that does not hold. `tell` gets every fact."""
+    shape = shape or shape_of(seed)
     cell = Cell(seed, split() if shape == "split" else grouped(), parts, tell)
     chance = Chance(seed).fork("run")
     workload = Workload(cell, chance.fork("people"))
     breaking = Faults(cell, chance.fork("faults"))
-    result = Result(seed, shape, 0, 0, 0)
+    result = Result(seed, shape)
     try:
-        _live(cell, workload, breaking if faults else None, minutes)
+        _live(cell, workload, breaking if faults else None, minutes * 60_000)
+        _rest(cell)
     except Violation as violation:
-        result.violation = str(violation)
-        result.story = cell.story()
+        result.violation, result.story = str(violation), cell.story()
     except Exception as error:
-        result.violation = f"the simulation itself: {type(error).__name__}: {error}"
+        # Raised by the production objects or by the simulator: a finding either way.
+        result.violation = f"raised: {type(error).__name__}: {error}"
         result.story = [*cell.story(), *traceback.format_exc().splitlines()]
-    result.faults, result.pairs, result.crashes = breaking.counted, breaking.pairs, breaking.crashes
-    result.simulated_ms = cell.scheduler.now_ms
-    result.commits, result.calls = cell.watch.commits, workload.calls
-    result.branches = cell.branches
-    for outcome in cell.watch.outcomes.of.values():
-        result.outcomes[outcome] = result.outcomes.get(outcome, 0) + 1
-    bodies = [row.body for p in cell.groups for row in cell.log.partitions.records(p)]
-    result.digest = fingerprint(*bodies)
+    _fill(result, cell, workload, breaking)
     return result
 
 
-def _live(cell: Cell, workload: Workload, faults: Faults | None, minutes: int) -> None:
-    scheduler = cell.scheduler
+def _fill(result: Result, cell: Cell, workload: Workload, faults: Faults) -> None:
+    result.simulated_ms = cell.scheduler.now_ms
+    result.commits, result.calls = cell.watch.commits, workload.calls
+    result.faults, result.pairs, result.crashes = faults.counted, faults.pairs, faults.crashes
+    if cell.node.incarnations > 1:
+        cell.reached("a new incarnation")
+    result.branches = cell.branches
+    for outcome in cell.watch.outcomes.of.values():
+        result.outcomes[outcome] = result.outcomes.get(outcome, 0) + 1
+    result.digest = fingerprint(*(row.body for p in cell.groups for row in cell.log.partitions.records(p)))
+
+
+def _live(cell: Cell, workload: Workload, faults: Faults | None, end_ms: int) -> None:
     cell.start(2)
     workload.start()
     if faults is not None:
         faults.start()
-    end_ms = minutes * 60_000
-    for at_ms in range(COMPARE_EVERY_MS, end_ms, COMPARE_EVERY_MS):
-        scheduler.run(at_ms)
+    for at_ms in range(LOOK_EVERY_MS, end_ms + 1, LOOK_EVERY_MS):
+        cell.scheduler.run(at_ms)
         cell.watch.compare()
         if at_ms >= end_ms * 5 // 6 and not workload.calm:
             workload.calm = cell.phones.calm = True
             if faults is not None:
                 faults.calm()
-    _rest(cell)
 
 
 def _rest(cell: Cell) -> None:
@@ -98,3 +93,48 @@ def _rest(cell: Cell) -> None:
         cell.scheduler.run(cell.scheduler.now_ms + 5_000)
     cell.watch.compare()
     cell.watch.at_the_end()
+
+
+def run_many(seeds: int, from_: int, shape: str, minutes: int, processes: int) -> Iterator[Result]:
+    """Results in the order of the seeds."""
+    run = partial(run_seed, shape=shape, minutes=minutes)
+    wanted = range(from_, from_ + seeds)
+    if processes == 1:
+        yield from map(run, wanted)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap(run, wanted)
+
+
+def simulate(
+    seeds: int = 1,
+    from_: int = 0,
+    *,
+    split: bool = False,
+    grouped: bool = False,
+    minutes: int = 10,
+    verbose: bool = False,
+    processes: int = 1,
+    tell: Tell = lambda line: None,
+) -> Report:
+    """The command `tandem simulate`: run seeds, tell what happens, and return what was shown.
+
+    Without `split` or `grouped` half of the seeds run in either shape. `verbose` tells every
+    fact of every seed, in one process.
+    """
+    shape = "split" if split else "grouped" if grouped else ""
+    report = Report()
+    if verbose:
+        results = (run_seed(seed, shape, minutes, tell=tell) for seed in range(from_, from_ + seeds))
+    else:
+        results = run_many(seeds, from_, shape, minutes, processes)
+    for result in results:
+        report.add(result)
+        if result.violation:
+            for line in story(result):
+                tell(line)
+        elif not verbose:
+            tell(f"seed {result.seed} {result.shape}: {result.calls} calls, {result.crashes} crashes, held")
+    for line in report.lines():
+        tell(line)
+    return report

@@ -26,7 +26,8 @@ from tandem.simulation.tenants import Tenant
 
 SECRET = b"+49555"
 """How every caller's number begins, and nothing else."""
-SNAPSHOT_EVERY = 80
+SNAPSHOT_EVERY = 50
+"""Commits between two snapshots of the standby."""
 PROMPT_MS = 1_000
 """By when an order has left for a node that is there."""
 
@@ -142,9 +143,13 @@ class Watch:
     def _commit(self, partition: Partition, fold: _Fold, commit: Commit) -> None:
         self.commits += 1
         fold.commits += 1
-        self._branches(commit)
+        self._branches(fold.group, commit)
         happened = [(envelope, self._decoded(fold.group, envelope)) for envelope in commit.events]
         for envelope, event in happened:
+            if hasattr(event, "outcome"):
+                self._cell.reached(f"{envelope.type} {event.outcome}")
+            elif envelope.type in ("line.queue_refused", "contact.dequeued", "contact.requeued", "contact.turned_away"):
+                self._cell.reached(envelope.type)
             self._cell.fact(f"{partition} n={commit.n} {envelope.tenant} {envelope.stream}", event)
         for checker in self._checkers:
             checker.commit(partition, commit, happened)
@@ -157,11 +162,13 @@ class Watch:
             return None
         return group.service_of[kind_of(envelope.stream)].events.decode(envelope.part)
 
-    def _branches(self, commit: Commit) -> None:
+    def _branches(self, group: Group, commit: Commit) -> None:
         reached = self._cell.reached
         tenants: dict[str, int] = {}
         for taken in commit.inputs:
             tenants[taken.tenant] = tenants.get(taken.tenant, 0) + 1
+            if taken.part.type == "effect.ended":
+                reached(f"an effect ended {group.commands_of(taken.stream).decode(taken.part).outcome}")
             if taken.refused:
                 reached("an input refused")
             if taken.source == "legs":

@@ -45,7 +45,10 @@ class Workload:
     def _call(self) -> None:
         if self.calm:
             return
-        self._cell.phones.call(self._caller())
+        caller = self._caller()
+        self._cell.phones.call(caller)
+        if self._chance.one_in(12):
+            self._later(self._chance.between(100, 20_000), lambda: self._cell.hang_up_by_api(caller))
         if self._chance.one_in(6):
             self._cell.phones.call(self._caller())  # two at once
         self._later(self._chance.around(CALL_EVERY_MS), self._call)

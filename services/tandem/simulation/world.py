@@ -36,8 +36,6 @@ from tandem.simulation.tenants import ConfigLog, Tenant, configuration, make_ten
 NODE = "m1"
 SHARDS = 2
 AGENTS = 12
-SNAPSHOT_EVERY = 60
-"""Commits between two snapshots of the standby."""
 
 
 @dataclass(slots=True)
@@ -90,6 +88,8 @@ class Cell:
         self._facts: deque[tuple[int, str, Any]] = deque(maxlen=60)
         self.branches: dict[str, int] = {}
         self._tell = tell
+        self.moment: Callable[[], None] = lambda: None
+        """Called at each thing that a phone does: a moment worth a fault."""
         self.log = SimLog(self.scheduler, chance.fork("log"))
         self.network = Network(self.scheduler, chance.fork("network"))
         self.key_table = KeyTable(SeededEntropy(chance.fork("keys")))
@@ -107,6 +107,7 @@ class Cell:
             NODE, self.hosts[0], SeededEntropy(chance.fork("node")), self.phones, self._node_died, self.parts.node
         )
         self.phones.node = self.node
+        self.node.capacity = self.chance.pick((8, 50, 50))
         self.watch = Watch(self)
         self.node.welcomed = self.watch.epochs.welcomed
         self.clients = Clients(self.scheduler, chance.fork("clients"), self)
@@ -163,12 +164,12 @@ class Cell:
     # ---------------------------------------------------------------- Surroundings
 
     def shard(self, group: Group, number: int, owner: str) -> Shard:
-        """See `owners.Surroundings`: now and then from the newest snapshot."""
+        """See `owners.Surroundings`: mostly from the newest snapshot, now and then from the beginning."""
         nodes = (NODE,) if "contact" in group.kinds else ()
         partition = Partition(group.name, number)
         ledger, offset = None, 0
         snapshot = self.watch.snapshot(partition)
-        if snapshot is not None and self.chance.one_in(2):
+        if snapshot is not None and not self.chance.one_in(4):
             offset, blob = snapshot
             ledger = Ledger.restored(group, iter(self.watch.unpacked(self.blobs.get(blob))))
             self.reached("started from a snapshot")
@@ -238,13 +239,14 @@ class Cell:
 
     def _node_died(self) -> None:
         self.fact(f"{NODE} dies")
-        if not self.node.agent_alone:
+        if self.node.media is None:
             self.phones.node_died(self.node.unwritten_ms)
 
     def saw(self, what: str, dialog: Dialog) -> None:
         """See `phones.Witness`."""
         self.fact(f"phone {dialog.device or 'caller'} {dialog.leg} {what}")
         self.watch.saw(what, dialog)
+        self.moment()
 
     def seat_of(self, kind: str, shard: int) -> Seat | None:
         """See `clients.Desktops`."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 
 from tandem.adapters.blobs import LocalBlobs
-from tandem.adapters.sqlite import SqliteKeys, SqliteLog, SqliteStore
+from tandem.adapters.sqlite import CannotOpen, SqliteKeys, SqliteLog, SqliteStore
 from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.errors import NO_OWNER, Rejected
 from tandem.core.points import Points
@@ -40,6 +40,10 @@ REALM = "tandem"
 """SIP realm of all digests: a digest is of user, realm and password, so it stays."""
 DIGESTS = {"md5": ("MD5",), "sha-256": ("SHA-256",), "both": ("SHA-256", "MD5")}
 """Setting `sip.digest` -> what phones are asked for, the better one first."""
+CANNOT_START = (CannotOpen,)
+"""Errors of `control` that say what to do."""
+STORE_AGAIN_S = 1.0
+"""Pause before a view whose store failed goes on."""
 CONFIG_WAIT_S = 2.0
 """How long `wait=LIVE` waits (spine 9)."""
 
@@ -152,9 +156,27 @@ def _add_servicers(made: Control) -> None:
 async def _project(made: Control, shard: int) -> None:
     """Keep the views up with a shard."""
     store, host = made.store, made.host
-    contacts = ContactView(store, f"live/{shard}")
     recordings = recording_module.partition(shard)
-    done = await store.position(recording_module.VIEW, recordings)
+
+    async def contacts() -> None:
+        view = ContactView(store, f"live/{shard}")
+        await view.follow(host.tail("live", shard, await view.start()))
+
+    async def kept() -> None:
+        done = await store.position(recording_module.VIEW, recordings)
+        await recording_module.follow(host.tail("recording", shard, done), store, shard)
+
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(contacts.follow(host.tail("live", shard, await contacts.start())))
-        tasks.create_task(recording_module.follow(host.tail("recording", shard, done), store, shard))
+        tasks.create_task(_patiently(f"contacts of live/{shard}", contacts))
+        tasks.create_task(_patiently(f"recordings of {recordings}", kept))
+
+
+async def _patiently(what: str, follow: Callable[[], Awaitable[None]]) -> None:
+    """Follow, and begin anew behind what is stored when the store fails: history is late, and
+    nothing else is (rule 13)."""
+    while True:
+        try:
+            return await follow()
+        except OSError as error:
+            _log.error("a view is late", view=what, error=str(error))
+            await asyncio.sleep(STORE_AGAIN_S)

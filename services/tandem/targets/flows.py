@@ -1,38 +1,14 @@
-"""`tandem flow check`: a flow in a file, judged as the API would judge it."""
+"""`tandem flow check`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from google.protobuf import json_format
-
-from tandem.api.tenant.v1 import flow_pb2
-from tandem.core.errors import Rejected
-from tandem.core.flow import Fault, QueueStep, faults
+from tandem.core.flow import Fault
 from tandem.targets.groups import PROMPTS, prompt_names
-from tandem.tenant.servicer.flows import steps_from
-
-MAX_BYTES = 1024 * 1024
+from tandem.tenant.module import flow_faults
 
 
 def check_flow(text: str, prompts_dir: Path | None = None) -> list[Fault]:
-    """All faults of a flow as JSON, the body that REST takes: `{"steps": [...]}`. Queues are
-    taken to exist; prompts are those of the directory, or those that Tandem ships."""
-    if len(text) > MAX_BYTES:
-        return [Fault("", f"the file is over {MAX_BYTES} bytes; is this the flow?")]
-    try:
-        flow = json_format.Parse(text, flow_pb2.Flow())
-        steps = steps_from(flow.steps, _tenant(flow))
-    except json_format.ParseError as error:
-        return [Fault("", str(error))]
-    except Rejected as error:
-        return [Fault(path, problem) for path, problem in error.metadata.items()]
-    queues = {step.body.queue for step in steps if isinstance(step.body, QueueStep)}
-    return faults(steps, queues, prompt_names(prompts_dir or PROMPTS))
-
-
-def _tenant(flow: flow_pb2.Flow) -> str:
-    """The tenant that the first queue is of; the others must be the same."""
-    names = (step.queue.queue for step in flow.steps if step.HasField("queue"))
-    parts = next(names, "").split("/")
-    return parts[1] if len(parts) == 4 else ""
+    """All faults of a flow as JSON. Prompts are those of the directory, or those that Tandem ships."""
+    return flow_faults(text, prompt_names(prompts_dir or PROMPTS))

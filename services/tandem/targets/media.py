@@ -9,19 +9,23 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tandem.adapters.blobs import LocalBlobs
+from tandem.adapters.sqlite import CannotOpen
 from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.points import Points
 from tandem.media.builtin.config import BuiltinConfig, Fallback
-from tandem.media.builtin.driver import BuiltinNode
-from tandem.media.builtin.prompts import load_prompts
+from tandem.media.builtin.driver import BuiltinNode, PortTaken
+from tandem.media.builtin.prompts import BadPrompts, load_prompts
 from tandem.media.driver import MediaProcess, MediaSettings
-from tandem.media.journal.disk import default_node_key_file
-from tandem.media.link.address import LinkAddress
+from tandem.media.journal.disk import BadNodeKey, JournalInUse, default_node_key_file
+from tandem.media.link.address import LinkAddress, UnsafeLink
 from tandem.runtime.config import Config
 from tandem.targets.groups import PROMPTS
 
 DIGESTS = {"md5": ("MD5",), "sha-256": ("SHA-256",), "both": ("SHA-256", "MD5")}
 """Setting `sip.digest` -> what phones are challenged with, preferred first (RFC 8760)."""
+
+CANNOT_START = (CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, UnsafeLink)
+"""Errors of `run_media` that say what to do."""
 
 
 async def run_media(config: Config, points: Points, ready: Callable[[], None]) -> None:

@@ -130,10 +130,14 @@ def _kept_secret(made: Control, name: str) -> str:
     start. A lost file is replaced by a new key; the old one can be deleted by the API."""
     path = made.config.data_dir / name
     if not path.exists():
-        secret = tenant_module.new_secret(made.entropy)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        temporary = path.with_suffix(".new")  # so that a crash leaves no file without a key in it
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secret + "\n")
+            file.write(tenant_module.new_secret(made.entropy) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
     return path.read_text(encoding="ascii").strip()
 
 

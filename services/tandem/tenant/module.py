@@ -7,6 +7,7 @@ from tandem.runtime.host import Host
 from tandem.tenant.events import SERVICE
 from tandem.tenant.servicer import API, TenantServicer, create_key, create_tenant, ensure_key, ensure_tenant, new_secret
 from tandem.tenant.servicer.base import Live, Reached, Setting
+from tandem.tenant.servicer.flow_file import flow_faults
 
 __all__ = [
     "API",
@@ -19,6 +20,7 @@ __all__ = [
     "create_tenant",
     "ensure_key",
     "ensure_tenant",
+    "flow_faults",
     "new_secret",
 ]
 

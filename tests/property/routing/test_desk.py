@@ -18,7 +18,9 @@ from tests.support.desk_world import DeskWorld
 AGENTS = st.sampled_from(["ana", "ben", "cho", "dee"])
 CONTACTS = st.sampled_from([f"c{index}" for index in range(7)])
 QUEUES = st.sampled_from(["q1", "q2"])
-SKILLS = st.lists(st.builds(SkillNeed, st.sampled_from(["de", "fr"]), st.sampled_from([1, 50])), max_size=2, unique_by=lambda n: n.skill).map(tuple)
+SKILL = st.builds(SkillNeed, st.sampled_from(["de", "fr"]), st.sampled_from([1, 50]))
+SKILLS = st.lists(SKILL, max_size=2, unique_by=lambda need: need.skill).map(tuple)
+NEEDS = ((), (SkillNeed("de", 1),), (SkillNeed("de", 50),), (SkillNeed("de", 1), SkillNeed("fr", 50)))
 SOME_QUEUES = st.lists(QUEUES, min_size=1, max_size=2, unique=True).map(tuple)
 DEVICES = st.sampled_from(["desk", "soft"])
 CLOSED = st.sampled_from([outcome for outcome in w.Outcome if outcome is not w.Outcome.ACCEPTED])
@@ -152,7 +154,7 @@ class DeskLife(RuleBasedStateMachine):
         naive = self.world.naive
         for queue in ("q1", "q2"):
             assert [entry.contact for entry in desk.line(queue)] == naive.line(queue)
-            for skills in ((), (SkillNeed("de", 1),), (SkillNeed("de", 50),), (SkillNeed("de", 1), SkillNeed("fr", 50))):
+            for skills in NEEDS:
                 best = desk.best_agent((queue, skills))
                 order = naive.agents_for(queue, [(need.skill, need.level) for need in skills])
                 assert (best.agent if best else None) == (order[0] if order else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -47,10 +48,8 @@ def test_tuples_of_plain_values(values: list[Any]) -> None:
 @given(st.binary(max_size=40))
 @examples(300)
 def test_garbage_is_refused_in_one_way(body: bytes) -> None:
-    try:
+    with suppress(NotCanonical):
         CANONICAL.decode(body)
-    except NotCanonical:
-        pass
 
 
 class Foreign(StrEnum):

@@ -53,7 +53,7 @@ def test_on_the_same_boot_it_goes_on_exactly(last: int, boottime: int, gap: int,
 
 @given(MS, MS, MS, MS)
 @examples(100)
-def test_on_another_boot_it_is_the_later_of_last_commit_and_own_clock(last: int, old: int, boottime: int, wall: int) -> None:
+def test_on_another_boot_it_is_the_later_of_commit_and_clock(last: int, old: int, boottime: int, wall: int) -> None:
     now = Instant(boottime, wall, "b2")
     time, stepped = ShardTime.going_on(last, "b1", old, now)
     assert time.at(now) == max(last, wall)

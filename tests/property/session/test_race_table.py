@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandem.core.flow import AnswerStep, FlowStep, HangUpStep
 from tandem.core.ports.media import By, Cause
 from tandem.routing.domain import words as rw
+from tandem.runtime.step import Offer
 from tandem.session.domain import words as sw
+from tandem.session.domain.reception import PublishFlow
+from tandem.session.domain.states import Ringing
 from tests.support.budget import examples
 from tests.support.live_checks import at_rest, everybody_goes_home
 from tests.support.live_world import LiveWorld
@@ -67,7 +71,8 @@ def _api_hangs_up(world: LiveWorld) -> None:
 
 
 def _enters(world: LiveWorld) -> None:
-    world.node.digit("c1", "1")
+    if "c1" in world.node.collecting:
+        world.node.digit("c1", "1")
 
 
 # ------------------------------------------------------------------- scenes
@@ -157,9 +162,7 @@ RACES = {
     "the api hangs up while the offer is on its way": Race(
         _in_menu, (_enters, _ring), (_api_hangs_up,), _rescinded_or_answered
     ),
-    "answer crosses ring time-out": Race(
-        _ringing, (_answer,), (RING_TIME_OUT,), _one_order_of_answer_and_time_out
-    ),
+    "answer crosses ring time-out": Race(_ringing, (_answer,), (RING_TIME_OUT,), _one_order_of_answer_and_time_out),
     "hang-up between the agent's answer and the bridge": Race(
         _ringing, (_answer,), (CALLER_HANGS_UP,), _wrap_up_only_with_audio
     ),
@@ -168,9 +171,7 @@ RACES = {
         _ringing, (_answer,), (_says("Break"), _says(rw.AVAILABLE)), _nobody_is_blamed
     ),
     "the phone loses its registration while ringing": Race(_ringing, (_answer,), (_phone_gone,), _nobody_is_blamed),
-    "log-out crosses ring time-out": Race(
-        _ringing, (RING_TIME_OUT,), (_says("Break"),), lambda world: None
-    ),
+    "log-out crosses ring time-out": Race(_ringing, (RING_TIME_OUT,), (_says("Break"),), lambda world: None),
     "both hang up": Race(_talking, (CALLER_HANGS_UP,), (AGENT_HANGS_UP,), _handled_once),
     "the agent's network is gone and the caller hangs up": Race(
         _talking, (NETWORK_GONE,), (CALLER_HANGS_UP,), _handled_once
@@ -229,7 +230,18 @@ def _let_through(world: LiveWorld, how_much: str) -> None:
 
 
 def test_a_flow_published_while_callers_wait_leaves_them_their_version() -> None:
-    world = _ringing(False)
-    contact = world.contacts()["c1"]
+    """Presence, skills and hours apply at once; a flow does not. A takeover between changes nothing."""
+    world = _in_menu(False)
+    other = (FlowStep("hello", AnswerStep("bye")), FlowStep("bye", HangUpStep(())))
+    world.talk.shard.offer(Offer("tenant/0/t1", 99, "t1", "reception", PublishFlow("main", 2, other)))
+    world.settle()
     world.takeover(world.talk)
-    assert world.contacts()["c1"].call.flow_version == contact.call.flow_version == 1
+    world.call("c2")
+    world.node.digit("c1", "1")
+    world.settle()
+    assert world.contacts()["c1"].call.flow_version == 1
+    assert isinstance(world.contacts()["c1"], Ringing)
+    started = {event.contact: event.flow_version for event in _events(world, sw.ContactStarted)}
+    assert started == {"c1": 1, "c2": 2}
+    everybody_goes_home(world)
+    at_rest(world, set())

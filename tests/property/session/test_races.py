@@ -164,6 +164,10 @@ class Races(RuleBasedStateMachine):
     def an_owner_dies(self, lane: int, landed: bool, arrived: bool) -> None:
         self.world.takeover(self.world.lanes[lane % len(self.world.lanes)], landed=landed, arrived=arrived)
 
+    @rule(arrived=st.booleans())
+    def the_link_flaps(self, arrived: bool) -> None:
+        self.world.flap(arrived=arrived)
+
     # ---------------------------------------------------------------- what must hold
 
     @invariant()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tandem.core.points import BadKillAt, KillAt, Point, Points, parse_kill_at
 
 

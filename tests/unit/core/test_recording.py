@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tandem.core import recording
 from tandem.core.recording import CHUNK_BYTES, BadRecording, Header, Opener, Sealer
 from tandem.core.seal import Damaged, Erased

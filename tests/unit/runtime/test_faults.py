@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tandem.core.points import BadKillAt, Point
 from tandem.runtime.faults import KILL_AT, FaultsNotAllowed, points_from
 

@@ -365,18 +365,19 @@ def test_the_key_of_an_aggregate_that_is_over_is_forgotten() -> None:
     assert LoadKeys not in {type(output) for output in bench.left}
 
 
-def test_unique_is_another_for_each_input_of_the_cell() -> None:
+def test_unique_is_another_for_each_decision_of_the_cell() -> None:
+    """Two messages of one hop are two decisions: the offers that they lead to have ids of their own."""
     seen: list[str] = []
     for number in (0, 1):
         bench = Bench().live()
         bench.shard.partition = type(bench.shard.partition)("toys", number)
         for tenant in ("t1", "t2"):
-            bench.do("toy/a", "unique;tell:toy/b:unique", tenant=tenant, number=1)
+            bench.do("toy/a", "unique;tell:toy/b:unique;tell:toy/b:unique", tenant=tenant, number=1)
             bench.ask("toy/a", "unique", tenant=tenant)
             bench.ask("toy/a", "unique", tenant=tenant)
             bench.settle()
-            seen += bench.words("toy/a", tenant)
-    assert len(set(seen)) == len(seen) == 12
+            seen += bench.words("toy/a", tenant) + bench.words("toy/b", tenant)
+    assert len(set(seen)) == len(seen) == 20
 
 
 def test_an_answer_waits_for_the_commit_that_it_speaks_of() -> None:

@@ -52,6 +52,7 @@ CANCELLING = (*RINGING, w.OfferCancelBegun("o1", w.OfferOutcome.RESCINDED, AT))
 ACCEPTED = (*RINGING, w.AgentAnswered("o1", "ana", AT))
 CONNECTED = w.ContactConnected("o1", "ana", "c1-o1", Withheld(), AT)
 TALKING = (*ACCEPTED, CONNECTED)
+LOST = w.ContactRequeued("sales", AT, "o1", w.WhyRequeued.AGENT_LOST, AT)
 
 PAST: dict[type, tuple[Any, ...]] = {
     st.InFlow: IN_MENU,
@@ -382,8 +383,7 @@ def test_the_agent_hangs_up() -> None:
 @pytest.mark.parametrize("cause", [Cause.NO_MEDIA, Cause.UNREACHABLE])
 def test_the_agents_network_is_gone_and_the_caller_is_back_at_the_place(cause: Cause) -> None:
     when = given(*TALKING).when(leg(LegEnded(cause, By.NODE), LEG))
-    requeued = w.ContactRequeued("sales", AT, "o1", w.WhyRequeued.AGENT_LOST, AT)
-    assert when.events == [requeued, w.LegClosed(LEG, cause, By.NODE, AT)]
+    assert when.events == [LOST, w.LegClosed(LEG, cause, By.NODE, AT)]
     assert desk(w.TalkEnded("o1", "c1", True, True, AT)) in when.actions
     assert desk(w.Enqueue("c1", "sales", (), 0, AT)) in when.actions
     assert order("stop/c1-o1", media.RecordStop("c1-o1")) in when.actions
@@ -474,7 +474,7 @@ def test_the_agent_may_be_through_before_the_callers_leg_is_down() -> None:
     assert isinstance(end.state, st.Done)
 
 
-@pytest.mark.parametrize("past", [TALKING, (*TALKING, w.ContactRequeued("sales", AT, "o1", w.WhyRequeued.AGENT_LOST, AT))])
+@pytest.mark.parametrize("past", [TALKING, (*TALKING, LOST)], ids=["talking", "back in line"])
 def test_a_recording_that_never_began_is_not_waited_for(past: tuple[Any, ...]) -> None:
     """A caller who hangs up at the very bridge: the order to record finds no leg."""
     when = given(*past).when(EffectEnded("record/c1-o1", Outcome.FAILED, "LEG_GONE"))
@@ -483,10 +483,9 @@ def test_a_recording_that_never_began_is_not_waited_for(past: tuple[Any, ...]) -
 
 
 def test_a_recording_is_told_to_its_service_wherever_the_contact_is_by_then() -> None:
-    requeued = w.ContactRequeued("sales", AT, "o1", w.WhyRequeued.AGENT_LOST, AT)
     gave_up = (w.ContactDequeued("sales", "MAX_WAIT", AT), step("bye", w.StepKind.HANG_UP, "goodbye"))
     stored = leg(media.RecordingStored("c1-o1", "blob", 8000, 16000, "00"))
-    for more in ((), (requeued,), (requeued, OFFERED), (requeued, *gave_up)):
+    for more in ((), (LOST,), (LOST, OFFERED), (LOST, *gave_up)):
         when = given(*TALKING, *more).when(stored)
         (told,) = when.actions
         assert (told.stream, told.message.blob, told.message.agent) == ("recording/c1-o1", "blob", "ana")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tandem.core.ports import media
 from tandem.routing.domain.words import RoutingStatus
-from tandem.runtime.ledger import Ledger
 from tandem.runtime import log_codec
+from tandem.runtime.ledger import Ledger
 from tandem.session.domain import states as st
 from tests.support.small_cell import NODE, TENANT, SmallCell, live_group
 

@@ -36,10 +36,7 @@ NOTHING: dict[tuple[type, type], str] = {
     **{(st.Done, command): AFTER for command in COMMANDS},
     **{(state, command): BEGUN for state in STATES[1:-1] for command in (w.TakeCall, w.NoteRefusal)},
     **{(state, w.TakeDigits): NO_MENU for state in STATES[2:-1]},
-    **{
-        (state, w.GiveUpWaiting): NO_LINE
-        for state in (st.InFlow, st.Connecting, st.Talking, st.Closing, st.Ended)
-    },
+    **{(state, w.GiveUpWaiting): NO_LINE for state in (st.InFlow, st.Connecting, st.Talking, st.Closing, st.Ended)},
     **{
         (state, w.RefuseQueue): REFUSED_BEFORE
         for state in (st.InFlow, st.Ringing, st.Connecting, st.Talking, st.Closing, st.Ended)
@@ -47,10 +44,7 @@ NOTHING: dict[tuple[type, type], str] = {
     **{(state, w.RescindOffer): NO_OFFER for state in (st.InFlow, st.Waiting, st.Ended)},
     **{(state, w.RescindOffer): ACCEPTED for state in (st.Connecting, st.Talking)},
     (st.Closing, w.RescindOffer): ON_ITS_WAY,
-    **{
-        (state, w.EndWrapUp): NO_WRAP_UP
-        for state in (st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking)
-    },
+    **{(state, w.EndWrapUp): NO_WRAP_UP for state in (st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking)},
     **{(state, w.CompleteAnyway): NOT_ENDED for state in STATES[1:-2]},
 }
 

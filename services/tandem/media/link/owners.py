@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from tandem.core.errors import Rejected
 from tandem.core.points import Point, Points
 from tandem.core.ports.clock import Clock
 from tandem.core.ports.entropy import Entropy
@@ -32,6 +33,9 @@ from tandem.runtime.shard import Perform, Taken
 from tandem.runtime.step import Offer
 
 _log = structlog.get_logger(__name__)
+
+AGAIN_S = 0.5
+"""Pause before secrets are read again after their storage failed."""
 
 Translate = Callable[[Heard], Offer]
 """A node's event as an input of a shard."""
@@ -73,10 +77,14 @@ class MediaOwners:
         """Keep one stream to each node, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            for driver in self._stale:
+                tasks.create_task(self._refresh(driver))
             for dialer in self._dialers.values():
                 tasks.create_task(dialer.run())
-            for driver in list(self._stale):
-                tasks.create_task(self._refresh(driver))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None  # a shard that is claimed at the very end begins nothing here any more
 
     @property
     def is_up(self) -> bool:
@@ -173,7 +181,15 @@ class MediaOwners:
             await stale.wait()
             stale.clear()
             await driver.live()
-            directory = await self._directory(driver)
+            try:
+                directory = await self._directory(driver)
+            except Rejected:
+                continue  # the shard was lost; its next links come up and ask again
+            except OSError as error:
+                _log.error("no directory", partition=str(driver.partition), error=str(error))
+                await asyncio.sleep(AGAIN_S)
+                stale.set()
+                continue
             for (owner, node), link in self._links.items():
                 if owner is driver:
                     self._dialers[node].send(link, directory)
@@ -181,7 +197,7 @@ class MediaOwners:
 
 def _opened(verb: Any, key: Callable[[str], bytes | None]) -> Any:
     """A verb with its private values in plain, for the local link; one whose key was
-    destroyed stays closed."""
+    destroyed reads `Erased`."""
     opened: dict[str, Any] = {}
     for field in dataclasses.fields(verb):
         value = getattr(verb, field.name)

@@ -230,10 +230,14 @@ def _device(state: Reception, command: PublishDevice, context: Context) -> Seque
         command.ha1_sha256,
         command.deleted,
     )
-    if command.deleted and known is not None and known.node:
-        gone = DeviceReachable(command.device, known.agent, known.node, False, context.now_ms)
-        return (gone, configured)
-    return (configured,)
+    if known is None or not known.node or not (command.deleted or command.agent != known.agent):
+        return (configured,)
+    # Its phone is registered: the agent whose device it was cannot be rung on it any more.
+    now, device, node = context.now_ms, command.device, known.node
+    gone = DeviceReachable(device, known.agent, node, False, now)
+    if command.deleted:
+        return gone, configured
+    return gone, configured, DeviceReachable(device, command.agent, node, True, now)
 
 
 def _flow(state: Reception, command: PublishFlow, context: Context) -> Sequence[Any]:

@@ -1,0 +1,491 @@
+"""What is private stands nowhere in plain: not in a file, not in a log line, not after kill -9.
+
+Two robots call and talk with two robots, each with a tone of its own. The hunt goes through all
+files of the cell and of the host's temporary places while they talk, after both processes were
+killed in the middle of it, and after a clean stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import stat
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tandem.adapters.sqlite import SqliteKeys, SqliteLog
+from tandem.adapters.system import SystemEntropy
+from tandem.client.call import PhoneCall
+from tandem.client.manner import Answers
+from tandem.client.mouth import Voice
+from tandem.client.phone import Account, Phone
+from tandem.client.ticker import Ticker
+from tandem.core.commit import Commit
+from tandem.core.ports.log import Partition
+from tandem.core.seal import Sealed, Withheld
+from tandem.runtime import log_codec
+from tandem.runtime.ledger import Ledger
+from tandem.session.events import COMMANDS, EVENTS
+from tandem.targets.groups import make_groups
+from tandem.wire.g711 import Law, transcode
+from tests.e2e import sounds
+from tests.e2e.cell import SHARDS, Cell, Centre
+from tests.e2e.programs import PATIENCE_S
+from tests.e2e.rest import Json, Refused, Rest, Watch
+
+REALM = "tandem"
+PRESSED = ("media.take_digits", "contact.menu_chosen", "contact.menu_missed")
+"""Commands and events that hold what was pressed."""
+FRAGMENT = 64
+"""Bytes of a tone that count as a find: 8 ms."""
+STRIDE = 200
+"""Between the phases that are looked for: any 33 ms of the tone hold one of them."""
+WRONG, PLAIN = "9", "1"
+"""Pressed in the sensitive menu, which has no such choice, and in the menu that is not sensitive."""
+
+
+# ------------------------------------------------------------------- the hunt
+
+
+class Hunt:
+    """Needles, each under a name that says what has leaked."""
+
+    def __init__(self, texts: Mapping[str, str], digests: Mapping[str, bytes], voices: Mapping[str, bytes]) -> None:
+        """`voices` are tones in mu-law, 200 ms each and whole periods of it."""
+        self._plain: dict[bytes, str] = {}
+        for name, text in texts.items():
+            self._plain |= dict.fromkeys((text.encode(), text.encode("utf-16-le"), text.encode().hex().encode()), name)
+        for name, digest in digests.items():
+            self._plain |= dict.fromkeys((digest, digest.hex().encode()), name)
+        self._tones: dict[bytes, str] = {}
+        for name, mu in voices.items():
+            a = transcode(Law.MU, Law.A, mu)
+            for audio in (mu, a, transcode(Law.A, Law.MU, a)):
+                again = audio + audio
+                self._tones |= {again[at : at + FRAGMENT]: name for at in range(0, len(audio), STRIDE)}
+
+    def in_bytes(self, data: bytes) -> set[str]:
+        """What stands there; audio also as either channel of two."""
+        found = {name for needle, name in self._plain.items() if needle in data}
+        for channel in (data, data[::2], data[1::2]):
+            found |= {name for needle, name in self._tones.items() if needle in channel}
+        return found
+
+    def in_files(self, paths: Iterable[Path]) -> set[tuple[str, str]]:
+        """(path, what) of all that stands in these files; one that is gone again holds nothing."""
+        found = set()
+        for path in paths:
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                continue
+            found |= {(str(path), name) for name in self.in_bytes(data)}
+        return found
+
+
+def regular_files(directory: Path, since: float = 0.0) -> Iterator[Path]:
+    """All files below a directory that were written since then (Unix time)."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            path = Path(folder, name)
+            try:
+                found = path.lstat()
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(found.st_mode) and found.st_mtime >= since:
+                yield path
+
+
+def open_files(pid: int) -> Iterator[Path]:
+    """All files that a process holds open, those without a name too."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            if stat.S_ISREG(descriptor.stat().st_mode):
+                yield descriptor
+        except FileNotFoundError:
+            continue
+
+
+# ------------------------------------------------------------------- the cell and those who talk in it
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a phone. `secrets` are texts that must be nowhere, by what they are."""
+
+    user: str
+    hz: int
+    law: Law
+    secrets: Mapping[str, str]
+
+    @property
+    def voice(self) -> bytes:
+        """200 ms of it, mu-law."""
+        return sounds.mu_law_tone(self.hz, 0.2)
+
+    def phone(self, cell: Cell, ticker: Ticker, password: str = "") -> Phone:
+        """Their phone; it writes no files."""
+        account = Account(self.user, ("127.0.0.1", cell.sip_port), password)
+        return Phone(account, ticker, voice=Voice(self.voice), law=self.law, manner=Answers(0.2))
+
+
+def caller(hz: int, law: Law) -> Person:
+    """A caller with a number that nobody else has."""
+    number = f"4915799{secrets.randbelow(10**8):08}"
+    return Person(number, hz, law, {f"the number of the caller with {hz} Hz": number})
+
+
+async def agent(centre: Centre, id_: str, hz: int, law: Law) -> Person:
+    """An agent with a name and a password that nobody else has."""
+    name, password = f"Ottilie Grabowsky {secrets.token_hex(6)}", secrets.token_urlsafe(18)
+    body = {"displayName": name, "queues": [centre.queue], "sipPassword": password}
+    made = await centre.rest.post(f"{centre.tenant}/agents", body, agentId=id_, waitLive="true")
+    assert made["displayName"] == name
+    return Person(made["sipUser"], hz, law, {f"the name of {id_}": name, f"the password of {id_}": password})
+
+
+def digests(person: Person) -> dict[str, bytes]:
+    """What stands for a password in digest authentication (RFC 7616, 3.4.2): as good as the password."""
+    passwords = {name: text for name, text in person.secrets.items() if "password" in name}
+    return {
+        f"{name} as {kind}": hashlib.new(kind, f"{person.user}:{REALM}:{text}".encode()).digest()
+        for name, text in passwords.items()
+        for kind in ("md5", "sha256")
+    }
+
+
+async def two_menus(centre: Centre) -> None:
+    """Publish a flow with a sensitive menu, in which 3 and 7 lead to the same step, then another menu."""
+
+    def menu(digits: str, next_: str, *, sensitive: bool) -> Json:
+        options = [{"digit": digit, "next": next_} for digit in digits]
+        return {"prompts": ["welcome-menu"], "options": options, "otherwise": "bye", "sensitive": sensitive}
+
+    steps = [
+        {"id": "hello", "answer": {"next": "pin"}},
+        {"id": "pin", "menu": menu("37", "menu", sensitive=True)},
+        {"id": "menu", "menu": menu(PLAIN, "line", sensitive=False)},
+        {"id": "line", "queue": {"queue": centre.queue, "music": "music"}},
+        {"id": "bye", "hangUp": {"prompts": ["goodbye"]}},
+    ]
+    flow = f"{centre.tenant}/flows/main"
+    await centre.rest.patch(flow, {"steps": steps}, updateMask="steps")
+    await centre.rest.post(f"{flow}:publish", {"waitLive": True})
+
+
+async def entered(watch: Watch, contact: str, place: Json) -> None:
+    """Until the contact is in that step, at that try."""
+
+    def told() -> bool:
+        steps = (event for event in watch.events if event["type"] == "contact.step_entered")
+        return any(event["contact"] == contact and place.items() <= event["data"].items() for event in steps)
+
+    await watch.when(told)
+
+
+async def calls(centre: Centre, watch: Watch, phone: Phone, pin: str) -> tuple[str, PhoneCall]:
+    """Call, press a digit that is no choice, then `pin`, then 1; the contact, once it is in line."""
+    known = set(watch.contacts)
+    call = phone.dial(centre.number)
+    await call.until_answered()
+    (contact,) = await watch.when(lambda: set(watch.contacts) - known)
+    for step, attempt, digit in (("pin", 1, WRONG), ("pin", 2, pin), ("menu", 1, PLAIN)):
+        await entered(watch, contact, {"step": step, "attempt": attempt})
+        await call.until_sound()
+        call.press(digit)
+    return contact, call
+
+
+@dataclass(frozen=True)
+class Talks:
+    """Two talks that go on; what is private of them."""
+
+    centre: Centre
+    watch: Watch
+    hunt: Hunt
+    contacts: tuple[str, str]
+    """Names. The first caller pressed 7, the other one 3."""
+    callers: tuple[Person, Person]
+
+
+@asynccontextmanager
+async def two_talks(cell: Cell) -> AsyncIterator[Talks]:
+    """Two callers and two agents, all heard by the other end for a while. At the end their phones are gone."""
+    async with AsyncExitStack() as stack:
+        centre = await stack.enter_async_context(cell.centre())
+        watch = await stack.enter_async_context(centre.rest.watch(centre.tenant))
+        await two_menus(centre)
+        ticker = Ticker()
+        agents = (await agent(centre, "ann", 1785, Law.MU), await agent(centre, "bob", 2015, Law.A))
+        callers = (caller(1135, Law.MU), caller(1465, Law.A))
+        contacts, phones = [], []
+        for index, pin in enumerate("73"):
+            passwords = [text for name, text in agents[index].secrets.items() if "password" in name]
+            desk = agents[index].phone(cell, ticker, *passwords)
+            phone = callers[index].phone(cell, ticker)
+            phones += [desk, phone]
+            stack.callback(desk.vanish)
+            stack.callback(phone.vanish)
+            await desk.register()
+            await centre.rest.post(
+                f"{centre.tenant}/agents/{('ann', 'bob')[index]}:setPresence", {"presence": "PRESENCE_AVAILABLE"}
+            )
+            contact, call = await calls(centre, watch, phone, pin)
+            await call.until_hears(agents[index].hz, 1.0)
+            await (await desk.next_call()).until_hears(callers[index].hz, 1.0)
+            contacts.append(contact)
+        people = (*agents, *callers)
+        texts = {name: text for person in people for name, text in person.secrets.items()}
+        hashes = {name: digest for person in people for name, digest in digests(person).items()}
+        voices = {f"the voice with {person.hz} Hz": person.voice for person in people}
+        hunt = Hunt(texts | {"the API key": centre.key}, hashes, voices)
+        yield Talks(centre, watch, hunt, (contacts[0], contacts[1]), callers)
+
+
+def start(cell: Cell, temporary: Path) -> None:
+    """Both processes, whose temporary files would come to lie in that directory."""
+    temporary.mkdir(exist_ok=True)
+    cell.start_media(TMPDIR=str(temporary))
+    cell.start_control(TMPDIR=str(temporary))
+    cell.wait_ready()
+
+
+async def leaks(cell: Cell, hunt: Hunt, temporary: Path, since: float) -> set[tuple[str, str]]:
+    """All that can be found of this cell at this moment."""
+    running = [program.pid for program in (cell.media, cell.control) if program is not None and program.alive]
+
+    def places() -> Iterator[Path]:
+        yield from regular_files(cell.data_dir)
+        yield from regular_files(temporary)
+        for pid in running:
+            yield from open_files(pid)
+        for place in ("/tmp", "/var/tmp", "/dev/shm", os.environ.get("XDG_RUNTIME_DIR", "/dev/shm")):
+            yield from regular_files(Path(place), since)
+
+    found = await asyncio.to_thread(lambda: hunt.in_files(places()))
+    return found | {("a log line", name) for name in hunt.in_bytes(cell.output.encode())}
+
+
+# ------------------------------------------------------------------- what the log says
+
+
+async def records(directory: Path) -> dict[Partition, list[bytes]]:
+    """All records of a cell that does not run."""
+    log = await SqliteLog.open(directory)
+    try:
+        found: dict[Partition, list[bytes]] = {}
+        for partition in (Partition(group, shard) for group in make_groups() for shard in range(SHARDS)):
+            end, bodies = await log.end(partition), found.setdefault(partition, [])
+            if end:
+                async for batch in log.read(partition):
+                    bodies += [stored.body for stored in batch]
+                    if batch[-1].offset >= end:
+                        break
+        return found
+    finally:
+        await log.close()
+
+
+async def fold(directory: Path) -> dict[Partition, Ledger]:
+    """The state of every shard of a cell that does not run, from its log alone."""
+    groups = make_groups()
+    ledgers = {}
+    for partition, bodies in (await records(directory)).items():
+        ledger = ledgers[partition] = Ledger(groups[partition.group])
+        assert all(ledger.fold(log_codec.decode(body)) for body in bodies)
+    return ledgers
+
+
+def state(ledgers: Mapping[Partition, Ledger]) -> dict[Partition, list[bytes]]:
+    """The canonical bytes of all that the shards know."""
+    return {partition: list(ledger.parts()) for partition, ledger in ledgers.items()}
+
+
+def key_of(ledgers: Mapping[Partition, Ledger], contact: str) -> str:
+    """The id of a live contact's data key."""
+    _, tenant, _, id_ = contact.split("/")
+    (key,) = [found.key for ledger in ledgers.values() if (found := ledger.aggregate(tenant, f"contact/{id_}"))]
+    return key
+
+
+async def pressed_in(directory: Path, contact: str) -> list[tuple[str, str, type]]:
+    """What was pressed, as commands and events hold it: (type, step, kind of the private value)."""
+    stream = f"contact/{contact.rpartition('/')[2]}"
+    commits = [log_codec.decode(body) for bodies in (await records(directory)).values() for body in bodies]
+    parts = [
+        (table, one.part)
+        for commit in commits
+        if isinstance(commit, Commit)
+        for table, found in ((COMMANDS, commit.inputs), (EVENTS, commit.events))
+        for one in found
+        if one.stream == stream and one.part.type in PRESSED
+    ]
+    return [(part.type, table.decode(part).step, type(value)) for table, part in parts for _, value in part.private]
+
+
+# ------------------------------------------------------------------- tests
+
+
+def test_the_hunt_finds_what_is_planted(tmp_path: Path) -> None:
+    """A number in the middle of a page, a name as UTF-16, a digest as text, a tone in one of two channels."""
+    digest = hashlib.md5(b"ann.t1:tandem:geheim", usedforsecurity=False).digest()
+    voices = {"mu": sounds.mu_law_tone(1135, 0.2), "a": sounds.mu_law_tone(1465, 0.2)}
+    hunt = Hunt({"number": "4915799000001", "name": "Ottilie"}, {"digest": digest}, voices)
+    other, silence = sounds.mu_law_tone(1250, 0.2), bytes([0xFF]) * 400
+    chunk = bytearray(3200)
+    chunk[::2], chunk[1::2] = voices["mu"], other
+    planted = {
+        "page": (os.urandom(4096) + b"4915799000001" + os.urandom(99), {"number"}),
+        "wide": ("Ottilie".encode("utf-16-le"), {"name"}),
+        "digest": (digest.hex().encode(), {"digest"}),
+        "left": (b"\x01" + chunk, {"mu"}),
+        "a-law": (transcode(Law.MU, Law.A, voices["a"][777:] + silence), {"a"}),
+        "piece": (silence + voices["mu"][333 : 333 + FRAGMENT + STRIDE] + silence, {"mu"}),
+        "nothing": (os.urandom(100_000) + other + silence, set()),
+    }
+    for name, (data, expected) in planted.items():
+        (tmp_path / name).write_bytes(data)
+        assert hunt.in_files([tmp_path / name]) == {(str(tmp_path / name), what) for what in expected}
+    assert set(regular_files(tmp_path)) == {tmp_path / name for name in planted}
+    with (tmp_path / "unnamed").open("wb+") as file:
+        file.write(b"4915799000001")
+        file.flush()
+        Path(file.name).unlink()
+        assert {what for _, what in hunt.in_files(open_files(os.getpid()))} >= {"number"}
+
+
+async def test_private_values_are_nowhere_in_plain(own_cell: Cell, tmp_path: Path) -> None:
+    """During talks, after kill -9 of everything, without a contact's key, and after a clean stop."""
+    begun, temporary, log_dir = time.time(), tmp_path / "temporary", own_cell.data_dir / "log"
+    start(own_cell, temporary)
+    async with two_talks(own_cell) as talks:
+        check_open_files(own_cell)
+        await check_what_the_api_shows(talks)
+        assert await leaks(own_cell, talks.hunt, temporary, begun) == set()
+        own_cell.kill_media()
+        own_cell.kill_control()
+    assert await leaks(own_cell, talks.hunt, temporary, begun) == set()
+    erased, kept = talks.contacts
+    await check_digits(log_dir, talks.contacts)
+    await check_fold_without_key(log_dir, erased, talks.hunt)
+
+    start(own_cell, temporary)
+    async with own_cell.rest(talks.centre.key) as rest:
+        await check_erased(rest, talks.centre.tenant, erased)
+        await check_kept(rest, talks, kept)
+    assert own_cell.control is not None
+    assert own_cell.media is not None
+    assert (own_cell.control.stop(), own_cell.media.stop()) == (0, 0)
+    assert await leaks(own_cell, talks.hunt, temporary, begun) == set()
+
+
+def check_open_files(cell: Cell) -> None:
+    """The hunt sees what is being written: log, WAL, keys, views, journal and spool, none of them empty."""
+    names = {str(path.relative_to(cell.data_dir)) for path in regular_files(cell.data_dir) if path.stat().st_size}
+    assert {"log/log.db", "log/log.db-wal", "log/keys.db", "log/views.db"} <= names
+    assert any(name.startswith("media/journal") for name in names)
+    assert any(name.startswith("media/spool/") for name in names)
+    assert cell.control is not None
+    held = {str(path.readlink()) for path in open_files(cell.control.pid)}
+    assert str(cell.data_dir / "log" / "log.db") in held
+
+
+async def check_what_the_api_shows(talks: Talks) -> None:
+    """The number to who may see it, and the digits of the menu that is not sensitive, but not of the other one."""
+    for contact, person in zip(talks.contacts, talks.callers, strict=True):
+        found = await talks.centre.rest.get(contact)
+        assert found["state"] == "STATE_TALKING"
+        assert found["caller"] == {"value": person.user, "visibility": "VISIBILITY_SHOWN"}
+        listed = (await talks.centre.rest.get(f"{contact}/events", pageSize=100))["events"]
+        for events in (listed, [event for event in talks.watch.events if event["contact"] == contact]):
+            pressed = [
+                (event["type"], event["data"]["step"], event["data"]["digits"])
+                for event in events
+                if event["type"] in ("contact.menu_missed", "contact.menu_chosen")
+            ]
+            assert pressed == [
+                ("contact.menu_missed", "pin", ""),
+                ("contact.menu_chosen", "pin", ""),
+                ("contact.menu_chosen", "menu", PLAIN),
+            ]
+
+
+async def check_digits(log_dir: Path, contacts: Iterable[str]) -> None:
+    """Of the sensitive menu the log holds no digit, not even sealed, neither in commands nor in events."""
+    for contact in contacts:
+        assert await pressed_in(log_dir, contact) == [
+            ("media.take_digits", "pin", Withheld),
+            ("contact.menu_missed", "pin", Withheld),
+            ("media.take_digits", "pin", Withheld),
+            ("contact.menu_chosen", "pin", Withheld),
+            ("media.take_digits", "menu", Sealed),
+            ("contact.menu_chosen", "menu", Sealed),
+        ]
+
+
+async def check_fold_without_key(log_dir: Path, contact: str, hunt: Hunt) -> None:
+    """Destroy a live contact's key: the log folds to the same state, in which nothing private is readable."""
+    before = await fold(log_dir)
+    key = key_of(before, contact)
+    keys = await SqliteKeys.open(log_dir, entropy=SystemEntropy())
+    try:
+        assert set(await keys.get([key])) == {key}
+        await keys.destroy([key])
+        assert await keys.get([key]) == {}
+    finally:
+        await keys.close()
+    after = state(await fold(log_dir))
+    assert after == state(before)
+    assert not hunt.in_bytes(b"".join(part for parts in after.values() for part in parts))
+
+
+async def ended(rest: Rest, tenant: str, contact: str) -> Json:
+    """The contact, once it is over and its recording is kept."""
+    async with rest.watch(tenant) as watch:
+        if (await rest.get(contact))["state"] != "STATE_ENDED" or not (await rest.get(contact))["recordings"]:
+            await watch.event("contact.recording_ended", contact)
+            await watch.event("contact.completed", contact)
+    return await rest.get(contact)
+
+
+async def download(rest: Rest, recording: str) -> bytes:
+    """The audio, or the answer that there is none. The history of recordings may be a moment behind the contact,
+    and has no live stream."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                return await rest.download(recording)
+            except Refused as refused:
+                if refused.status != 404:
+                    raise
+            await asyncio.sleep(0.1)
+
+
+async def check_erased(rest: Rest, tenant: str, contact: str) -> None:
+    """Its history is there, its caller and its recording are not."""
+    found = await ended(rest, tenant, contact)
+    assert found["outcome"] == "OUTCOME_MEDIA_LOST"
+    assert found["caller"] == {"value": "", "visibility": "VISIBILITY_ERASED"}
+    events = (await rest.get(f"{contact}/events", pageSize=100))["events"]
+    assert [event["data"]["caller"] for event in events if event["type"] == "contact.started"] == [""]
+    (recording,) = found["recordings"]
+    with pytest.raises(Refused) as refused:
+        await download(rest, recording)
+    assert refused.value.reason == "ERASED"
+
+
+async def check_kept(rest: Rest, talks: Talks, contact: str) -> None:
+    """The other contact is whole: its caller is shown, and its recording holds, opened, the very needles that
+    stand in no file."""
+    found = await ended(rest, talks.centre.tenant, contact)
+    assert found["caller"] == {"value": talks.callers[1].user, "visibility": "VISIBILITY_SHOWN"}
+    (recording,) = found["recordings"]
+    audio = await download(rest, recording)
+    assert talks.hunt.in_bytes(audio) == {"the voice with 1465 Hz", "the voice with 2015 Hz"}

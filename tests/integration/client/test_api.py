@@ -1,0 +1,108 @@
+"""The client against the real API: reasons, repeats, servers that go and come."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import pytest
+
+from tandem.api.tenant.v1 import queue_pb2
+from tandem.api.tenant.v1 import tenant_service_pb2 as ten
+from tandem.client.api import Api, ApiError
+from tests.integration.client.conftest import Served, serving
+from tests.support.mini_cell import mini_cell
+
+PATIENCE_S = 20
+
+
+def create(id_: str, request_id: str = "") -> ten.CreateQueueRequest:
+    return ten.CreateQueueRequest(
+        parent="tenants/red", queue_id=id_, queue=queue_pb2.Queue(display_name=id_), request_id=request_id
+    )
+
+
+async def test_an_answer_and_a_reason(served: Served):
+    async with Api(served.address, served.cell.secrets["red", "ADMIN"]) as api:
+        made = await api.call(api.tenants.CreateQueue, create("sales"))
+        assert made.name == "tenants/red/queues/sales"
+        with pytest.raises(ApiError) as taken:
+            await api.call(api.tenants.CreateQueue, create("sales"))
+        assert (taken.value.reason, taken.value.code) == ("NAME_TAKEN", grpc.StatusCode.ALREADY_EXISTS)
+        with pytest.raises(ApiError) as foreign:
+            await api.call(api.tenants.GetQueue, ten.GetQueueRequest(name="tenants/blue/queues/sales"))
+        assert foreign.value.reason == "UNKNOWN_NAME"
+
+
+async def test_without_a_key_the_reason_says_so(served: Served):
+    async with Api(served.address, "") as api:
+        with pytest.raises(ApiError) as nobody:
+            await api.call(api.tenants.GetTenant, ten.GetTenantRequest(name="tenants/red"))
+        assert nobody.value.reason == "NO_CREDENTIAL"
+
+
+async def test_a_fixed_request_id_is_answered_again_and_every_answer_is_kept(served: Served):
+    kept: list[tuple[str, str]] = []
+
+    def keep(request, reply):
+        kept.append((request.request_id, reply.name))
+
+    async with Api(served.address, served.cell.secrets["red", "ADMIN"], kept=keep) as api:
+        for _ in range(2):
+            await api.call(api.tenants.CreateQueue, create("sales", "once"))
+        await api.call(api.tenants.CreateQueue, create("support"))
+        await api.call(api.tenants.GetQueue, ten.GetQueueRequest(name="tenants/red/queues/sales"))
+    assert kept[:2] == [("once", "tenants/red/queues/sales")] * 2
+    assert len(kept) == 3
+    assert kept[2][0]
+
+
+async def test_a_call_waits_for_a_server_that_comes_back():
+    async with mini_cell() as cell:
+        async with serving(cell) as address:
+            pass
+        async with Api(address, cell.secrets["red", "ADMIN"]) as api, asyncio.timeout(PATIENCE_S):
+            calling = asyncio.create_task(api.call(api.tenants.CreateQueue, create("sales")))
+            await asyncio.sleep(0.3)
+            assert not calling.done()
+            async with serving(cell, address):
+                assert (await calling).name == "tenants/red/queues/sales"
+
+
+async def test_patience_ends_with_unavailable():
+    async with mini_cell() as cell:
+        async with serving(cell) as address:
+            pass
+        async with Api(address, cell.secrets["red", "ADMIN"]) as api:
+            with pytest.raises(ApiError) as gone:
+                await api.call(api.tenants.CreateQueue, create("sales"), patience_s=0.3)
+            assert gone.value.code is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_watch_goes_on_over_a_restart_with_nothing_missing_and_nothing_twice(filled_line):
+    cell, number = filled_line
+    seen: list[tuple[str, int, str]] = []
+    synced = asyncio.Event()
+
+    async def watch(address: str) -> None:
+        async with Api(address, cell.secrets["red", "ADMIN"]) as api:
+            async for item in api.watch("tenants/red"):
+                if item.synced:
+                    synced.set()
+                if item.event.type:
+                    seen.append((item.event.contact, item.event.version, item.event.type))
+                    if item.event.contact.endswith("/c9") and item.event.type == "contact.started":
+                        return
+
+    async with asyncio.timeout(PATIENCE_S):
+        async with serving(cell) as address:
+            watching = asyncio.create_task(watch(address))
+            await synced.wait()
+            await cell.call("red", "c1", number)
+        await cell.call("red", "c2", number)
+        async with serving(cell, address):
+            await cell.call("red", "c9", number)
+            await watching
+    started = [contact.rpartition("/")[2] for contact, _, type_ in seen if type_ == "contact.started"]
+    assert started == ["c1", "c2", "c9"]
+    assert len(seen) == len(set(seen))
