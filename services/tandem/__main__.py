@@ -291,9 +291,9 @@ def create_tenant_command(tenant: str, /, *, title: str = "", config: ConfigFile
 
 def _client(begin: Callable[[], Coroutine[Any, Any, int | None]]) -> None:
     """A command that talks to a running cell: what it cannot do is one line."""
+    from tandem.client.account import CannotDial, NotRegistered
     from tandem.client.api import ApiError
     from tandem.client.call import CallOver
-    from tandem.client.phone import CannotDial, NotRegistered
     from tandem.client.place import NotRunning
 
     find = mendable(ApiError, CallOver, CannotDial, NotRegistered, NotRunning)

@@ -12,7 +12,6 @@ from tandem.media.agent_io import AgentSettings
 from tandem.media.journal.file import MemoryStore, load, open_journal
 from tandem.media.turn import Turns
 from tandem.simulation.scripted_media import Does, Phone, ScriptedMedia
-
 from tests.contract.media_contract import MediaWorld, Owner
 
 NODE_KEY = bytes(range(32))

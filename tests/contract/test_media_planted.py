@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+
 from tandem.core.ports.log import Partition
 from tandem.core.ports.media import Command, CommandSettled, Event, Hello, MediaEvent, Outcome
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import Perform, Settle, Turn
 from tandem.media.journal.changes import Acked, Change, EpochSeen, EventKept
-
 from tests.contract.media_contract import CLAUSES
 from tests.contract.scripted_media_world import ScriptedWorld
 

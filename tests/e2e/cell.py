@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -137,7 +136,7 @@ class Cell:
 
     def _program(self, name: str, target: str, more: Mapping[str, str]) -> Program:
         command = (*TANDEM, "run", target, *self._flags)
-        return Program(name, command, env=self._environment | more)
+        return Program(name, command, env={**self._environment, **more})
 
     def wait_ready(self) -> None:
         """Until calls can be taken."""
@@ -231,7 +230,9 @@ def flow_steps(queues: Sequence[str], **menu: Any) -> list[Json]:
     """Answer, a menu, a line for each queue, a good-bye."""
     options = [{"digit": str(digit), "next": f"line{digit}"} for digit, _ in enumerate(queues, 1)]
     asked = {"prompts": ["welcome-menu"], "options": options, "otherwise": "bye"} | menu
-    lines = [{"id": f"line{digit}", "queue": {"queue": queue, "music": "music"}} for digit, queue in enumerate(queues, 1)]
+    lines = [
+        {"id": f"line{digit}", "queue": {"queue": queue, "music": "music"}} for digit, queue in enumerate(queues, 1)
+    ]
     return [
         {"id": "hello", "answer": {"next": "menu"}},
         {"id": "menu", "menu": asked},

@@ -145,7 +145,8 @@ class Baresip:
         def found() -> list[dict[str, Any]]:
             return [event for event in self.events if event["type"] == type_][count - 1 : count]
 
-        return (await _until(self._news, found, f"baresip's {type_}"))[0]
+        told: list[dict[str, Any]] = await _until(self._news, found, f"baresip's {type_}")
+        return told[0]
 
     async def registered(self) -> None:
         """Until the node took its password."""

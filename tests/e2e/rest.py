@@ -124,7 +124,8 @@ class Watch:
             told = [e for e in self.events if e["type"] == type_ and contact in ("", e["contact"])]
             return told[count - 1 : count]
 
-        return (await self.when(found))[0]
+        told: list[Json] = await self.when(found)
+        return told[0]
 
     async def step(self, step: str) -> Json:
         """The first contact's entry into a step of its flow."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import grpc
 import pytest
-from tandem.api.tenant.v1 import queue_pb2, tenant_service_pb2, tenant_service_pb2_grpc
 
+from tandem.api.tenant.v1 import queue_pb2, tenant_service_pb2, tenant_service_pb2_grpc
 from tests.e2e.cell import TANDEM, Cell, environment, flow_steps
 from tests.e2e.foreign import needs_sipp, sipp
 from tests.e2e.rest import Refused
@@ -209,9 +209,7 @@ def test_a_value_of_the_wrong_kind(tmp_path: Path) -> None:
 def test_a_kill_point_without_leave(tmp_path: Path) -> None:
     """TANDEM_KILL_AT is not obeyed, and not ignored either, without --allow-faults."""
     given = environment(tmp_path / "var") | {"TANDEM_KILL_AT": "appended:1"}
-    ended = subprocess.run(
-        [*TANDEM, "run", "all"], env=given, capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = subprocess.run([*TANDEM, "run", "all"], env=given, capture_output=True, text=True, timeout=60, check=False)
     assert "--allow-faults" in complaint(ended)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tandem.api.session.v1 import contact_pb2, session_service_pb2, session_service_pb2_grpc
 
+from tandem.api.session.v1 import contact_pb2, session_service_pb2, session_service_pb2_grpc
 from tests.e2e import sounds
 from tests.e2e.cell import Cell, Centre
 from tests.e2e.foreign import Baresip, baresip, needs_baresip, needs_sipp, register, sipp
@@ -238,9 +238,7 @@ async def test_the_agent_does_not_want_to(platform: Cell, tmp_path: Path, answer
                 await desk.succeeds()
             waiting = await centre.the_contact()
             assert (waiting["state"], waiting["outcome"]) == ("STATE_WAITING", "OUTCOME_UNSPECIFIED")
-            async with sipp(
-                tmp_path / "desk", "answer_until_bye", platform.sip, tone_hz=AGENT_HZ, port=port
-            ) as desk:
+            async with sipp(tmp_path / "desk", "answer_until_bye", platform.sip, tone_hz=AGENT_HZ, port=port) as desk:
                 await watch.event("contact.connected")
                 await desk.ear.hears(CALLER_HZ)
                 caller.command("hangup")
@@ -266,9 +264,7 @@ async def test_the_agent_vanishes_while_it_rings(platform: Cell, tmp_path: Path)
             waiting = await centre.the_contact()
             assert waiting["state"] == "STATE_WAITING"
             bob = centre.agents["bob"]
-            async with baresip(
-                tmp_path / "bob", platform.sip, bob.sip_user, bob.password, tone_hz=AGENT_HZ
-            ) as other:
+            async with baresip(tmp_path / "bob", platform.sip, bob.sip_user, bob.password, tone_hz=AGENT_HZ) as other:
                 await other.registered()
                 await centre.available("bob")
                 await watch.event("contact.connected")

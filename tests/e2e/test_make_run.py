@@ -9,12 +9,14 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import stat
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,15 @@ def taken_ports() -> list[str]:
             except OSError:
                 taken.append(name)
     return taken
+
+
+def need_ports(*, of_module: bool = False) -> None:
+    """Skip unless all of them are free."""
+    if taken := taken_ports():
+        pytest.skip(f"the ports of `make run` are taken: {', '.join(taken)}", allow_module_level=of_module)
+
+
+need_ports(of_module=True)  # here, too: one line in the summary, not one for each test
 
 
 def processes_of(data_dir: Path) -> dict[int, str]:
@@ -102,23 +113,39 @@ class Run:
         assert self.pid(part) != before
 
 
+@contextmanager
+def key_file() -> Iterator[Path]:
+    """Where a media node may keep its key: in memory, and not the one that a Tandem of this user's own may have."""
+    memory = Path(tempfile.mkdtemp(prefix="tandem-e2e-", dir="/dev/shm"))
+    try:
+        yield memory / "node.key"
+    finally:
+        shutil.rmtree(memory)
+
+
+def end(program: Program, data_dir: Path) -> None:
+    """However a test has failed, nothing of this run goes on."""
+    if program.alive:
+        os.killpg(program.pid, signal.SIGINT)
+    try:
+        program.wait_end()
+    finally:
+        for pid in processes_of(data_dir):
+            os.kill(pid, signal.SIGKILL)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """`make run` in the working tree, with its own ports and a data directory apart."""
-    if taken := taken_ports():
-        pytest.skip(f"the ports of `make run` are taken: {', '.join(taken)}")
-    home = tmp_path_factory.mktemp("run")
-    data_dir = home / "var"
-    key_file = Path("/dev/shm", f"tandem-{home.name}-{os.getpid()}.key")
-    program = Program("make run", ("make", "run"), cwd=ROOT, env=environment(data_dir, media__node_key_file=key_file))
-    try:
-        program.wait_line("Ctrl-C ends everything.")
-        yield Run(program, data_dir)
-    finally:
-        if program.alive:
-            os.killpg(program.pid, signal.SIGINT)
-            program.wait_end()
-        key_file.unlink(missing_ok=True)
+    need_ports()
+    data_dir = tmp_path_factory.mktemp("run") / "var"
+    with key_file() as key:
+        program = Program("make run", ("make", "run"), cwd=ROOT, env=environment(data_dir, media__node_key_file=key))
+        try:
+            program.wait_line("Ctrl-C ends everything.")
+            yield Run(program, data_dir)
+        finally:
+            end(program, data_dir)
 
 
 @asynccontextmanager
@@ -221,22 +248,21 @@ async def test_what_dies_is_started_again(run: Run) -> None:
 
 def test_a_taken_port(run: Run, tmp_path: Path) -> None:
     """A second one on the first one's port ends, with one line that names the setting, and leaves nothing."""
-    (grpc,) = free_ports(1)
-    ports = {"http__port": 8080, "grpc__port": grpc, "sip__port": free_udp_port()}
-    key_file = Path("/dev/shm", f"tandem-second-{os.getpid()}.key")
-    settings = environment(tmp_path / "var", media__node_key_file=key_file, **ports)
-    second = Program("second", (*TANDEM, "up", "--demo"), env=settings)
-    try:
-        assert second.wait_end() == CANNOT_START
-        (line,) = [line for line in second.lines if "http.port" in line]
-        assert "127.0.0.1:8080 is taken" in line
-        assert "Traceback" not in second.output
-        assert list((tmp_path / "var" / "run").glob("*.pid")) == []
-        assert processes_of(tmp_path / "var") == {}
-        assert httpx.get(f"{BASE_URL}/readyz").status_code == 200
-    finally:
-        second.stop()
-        key_file.unlink(missing_ok=True)
+    (grpc,), data_dir = free_ports(1), tmp_path / "var"
+    with key_file() as key:
+        ports = {"http__port": 8080, "grpc__port": grpc, "sip__port": free_udp_port()}
+        settings = environment(data_dir, media__node_key_file=key, **ports)
+        second = Program("second", (*TANDEM, "up", "--demo"), env=settings)
+        try:
+            assert second.wait_end() == CANNOT_START
+        finally:
+            second.stop()
+    (line,) = [line for line in second.lines if "http.port" in line]
+    assert "127.0.0.1:8080 is taken" in line
+    assert "Traceback" not in second.output
+    assert list((data_dir / "run").glob("*.pid")) == []
+    assert processes_of(data_dir) == {}
+    assert httpx.get(f"{BASE_URL}/readyz").status_code == 200
 
 
 def test_ctrl_c_leaves_nothing_behind(run: Run) -> None:
@@ -247,6 +273,7 @@ def test_ctrl_c_leaves_nothing_behind(run: Run) -> None:
     run.program.wait_end()
     assert processes_of(run.data_dir) == {}
     assert not [pid for pid in parts.values() if Path(f"/proc/{pid}").exists()]
-    assert list((run.data_dir / "run").glob("*.pid")) == []
+    left = {path.suffix for path in (run.data_dir / "run").iterdir()}
+    assert left.isdisjoint({".pid", ".sock"})
     assert taken_ports() == []
     assert "Traceback" not in "\n".join(run.program.lines)

@@ -13,8 +13,8 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,11 @@ import pytest
 
 from tandem.adapters.sqlite import SqliteKeys, SqliteLog
 from tandem.adapters.system import SystemEntropy
+from tandem.client.account import Account
 from tandem.client.call import PhoneCall
 from tandem.client.manner import Answers
 from tandem.client.mouth import Voice
-from tandem.client.phone import Account, Phone
+from tandem.client.phone import Phone
 from tandem.client.ticker import Ticker
 from tandem.core.commit import Commit
 from tandem.core.ports.log import Partition
@@ -118,11 +119,13 @@ def open_files(pid: int) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a phone. `secrets` are texts that must be nowhere, by what they are."""
+    """Somebody with a phone that speaks with a tone. `secrets` must be nowhere, by what they are."""
 
+    id: str
     user: str
     hz: int
     law: Law
+    password: str
     secrets: Mapping[str, str]
 
     @property
@@ -130,16 +133,23 @@ class Person:
         """200 ms of it, mu-law."""
         return sounds.mu_law_tone(self.hz, 0.2)
 
-    def phone(self, cell: Cell, ticker: Ticker, password: str = "") -> Phone:
+    @property
+    def digests(self) -> dict[str, bytes]:
+        """What digest authentication takes for the password (RFC 7616, 3.4.2)."""
+        text = f"{self.user}:{REALM}:{self.password}".encode()
+        kinds = ("md5", "sha256") if self.password else ()
+        return {f"the password of {self.id} as {kind}": hashlib.new(kind, text).digest() for kind in kinds}
+
+    def phone(self, cell: Cell, ticker: Ticker) -> Phone:
         """Their phone; it writes no files."""
-        account = Account(self.user, ("127.0.0.1", cell.sip_port), password)
+        account = Account(self.user, ("127.0.0.1", cell.sip_port), self.password)
         return Phone(account, ticker, voice=Voice(self.voice), law=self.law, manner=Answers(0.2))
 
 
-def caller(hz: int, law: Law) -> Person:
+def caller(id_: str, hz: int, law: Law) -> Person:
     """A caller with a number that nobody else has."""
     number = f"4915799{secrets.randbelow(10**8):08}"
-    return Person(number, hz, law, {f"the number of the caller with {hz} Hz": number})
+    return Person(id_, number, hz, law, "", {f"the number of {id_}": number})
 
 
 async def agent(centre: Centre, id_: str, hz: int, law: Law) -> Person:
@@ -148,17 +158,8 @@ async def agent(centre: Centre, id_: str, hz: int, law: Law) -> Person:
     body = {"displayName": name, "queues": [centre.queue], "sipPassword": password}
     made = await centre.rest.post(f"{centre.tenant}/agents", body, agentId=id_, waitLive="true")
     assert made["displayName"] == name
-    return Person(made["sipUser"], hz, law, {f"the name of {id_}": name, f"the password of {id_}": password})
-
-
-def digests(person: Person) -> dict[str, bytes]:
-    """What stands for a password in digest authentication (RFC 7616, 3.4.2): as good as the password."""
-    passwords = {name: text for name, text in person.secrets.items() if "password" in name}
-    return {
-        f"{name} as {kind}": hashlib.new(kind, f"{person.user}:{REALM}:{text}".encode()).digest()
-        for name, text in passwords.items()
-        for kind in ("md5", "sha256")
-    }
+    told = {f"the name of {id_}": name, f"the password of {id_}": password}
+    return Person(id_, made["sipUser"], hz, law, password, told)
 
 
 async def two_menus(centre: Centre) -> None:
@@ -190,10 +191,10 @@ async def entered(watch: Watch, contact: str, place: Json) -> None:
     await watch.when(told)
 
 
-async def calls(centre: Centre, watch: Watch, phone: Phone, pin: str) -> tuple[str, PhoneCall]:
+async def calls(watch: Watch, phone: Phone, number: str, pin: str) -> tuple[str, PhoneCall]:
     """Call, press a digit that is no choice, then `pin`, then 1; the contact, once it is in line."""
     known = set(watch.contacts)
-    call = phone.dial(centre.number)
+    call = phone.dial(number)
     await call.until_answered()
     (contact,) = await watch.when(lambda: set(watch.contacts) - known)
     for step, attempt, digit in (("pin", 1, WRONG), ("pin", 2, pin), ("menu", 1, PLAIN)):
@@ -204,49 +205,41 @@ async def calls(centre: Centre, watch: Watch, phone: Phone, pin: str) -> tuple[s
 
 
 @dataclass(frozen=True)
-class Talks:
-    """Two talks that go on; what is private of them."""
+class Talk:
+    """A talk that goes on."""
 
-    centre: Centre
-    watch: Watch
-    hunt: Hunt
-    contacts: tuple[str, str]
-    """Names. The first caller pressed 7, the other one 3."""
-    callers: tuple[Person, Person]
+    contact: str
+    caller: Person
+    agent: Person
+    told: list[Json]
+    """What the live stream has told of it."""
 
 
-@asynccontextmanager
-async def two_talks(cell: Cell) -> AsyncIterator[Talks]:
-    """Two callers and two agents, all heard by the other end for a while. At the end their phones are gone."""
-    async with AsyncExitStack() as stack:
-        centre = await stack.enter_async_context(cell.centre())
-        watch = await stack.enter_async_context(centre.rest.watch(centre.tenant))
-        await two_menus(centre)
-        ticker = Ticker()
-        agents = (await agent(centre, "ann", 1785, Law.MU), await agent(centre, "bob", 2015, Law.A))
-        callers = (caller(1135, Law.MU), caller(1465, Law.A))
-        contacts, phones = [], []
-        for index, pin in enumerate("73"):
-            passwords = [text for name, text in agents[index].secrets.items() if "password" in name]
-            desk = agents[index].phone(cell, ticker, *passwords)
-            phone = callers[index].phone(cell, ticker)
-            phones += [desk, phone]
-            stack.callback(desk.vanish)
-            stack.callback(phone.vanish)
-            await desk.register()
-            await centre.rest.post(
-                f"{centre.tenant}/agents/{('ann', 'bob')[index]}:setPresence", {"presence": "PRESENCE_AVAILABLE"}
-            )
-            contact, call = await calls(centre, watch, phone, pin)
-            await call.until_hears(agents[index].hz, 1.0)
-            await (await desk.next_call()).until_hears(callers[index].hz, 1.0)
-            contacts.append(contact)
-        people = (*agents, *callers)
-        texts = {name: text for person in people for name, text in person.secrets.items()}
-        hashes = {name: digest for person in people for name, digest in digests(person).items()}
-        voices = {f"the voice with {person.hz} Hz": person.voice for person in people}
-        hunt = Hunt(texts | {"the API key": centre.key}, hashes, voices)
-        yield Talks(centre, watch, hunt, (contacts[0], contacts[1]), callers)
+async def talk(cell: Cell, centre: Centre, stack: AsyncExitStack, speaker: Person, listener: Person, pin: str) -> Talk:
+    """The caller is heard by the agent, who is the only one that is free, and the other way round. With the stack
+    their phones are gone, without a word."""
+    ticker = Ticker()
+    desk, phone = listener.phone(cell, ticker), speaker.phone(cell, ticker)
+    stack.callback(desk.vanish)
+    stack.callback(phone.vanish)
+    await desk.register()
+    await centre.rest.post(f"{centre.tenant}/agents/{listener.id}:setPresence", {"presence": "PRESENCE_AVAILABLE"})
+    async with centre.rest.watch(centre.tenant) as watch:
+        contact, call = await calls(watch, phone, centre.number, pin)
+        await call.until_hears(listener.hz, 1.0)
+        await (await desk.next_call()).until_hears(speaker.hz, 1.0)
+        told = [event for event in watch.events if event["contact"] == contact]
+    return Talk(contact, speaker, listener, told)
+
+
+def hunt_for(centre: Centre, talks: Iterable[Talk]) -> Hunt:
+    """Everything that is private of these talks."""
+    people = [person for one in talks for person in (one.caller, one.agent)]
+    return Hunt(
+        {"the API key": centre.key} | {name: text for person in people for name, text in person.secrets.items()},
+        {name: digest for person in people for name, digest in person.digests.items()},
+        {f"the voice of {person.id}": person.voice for person in people},
+    )
 
 
 def start(cell: Cell, temporary: Path) -> None:
@@ -316,7 +309,8 @@ def key_of(ledgers: Mapping[Partition, Ledger], contact: str) -> str:
 
 
 async def pressed_in(directory: Path, contact: str) -> list[tuple[str, str, type]]:
-    """What was pressed, as commands and events hold it: (type, step, kind of the private value)."""
+    """What was pressed, as commands and events hold it: (type, step, kind of the private value). A command
+    names the try of the step, too."""
     stream = f"contact/{contact.rpartition('/')[2]}"
     commits = [log_codec.decode(body) for bodies in (await records(directory)).values() for body in bodies]
     parts = [
@@ -365,25 +359,29 @@ async def test_private_values_are_nowhere_in_plain(own_cell: Cell, tmp_path: Pat
     """During talks, after kill -9 of everything, without a contact's key, and after a clean stop."""
     begun, temporary, log_dir = time.time(), tmp_path / "temporary", own_cell.data_dir / "log"
     start(own_cell, temporary)
-    async with two_talks(own_cell) as talks:
+    async with own_cell.centre() as centre, AsyncExitStack() as phones:
+        await two_menus(centre)
+        ann, bob = await agent(centre, "ann", 1785, Law.MU), await agent(centre, "bob", 2015, Law.A)
+        first = await talk(own_cell, centre, phones, caller("the first caller", 1135, Law.MU), ann, "7")
+        second = await talk(own_cell, centre, phones, caller("the second caller", 1465, Law.A), bob, "3")
+        hunt = hunt_for(centre, (first, second))
         check_open_files(own_cell)
-        await check_what_the_api_shows(talks)
-        assert await leaks(own_cell, talks.hunt, temporary, begun) == set()
+        await check_what_the_api_shows(centre.rest, first, second)
+        assert await leaks(own_cell, hunt, temporary, begun) == set()
         own_cell.kill_media()
         own_cell.kill_control()
-    assert await leaks(own_cell, talks.hunt, temporary, begun) == set()
-    erased, kept = talks.contacts
-    await check_digits(log_dir, talks.contacts)
-    await check_fold_without_key(log_dir, erased, talks.hunt)
+    assert await leaks(own_cell, hunt, temporary, begun) == set()
+    await check_digits(log_dir, first, second)
+    await check_fold_without_key(log_dir, first.contact, hunt)
 
     start(own_cell, temporary)
-    async with own_cell.rest(talks.centre.key) as rest:
-        await check_erased(rest, talks.centre.tenant, erased)
-        await check_kept(rest, talks, kept)
+    async with own_cell.rest(centre.key) as rest:
+        await check_erased(rest, centre.tenant, first)
+        await check_kept(rest, centre.tenant, second, hunt)
     assert own_cell.control is not None
     assert own_cell.media is not None
     assert (own_cell.control.stop(), own_cell.media.stop()) == (0, 0)
-    assert await leaks(own_cell, talks.hunt, temporary, begun) == set()
+    assert await leaks(own_cell, hunt, temporary, begun) == set()
 
 
 def check_open_files(cell: Cell) -> None:
@@ -397,18 +395,18 @@ def check_open_files(cell: Cell) -> None:
     assert str(cell.data_dir / "log" / "log.db") in held
 
 
-async def check_what_the_api_shows(talks: Talks) -> None:
+async def check_what_the_api_shows(rest: Rest, *talks: Talk) -> None:
     """The number to who may see it, and the digits of the menu that is not sensitive, but not of the other one."""
-    for contact, person in zip(talks.contacts, talks.callers, strict=True):
-        found = await talks.centre.rest.get(contact)
-        assert found["state"] == "STATE_TALKING"
-        assert found["caller"] == {"value": person.user, "visibility": "VISIBILITY_SHOWN"}
-        listed = (await talks.centre.rest.get(f"{contact}/events", pageSize=100))["events"]
-        for events in (listed, [event for event in talks.watch.events if event["contact"] == contact]):
+    for one in talks:
+        found = await rest.get(one.contact)
+        assert (found["state"], found["agent"].rpartition("/")[2]) == ("STATE_TALKING", one.agent.id)
+        assert found["caller"] == {"value": one.caller.user, "visibility": "VISIBILITY_SHOWN"}
+        listed = (await rest.get(f"{one.contact}/events", pageSize=100))["events"]
+        for events in (listed, one.told):
             pressed = [
                 (event["type"], event["data"]["step"], event["data"]["digits"])
                 for event in events
-                if event["type"] in ("contact.menu_missed", "contact.menu_chosen")
+                if event["type"] in PRESSED
             ]
             assert pressed == [
                 ("contact.menu_missed", "pin", ""),
@@ -417,15 +415,15 @@ async def check_what_the_api_shows(talks: Talks) -> None:
             ]
 
 
-async def check_digits(log_dir: Path, contacts: Iterable[str]) -> None:
+async def check_digits(log_dir: Path, *talks: Talk) -> None:
     """Of the sensitive menu the log holds no digit, not even sealed, neither in commands nor in events."""
-    for contact in contacts:
-        assert await pressed_in(log_dir, contact) == [
-            ("media.take_digits", "pin", Withheld),
+    for one in talks:
+        assert await pressed_in(log_dir, one.contact) == [
+            ("media.take_digits", "pin#1", Withheld),
             ("contact.menu_missed", "pin", Withheld),
-            ("media.take_digits", "pin", Withheld),
+            ("media.take_digits", "pin#2", Withheld),
             ("contact.menu_chosen", "pin", Withheld),
-            ("media.take_digits", "menu", Sealed),
+            ("media.take_digits", "menu#1", Sealed),
             ("contact.menu_chosen", "menu", Sealed),
         ]
 
@@ -447,10 +445,10 @@ async def check_fold_without_key(log_dir: Path, contact: str, hunt: Hunt) -> Non
 
 
 async def ended(rest: Rest, tenant: str, contact: str) -> Json:
-    """The contact, once it is over and its recording is kept."""
+    """The contact, once nothing more can happen to it: it is over and its recording is kept."""
     async with rest.watch(tenant) as watch:
-        if (await rest.get(contact))["state"] != "STATE_ENDED" or not (await rest.get(contact))["recordings"]:
-            await watch.event("contact.recording_ended", contact)
+        listed = (await rest.get(f"{contact}/events", pageSize=100))["events"]
+        if "contact.completed" not in [event["type"] for event in listed]:
             await watch.event("contact.completed", contact)
     return await rest.get(contact)
 
@@ -468,12 +466,12 @@ async def download(rest: Rest, recording: str) -> bytes:
             await asyncio.sleep(0.1)
 
 
-async def check_erased(rest: Rest, tenant: str, contact: str) -> None:
+async def check_erased(rest: Rest, tenant: str, of: Talk) -> None:
     """Its history is there, its caller and its recording are not."""
-    found = await ended(rest, tenant, contact)
+    found = await ended(rest, tenant, of.contact)
     assert found["outcome"] == "OUTCOME_MEDIA_LOST"
     assert found["caller"] == {"value": "", "visibility": "VISIBILITY_ERASED"}
-    events = (await rest.get(f"{contact}/events", pageSize=100))["events"]
+    events = (await rest.get(f"{of.contact}/events", pageSize=100))["events"]
     assert [event["data"]["caller"] for event in events if event["type"] == "contact.started"] == [""]
     (recording,) = found["recordings"]
     with pytest.raises(Refused) as refused:
@@ -481,11 +479,11 @@ async def check_erased(rest: Rest, tenant: str, contact: str) -> None:
     assert refused.value.reason == "ERASED"
 
 
-async def check_kept(rest: Rest, talks: Talks, contact: str) -> None:
-    """The other contact is whole: its caller is shown, and its recording holds, opened, the very needles that
+async def check_kept(rest: Rest, tenant: str, of: Talk, hunt: Hunt) -> None:
+    """The other contact is whole: its caller is shown, and its recording, opened, holds the very needles that
     stand in no file."""
-    found = await ended(rest, talks.centre.tenant, contact)
-    assert found["caller"] == {"value": talks.callers[1].user, "visibility": "VISIBILITY_SHOWN"}
+    found = await ended(rest, tenant, of.contact)
+    assert found["caller"] == {"value": of.caller.user, "visibility": "VISIBILITY_SHOWN"}
     (recording,) = found["recordings"]
-    audio = await download(rest, recording)
-    assert talks.hunt.in_bytes(audio) == {"the voice with 1465 Hz", "the voice with 2015 Hz"}
+    voices = {f"the voice of {of.caller.id}", f"the voice of {of.agent.id}"}
+    assert hunt.in_bytes(await download(rest, recording)) == voices

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import uvloop
 
+from tandem.client import tones
 from tandem.core.ports.media import (
     Answer,
     Bridge,
@@ -35,7 +36,6 @@ from tandem.media.backend import MergedDirectory
 from tandem.media.builtin.ports import RtpPorts
 from tests.integration.media.phone import Phone
 from tests.integration.media.world import DIRECTORY, NUMBER, World, devices, world
-from tandem.client import tones
 
 CALLER_HZ, AGENT_HZ = 625.0, 1000.0
 

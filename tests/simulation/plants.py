@@ -132,7 +132,7 @@ class Plant:
     name: str
     parts: Parts
     patches: tuple[Any, ...] = ()
-    seeds: int = 6
+    seeds: int = 12
 
     @contextmanager
     def planted(self) -> Iterator[Parts]:
@@ -162,7 +162,10 @@ PLANTS = (
     Plant(7, "a void commit's outputs are released", Parts(shard=VoidOutputs)),
     Plant(8, "only the newest effects are offered again", Parts(shard=NewestEffectsOnly)),
     Plant(
-        9, "a rescinded offer resets the idle time", Parts(), (lambda: patch.object(routing_decide, "_both_free", _idle_anew),)
+        9,
+        "a rescinded offer resets the idle time",
+        Parts(),
+        (lambda: patch.object(routing_decide, "_both_free", _idle_anew),),
     ),
     Plant(10, "answers before durable", Parts(shard=AnswersAtOnce)),
     Plant(

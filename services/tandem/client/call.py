@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tandem.client.ear import Ear
-from tandem.client.facts import By, CallFacts, Heard, Pressed, Quiet, Sound
+from tandem.client.facts import By, CallFacts, Heard, Pressed, Quiet, Sound, Way
 from tandem.client.mouth import Mouth, Voice
 from tandem.client.news import News
 from tandem.client.ticker import Ticker
@@ -15,6 +15,7 @@ from tandem.wire import rtp
 from tandem.wire.dtmf import EventReceiver
 from tandem.wire.g711 import Law
 from tandem.wire.sdp import Audio, Direction, LocalAudio, Negotiation, SdpError
+from tandem.wire.sip.events import EndCause
 
 PRESSED_MAX = 1_000
 """Digits remembered of one call."""
@@ -226,3 +227,16 @@ class PhoneCall:
             if digit is not None and len(self.digits) < PRESSED_MAX:
                 self.digits += digit
                 self._news.tell()
+
+
+def ended_by(cause: EndCause, way: Way) -> By:
+    """Who ended a call that ended for that cause."""
+    match cause:
+        case EndCause.LOCAL_HANGUP:
+            return By.SELF
+        case EndCause.REJECTED:
+            return By.FAR if way is Way.OUT else By.SELF
+        case EndCause.NO_ACK | EndCause.DIALOG_GONE | EndCause.TIMED_OUT:
+            return By.LOST
+        case EndCause.CANCELLED | EndCause.REMOTE_BYE:
+            return By.FAR

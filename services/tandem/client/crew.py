@@ -7,15 +7,15 @@ import random
 
 import structlog
 
-from tandem.client.api import Api
+from tandem.client.account import Account
+from tandem.client.api import Api, ApiError
 from tandem.client.demo_tenant import Demo, make_demo
 from tandem.client.facts import CallFacts
 from tandem.client.manner import Answers
 from tandem.client.palette import agent_hz, caller_hz
-from tandem.client.phone import Account
-from tandem.client.place import Place
+from tandem.client.place import NotRunning, Place
 from tandem.client.place_call import Busy, answering
-from tandem.client.robots import Errand, RobotAgent, Talk, call_once, new_number
+from tandem.client.robots import AGAIN_S, Errand, RobotAgent, Talk, call_once, new_number
 from tandem.client.ticker import Ticker
 from tandem.runtime.config import Config
 
@@ -81,17 +81,29 @@ class Crew:
 
 
 async def run_robots(config: Config) -> None:
-    """Until cancelled. Waits for the cell, however long it takes."""
+    """Until cancelled. Waits for the cell, however long it takes. Raises `NotRunning` if the
+    configuration leaves no place to dial."""
     place = Place(config)
-    await place.until_ready()
-    demo = await make_demo(place)
-    address, _ = place.addresses()
+    _ = place.sip
+    demo = await _made(place)
+    address = place.addresses()[0]
     async with Api(address, demo.api_key) as api, asyncio.TaskGroup() as tasks:
         crew = Crew(config, demo, api, tasks)
         crew.start()
         async with answering(config.run_dir, crew.place):
             _log.info("robots ready", agents=len(demo.robots))
             await asyncio.get_running_loop().create_future()
+
+
+async def _made(place: Place) -> Demo:
+    """The demo tenant, made whole even if the control plane dies on the way."""
+    while True:
+        await place.until_ready()
+        try:
+            return await make_demo(place)
+        except (ApiError, NotRunning) as error:
+            _log.warning("the demo tenant is not whole yet; trying again", reason=str(error))
+        await asyncio.sleep(AGAIN_S)
 
 
 def _length(facts: CallFacts) -> float:

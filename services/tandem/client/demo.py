@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from tandem.api.routing.v1 import agent_state_pb2
+from tandem.client.account import Account
 from tandem.client.api import Api, ApiError
 from tandem.client.call import CallOver
 from tandem.client.demo_tenant import Demo, read_demo
 from tandem.client.facts import CallFacts
 from tandem.client.palette import caller_hz
-from tandem.client.phone import Account, Phone
+from tandem.client.phone import Phone
 from tandem.client.place import NotRunning, Place
 from tandem.client.robots import new_number, set_presence
 from tandem.client.story import tell

@@ -20,6 +20,7 @@ from rich.console import Console
 from tandem.api.routing.v1 import agent_state_pb2
 from tandem.api.session.v1 import contact_pb2
 from tandem.api.session.v1 import session_service_pb2 as ses
+from tandem.client.account import Account
 from tandem.client.api import Api
 from tandem.client.call import PhoneCall
 from tandem.client.demo import Timeline, find_demo
@@ -27,7 +28,7 @@ from tandem.client.demo_tenant import TENANT, Demo, welcome
 from tandem.client.kill_report import Kept, Report, show
 from tandem.client.manner import Answers, RingsForEver
 from tandem.client.palette import agent_hz, caller_hz
-from tandem.client.phone import Account, Phone
+from tandem.client.phone import Phone
 from tandem.client.place import NotRunning, Place
 from tandem.client.robots import new_number, register_new, set_presence
 from tandem.client.tenant_maker import TenantMaker

@@ -14,12 +14,12 @@ from rich.table import Table
 
 from tandem.api.routing.v1 import agent_state_pb2
 from tandem.client import count
+from tandem.client.account import Account
 from tandem.client.api import Api
 from tandem.client.demo_tenant import welcome
 from tandem.client.facts import CallFacts, Way
 from tandem.client.manner import Answers
 from tandem.client.palette import agent_hz, caller_hz
-from tandem.client.phone import Account
 from tandem.client.place import Place
 from tandem.client.robots import Errand, RobotAgent, Talk, call_once, set_presence
 from tandem.client.tenant_maker import TenantMaker, make_tenant, new_key

@@ -14,17 +14,16 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import TracebackType
 
-from tandem.client.call import PhoneCall
+from tandem.client.account import Account, CannotDial, NotRegistered
+from tandem.client.call import PhoneCall, ended_by
 from tandem.client.facts import By, CallFacts, Way
 from tandem.client.manner import Answers, Declines, Manner, RingsForEver, Vanishes
 from tandem.client.mouth import Voice, tone_voice
 from tandem.client.news import News
 from tandem.client.sip_socket import SipSocket
 from tandem.client.ticker import Ticker
-from tandem.client.udp import Address
 from tandem.wire.g711 import Law
 from tandem.wire.sdp import Direction
 from tandem.wire.sip import events as sip
@@ -36,27 +35,6 @@ CALLS_KEPT = 1_000
 LEAVE_S = 2.0
 """How long a phone that is put away waits for the answers to its BYE and REGISTER."""
 OFFER = "X-Tandem-Offer"
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who a phone is. `node` is where it registers and dials; without a password it can only dial."""
-
-    user: str
-    node: Address
-    password: str = field(default="", repr=False)
-
-
-class NotRegistered(Exception):
-    """The registrar would not have it, or did not answer (408)."""
-
-    def __init__(self, user: str, status: int, reason: str) -> None:
-        super().__init__(f"{user} cannot register: {status} {reason}")
-        self.status = status
-
-
-class CannotDial(Exception):
-    """The phone has too many calls or is put away."""
 
 
 class Phone:
@@ -298,7 +276,7 @@ class Phone:
         retry = event.headers.get("Retry-After")
         detail = event.reason.text if event.reason else f"Retry-After: {retry}" if retry else ""
         call = self._calls[event.call]
-        call.on_end(_by(event.cause, call.facts.way), event.status, detail)
+        call.on_end(ended_by(event.cause, call.facts.way), event.status, detail)
 
     # ------------------------------------------------------------------ plumbing
 
@@ -338,15 +316,3 @@ class Phone:
         self._timers.clear()
         self._sip.close()
         self.news.tell()
-
-
-def _by(cause: sip.EndCause, way: Way) -> By:
-    match cause:
-        case sip.EndCause.LOCAL_HANGUP:
-            return By.SELF
-        case sip.EndCause.REJECTED:
-            return By.FAR if way is Way.OUT else By.SELF
-        case sip.EndCause.NO_ACK | sip.EndCause.DIALOG_GONE | sip.EndCause.TIMED_OUT:
-            return By.LOST
-        case sip.EndCause.CANCELLED | sip.EndCause.REMOTE_BYE:
-            return By.FAR

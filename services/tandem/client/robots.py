@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import structlog
 
 from tandem.api.routing.v1 import agent_state_pb2, routing_service_pb2
+from tandem.client.account import Account, NotRegistered
 from tandem.client.api import Api, ApiError
 from tandem.client.call import CallOver, PhoneCall
 from tandem.client.facts import CallFacts
 from tandem.client.manner import Answers, Manner
-from tandem.client.phone import Account, NotRegistered, Phone
+from tandem.client.phone import Phone
 from tandem.client.ticker import Ticker
 from tandem.client.udp import Address
 
@@ -74,7 +75,7 @@ class RobotAgent:
 
     async def get_ready(self) -> None:
         """Register and be available. Raises `NotRegistered`, `ApiError`."""
-        await self.phone.register()
+        await register_new(self.phone)
         if self._api is not None:
             await set_presence(self._api, self.name, agent_state_pb2.PRESENCE_AVAILABLE)
         self._ready.set()

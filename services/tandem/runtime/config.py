@@ -68,7 +68,6 @@ class Log(Section, frozen=True, kw_only=True):
         Path | None, Meta(description="Directory of log.db, keys.db and views.db; default {data_dir}/log.")
     ] = None
 
-
     snapshot_commits: Annotated[
         int,
         Meta(

@@ -123,12 +123,14 @@ Output = Append | Perform | Taken | Answered | LoadKeys | Introduce | AskLegs | 
 
 @dataclass(slots=True)
 class _Node:
-    """A media node as the owner sees it: introduced, kept events heard, legs listed."""
+    """A media node as the owner sees it: introduced, kept events heard, asked for its legs, of
+    which it should have those `expected`, legs listed."""
 
     incarnation: str = ""
     up: bool = False
     heard: bool = False
     asked: bool = False
+    expected: tuple[tuple[str, str, str], ...] = ()
     listed: bool = False
 
 
@@ -300,18 +302,33 @@ class Shard:
         row.heard = True
 
     def node_legs(self, node: str, legs: Iterable[tuple[str, str]]) -> None:
-        """The legs that live on the node. Those that we hold and it does not are ended, but for
-        those whose `Originate` is still pending: its outcome, which the node owes, says more."""
+        """The legs that live on the node. Those that it should have had when it was asked, and
+        has not, are ended."""
         row = self._nodes.setdefault(node, _Node())
         row.listed = True
+        expected, row.expected = row.expected, ()
         there = set(legs)
-        for pending in self.ledger.pending.values():
-            if pending.effect.kind == "media" and isinstance(pending.payload.verb, Originate):
-                there.add((pending.effect.tenant, pending.payload.leg))
-        for (tenant, stream), aggregate in list(self.ledger.aggregates.items()):
-            for on, leg in aggregate.kind.legs(aggregate.state):
-                if on == node and (tenant, leg) not in there:
-                    self._missing(tenant, stream, node, leg)
+        for tenant, stream, leg in expected:
+            aggregate = self.ledger.aggregate(tenant, stream)
+            if aggregate is None or (tenant, leg) in there:
+                continue
+            if (node, leg) in aggregate.kind.legs(aggregate.state):
+                self._missing(tenant, stream, node, leg)
+
+    def _expected(self, node: str) -> tuple[tuple[str, str, str], ...]:
+        """(tenant, stream, leg) of what the node must have if it has not told of its end. A leg
+        whose `Originate` is pending may come to be after the answer; its outcome says more."""
+        coming = {
+            (pending.effect.tenant, pending.payload.leg)
+            for pending in self.ledger.pending.values()
+            if pending.effect.kind == "media" and isinstance(pending.payload.verb, Originate)
+        }
+        return tuple(
+            (tenant, stream, leg)
+            for (tenant, stream), aggregate in self.ledger.aggregates.items()
+            for on, leg in aggregate.kind.legs(aggregate.state)
+            if on == node and (tenant, leg) not in coming
+        )
 
     def _missing(self, tenant: str, stream: str, node: str, leg: str) -> None:
         make = self.group.missing_leg
@@ -343,6 +360,7 @@ class Shard:
             if row.heard and not row.asked and not self._count:
                 row.asked = True
                 self._offer_pending(lambda p, on=name: p.effect.kind == "media" and p.payload.node == on)  # type: ignore[misc]
+                row.expected = self._expected(name)
                 self._out.append(AskLegs(name))
         if self.phase is not Phase.RECOVERING or self._refilling or self._count:
             return

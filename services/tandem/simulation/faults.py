@@ -12,7 +12,7 @@ from tandem.simulation.owners import Process, Seat
 from tandem.simulation.simlog import Doubt
 from tandem.simulation.world import Cell
 
-FAULT_EVERY_MS = 5_000
+FAULT_EVERY_MS = 4_000
 """On average; a fault that finds nothing to break is not counted. The aimed ones come on top."""
 AIMED = 20
 """One in so many doings of phones is answered with a fault."""

@@ -66,6 +66,11 @@ class Sources(Checker):
         if marks != raised:
             raise Violation("marks are part of the commit", f"{partition} n={commit.n}: {marks} for inputs {raised}")
 
+    def acked(self, partition: Partition, source: str, tenant: str, number: int) -> None:
+        """A node is told that it may forget its events up to `number`."""
+        if number > self._last.get((partition, source, tenant), 0):
+            raise Violation("nothing leaves before it is durable", f"the acknowledgement of {source} {number}")
+
 
 class ShardTimes(Checker):
     """Shard time never runs back."""
@@ -244,7 +249,9 @@ class Line(Checker):
     def _entered(self, desk: _Desk, envelope: Envelope, event: Any) -> None:
         place = (envelope.tenant, event.contact)
         if self._enqueued.get(place) != event.enqueued_ms:
-            raise Violation("a place is kept", f"{place} enters at {event.enqueued_ms}, not {self._enqueued.get(place)}")
+            raise Violation(
+                "a place is kept", f"{place} enters at {event.enqueued_ms}, not {self._enqueued.get(place)}"
+            )
         if event.contact in desk.line:
             raise Violation("nobody stands in line twice", event.contact)
         skills = tuple((need.skill, need.level) for need in event.skills)

@@ -106,9 +106,7 @@ class MediaNode:
         if self.media is not None:
             self.media.reattach(self)
         else:
-            self.media = self._kinds.backend(
-                self, self.host.boottime_ms, capacity=self.capacity, party=self._party
-            )
+            self.media = self._kinds.backend(self, self.host.boottime_ms, capacity=self.capacity, party=self._party)
         self._turns = Turns(self._agent, self.state, journal, self.media, self.points)
         self._agent.start()
         self._soon()

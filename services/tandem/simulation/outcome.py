@@ -21,4 +21,5 @@ class Result:
     faults: dict[str, int] = field(default_factory=dict)
     pairs: dict[tuple[str, str], int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)  # contact -> outcome
     digest: str = ""

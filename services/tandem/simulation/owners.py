@@ -112,6 +112,10 @@ class Surroundings(Protocol):
         """A command leaves for a node."""
         ...
 
+    def acked(self, seat: Seat, source: str, tenant: str, number: int) -> None:
+        """An acknowledgement leaves for a node."""
+        ...
+
     def reached(self, what: str) -> None:
         """A branch of the runtime was reached."""
         ...
@@ -327,7 +331,10 @@ class Seat:
         self.writer = Writer(log, self.partition)
         self._end = log.partitions.end(self.partition)
         self.reader = Reader(
-            log, self.partition, self.shard.offset, lambda r: process.enter_from_log(lambda: self._unless_dropped(lambda: self._read(r)))
+            log,
+            self.partition,
+            self.shard.offset,
+            lambda r: process.enter_from_log(lambda: self._unless_dropped(lambda: self._read(r))),
         )
         if self._end <= self.shard.offset:
             process.later(0, self._claim)
@@ -420,6 +427,7 @@ class Seat:
                 # Marks of an incarnation that is over mean nothing to the node of now.
                 if kind == "media" and self.link is not None and rest.split("/")[1] == self._incarnation():
                     self._send(Ack(tenant, number))
+                    self.cell.acked(self, source, tenant, number)
             case LoadKeys():
                 self._loading = True
                 self.process.later(self.cell.keys_ms(), lambda: self._load_keys(output))
@@ -521,7 +529,10 @@ class Seat:
             tail = _Tail(Inbox(partition, self.group.name))
             self._tails.append(tail)
             tail.reader = Reader(
-                self.log, partition, 0, lambda records, tail=tail: self.process.enter_from_log(
+                self.log,
+                partition,
+                0,
+                lambda records, tail=tail: self.process.enter_from_log(
                     lambda: self._unless_dropped(lambda: self._take(tail, records))
                 ),
             )

@@ -110,7 +110,9 @@ class Phones:
     """All phones of the world; the node's `Party`."""
 
     def __init__(self, scheduler: Scheduler, chance: Chance, witness: Witness) -> None:
-        self._scheduler, self._chance, self._witness = scheduler, chance, witness
+        self._scheduler, self._witness = scheduler, witness
+        self._jitter, self._people = chance.fork("registrations"), chance.fork("people")
+        self._drawn: dict[str, Chance] = {}
         self.node: MediaNode
         self.devices: dict[str, Device] = {}
         self.callers: dict[str, Caller] = {}
@@ -125,11 +127,11 @@ class Phones:
     def add_device(self, device: Device) -> None:
         """A phone is plugged in and registers from now on."""
         self.devices[device.device] = device
-        self._scheduler.after(self._chance.between(100, 3_000), lambda: self._register(device))
+        self._scheduler.after(self._jitter.between(100, 3_000), lambda: self._register(device))
 
     def _register(self, device: Device) -> None:
         self.node.phone(lambda media: media.register(device.device, registered=device.online))
-        self._scheduler.after(self._chance.between(REREGISTER_MS // 2, REREGISTER_MS), lambda: self._register(device))
+        self._scheduler.after(self._jitter.between(REREGISTER_MS // 2, REREGISTER_MS), lambda: self._register(device))
 
     def go(self, device: Device, *, online: bool, politely: bool) -> None:
         """A phone comes or goes; politely: it says so at once."""
@@ -175,20 +177,28 @@ class Phones:
         if not self.node.phone(lambda media: media.hang_up(leg)) or dialog.open:
             self._close(dialog, Cause.NORMAL, By.FAR)
 
+    def _chance_of(self, leg: str) -> Chance:
+        """What happens on a contact is drawn for it alone, so that it is the same in every shape."""
+        contact = contact_of(leg)
+        if contact not in self._drawn:
+            self._drawn[contact] = self._people.fork(contact)
+        return self._drawn[contact]
+
     def _soon_hang_up(self, leg: str, most_ms: int = 2) -> None:
-        self._scheduler.after(self._chance.between(0, most_ms), lambda: self.hang_up(leg))
+        self._scheduler.after(self._chance_of(leg).between(0, most_ms), lambda: self.hang_up(leg))
 
     # ---------------------------------------------------------------- Party
 
     def rung(self, device: str, leg: str, offer: str, limit_ms: int) -> Phone:
         """See `scripted_media.Party`."""
-        mood = "answer" if self.calm else self._chance.weighted(AGENT_MOODS)
+        chance = self._chance_of(leg)
+        mood = "answer" if self.calm else chance.weighted(AGENT_MOODS)
         row = self.devices[device]
         busy = any(d.device == device and d.open for d in self.dialogs.values())
         dialog = Dialog(leg, device, offer, self._scheduler.now_ms, limit_ms)
         self.dialogs[leg] = dialog
         self.history.append(dialog)
-        script = self._script(mood, row, limit_ms, busy)
+        script = self._script(mood, row, limit_ms, busy, chance)
         dialog.does = script.does
         self._witness.saw("rings", dialog)
         if mood in ("answer and hang up", "vanish with the network") and script.does is Does.ANSWER:
@@ -196,8 +206,7 @@ class Phones:
         self._tease(contact_of(leg), limit_ms)
         return script
 
-    def _script(self, mood: str, device: Device, limit_ms: int, busy: bool) -> Phone:
-        chance = self._chance
+    def _script(self, mood: str, device: Device, limit_ms: int, busy: bool, chance: Chance) -> Phone:
         if not device.online:
             return Phone(Does.VANISH, 1)
         if busy:
@@ -214,20 +223,20 @@ class Phones:
             case "vanish":
                 return Phone(Does.VANISH, 1)
             case "leave while it rings":
-                self._scheduler.after(chance.between(0, 3_000), lambda: self._leave(device))
+                self._scheduler.after(chance.between(0, 3_000), lambda: self._leave(device, chance))
                 return Phone(Does.RING_ON, 1)
             case _:
                 return Phone(Does.ANSWER, chance.between(100, 6_000))
 
-    def _leave(self, device: Device) -> None:
-        if self._chance.one_in(2):
+    def _leave(self, device: Device, chance: Chance) -> None:
+        if chance.one_in(2):
             self.sign_off(device)
             return
         self.go(device, online=False, politely=True)
         self._scheduler.after(20_000, lambda: self.go(device, online=True, politely=True))
 
     def _after_answer(self, mood: str, leg: str, after_ms: int) -> None:
-        delay_ms = after_ms + self._chance.between(0, 5)
+        delay_ms = after_ms + self._chance_of(leg).between(0, 5)
         if mood == "answer and hang up":
             self._scheduler.after(delay_ms, lambda: self.hang_up(leg))
         else:
@@ -240,7 +249,7 @@ class Phones:
         if caller.mischief == "hang up as the agent rings":
             self._soon_hang_up(contact)
         elif caller.mischief == "hang up at the limit":
-            self._scheduler.after(limit_ms - 1 + self._chance.below(3), lambda: self.hang_up(contact))
+            self._scheduler.after(limit_ms - 1 + self._chance_of(contact).below(3), lambda: self.hang_up(contact))
 
     def answered(self, leg: str) -> None:
         """See `scripted_media.Party`."""
@@ -265,7 +274,7 @@ class Phones:
         self._talk(caller, agent)
 
     def _talk(self, caller: Caller, agent: str) -> None:
-        chance, after = self._chance, self._scheduler.after
+        chance, after = self._chance_of(agent), self._scheduler.after
         talk_ms = caller.talk_ms
         match caller.mischief:
             case "hang up as they are joined":

@@ -50,7 +50,7 @@ def run_seed(
         _rest(cell)
     except Violation as violation:
         result.violation, result.story = str(violation), cell.story()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # Raised by the production objects or by the simulator: a finding either way.
         result.violation = f"raised: {type(error).__name__}: {error}"
         result.story = [*cell.story(), *traceback.format_exc().splitlines()]
@@ -65,7 +65,8 @@ def _fill(result: Result, cell: Cell, workload: Workload, faults: Faults) -> Non
     if cell.node.incarnations > 1:
         cell.reached("a new incarnation")
     result.branches = cell.branches
-    for outcome in cell.watch.outcomes.of.values():
+    result.ended = {contact: outcome for (_, contact), outcome in cell.watch.outcomes.of.items()}
+    for outcome in result.ended.values():
         result.outcomes[outcome] = result.outcomes.get(outcome, 0) + 1
     result.digest = fingerprint(*(row.body for p in cell.groups for row in cell.log.partitions.records(p)))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tandem.simulation.chance import Chance
 
-Action = Callable[[], None]
+Action = Callable[[], object]
 
 
 class Scheduler:

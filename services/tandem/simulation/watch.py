@@ -78,13 +78,17 @@ class Watch:
         self._cell = cell
         phones = cell.phones
         self._folds = {partition: _Fold(group) for partition, group in cell.groups.items()}
-        self.tenancy, self.effects, self.acks = inv.Tenancy(), inv.Effects(lambda: cell.scheduler.now_ms), inv.Acknowledged()
+        self.tenancy, self.effects, self.acks = (
+            inv.Tenancy(),
+            inv.Effects(lambda: cell.scheduler.now_ms),
+            inv.Acknowledged(),
+        )
         self.outcomes = inv.Outcomes(phones.dialogs, phones.callers)
         self.rings = inv.Rings(lambda device: phones.devices[device].agent)
-        self.epochs = inv.Epochs()
+        self.sources, self.epochs = inv.Sources(), inv.Epochs()
         self.timers = inv.Timers(lambda: cell.scheduler.now_ms, self._kept)
         self._checkers: list[inv.Checker] = [
-            inv.Sources(),
+            self.sources,
             inv.ShardTimes(),
             self.tenancy,
             self.effects,
@@ -187,7 +191,9 @@ class Watch:
         parts = list(fold.ledger.parts())
         again = list(Ledger.restored(fold.group, iter(parts)).parts())
         if again != parts:
-            raise Violation("a snapshot is the state", f"{partition} n={fold.n}: {_difference(fold.group, parts, again)}")
+            raise Violation(
+                "a snapshot is the state", f"{partition} n={fold.n}: {_difference(fold.group, parts, again)}"
+            )
         name = f"snapshots/{partition}/{fold.n:020d}"
         packed = msgspec.msgpack.encode(parts)
         if SECRET in packed:
@@ -313,4 +319,3 @@ def _difference(group: Group, one: list[bytes], other: list[bytes]) -> str:
         if mine != theirs:
             return f"{group.canonical.decode(mine)!r:.600} != {group.canonical.decode(theirs)!r:.600}"
     return f"{len(one)} parts and {len(other)}"
-

@@ -18,7 +18,10 @@ class Workload:
     """Drives phones and clients until `calm`."""
 
     def __init__(self, cell: Cell, chance: Chance) -> None:
-        self._cell, self._chance = cell, chance
+        self._cell, self._chance = cell, chance.fork("customers")
+        self._changes = chance.fork("changes")
+        # A stream for each agent: who acts first in a millisecond changes nobody's day.
+        self._days = {agent: chance.fork(agent) for tenant in cell.tenants for agent in tenant.agents}
         self._calls = 0
         self.calm = False
         cell.phones.hang_up_by_api = cell.hang_up_by_api
@@ -28,7 +31,7 @@ class Workload:
         """Begin."""
         for tenant in self._cell.tenants:
             for agent in tenant.agents:
-                self._later(self._chance.between(500, 8_000), lambda t=tenant, a=agent: self._at_work(t, a))
+                self._later(self._days[agent].between(500, 8_000), lambda t=tenant, a=agent: self._at_work(t, a))
         self._later(4_000, self._call)
         self._later(60_000, self._reconfigure)
 
@@ -100,10 +103,10 @@ class Workload:
     def _at_work(self, tenant: Tenant, agent: str) -> None:
         """An agent's day: available, now and then a pause, wrap-up ended by hand."""
         self._ask(tenant, rw.SetPresence(agent, rw.AVAILABLE))
-        self._later(self._chance.around(25_000), lambda: self._something(tenant, agent))
+        self._later(self._days[agent].around(25_000), lambda: self._something(tenant, agent))
 
     def _something(self, tenant: Tenant, agent: str) -> None:
-        chance = self._chance
+        chance = self._days[agent]
         if self.calm:
             return
         match chance.below(6):
@@ -114,17 +117,17 @@ class Workload:
             case 1 | 2:
                 self._ask(tenant, rw.FinishWrapUp(agent))
             case 3:
-                self._unplug(self._cell.phones.devices[chance.pick(tenant.devices[agent])])
+                self._unplug(self._cell.phones.devices[chance.pick(tenant.devices[agent])], chance)
             case 4:
                 self._ask(tenant, rw.SetPresence(agent, "Dancing"))  # refused
             case _:
                 self._ask(tenant, rw.SetPresence(agent, rw.AVAILABLE))  # clears Not Responding
         self._later(chance.around(12_000), lambda: self._something(tenant, agent))
 
-    def _unplug(self, device: Device) -> None:
-        politely = self._chance.one_in(2)
+    def _unplug(self, device: Device, chance: Chance) -> None:
+        politely = chance.one_in(2)
         self._cell.phones.go(device, online=False, politely=politely)
-        back_ms = self._chance.between(100, 30_000)
+        back_ms = chance.between(100, 30_000)
         self._later(back_ms, lambda: self._cell.phones.go(device, online=True, politely=True))
 
     def _sign_off(self, device: Device) -> None:
@@ -139,7 +142,7 @@ class Workload:
         """A new version while calls are going on: skills, ring time, a flow."""
         if self.calm:
             return
-        chance = self._chance
+        chance = self._changes
         tenant = chance.pick(self._cell.tenants)
         tenant.version += 1
         if chance.one_in(2):
@@ -150,4 +153,3 @@ class Workload:
             self._cell.config.publish(tenant, configuration(tenant))
         self._cell.reached("configuration changed under way")
         self._later(chance.around(60_000), self._reconfigure)
-

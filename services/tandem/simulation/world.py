@@ -24,7 +24,6 @@ from tandem.session.domain.words import HangUpContact
 from tandem.simulation.chance import Chance, SeededEntropy
 from tandem.simulation.clients import Asked, Clients
 from tandem.simulation.hosts import Host
-from tandem.simulation.watch import Watch
 from tandem.simulation.lines import Line, Network
 from tandem.simulation.nodes import MediaNode, NodeKinds
 from tandem.simulation.owners import Process, Seat
@@ -32,6 +31,7 @@ from tandem.simulation.phones import Caller, Device, Dialog, Phones
 from tandem.simulation.scheduler import Scheduler
 from tandem.simulation.simlog import SimLog
 from tandem.simulation.tenants import ConfigLog, Tenant, configuration, make_tenants
+from tandem.simulation.watch import Watch
 
 NODE = "m1"
 SHARDS = 2
@@ -215,6 +215,10 @@ class Cell:
         if again:
             self.reached("a pending effect offered again")
         self.watch.sent(seat.partition, command)
+
+    def acked(self, seat: Seat, source: str, tenant: str, number: int) -> None:
+        """See `owners.Surroundings`."""
+        self.watch.sources.acked(seat.partition, source, tenant, number)
 
     def reached(self, what: str) -> None:
         """A branch was reached."""

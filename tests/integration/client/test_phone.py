@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tandem.client.account import Account, NotRegistered
 from tandem.client.call import CallOver
 from tandem.client.facts import By, Sound, Way
 from tandem.client.manner import Answers, Declines, RingsForEver, Vanishes
-from tandem.client.phone import Account, NotRegistered, Phone
+from tandem.client.phone import Phone
 from tandem.client.ticker import Ticker
 from tandem.core.ports.media import (
     Answer,

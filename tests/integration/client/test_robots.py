@@ -7,8 +7,9 @@ import os
 
 import pytest
 
+from tandem.client.account import Account
 from tandem.client.facts import By
-from tandem.client.phone import Account, Phone
+from tandem.client.phone import Phone
 from tandem.client.place_call import SOCKET, Busy, answering, place_call
 from tandem.client.robots import Errand, RobotAgent, Talk, call_once, new_number, register_new
 from tandem.client.ticker import Ticker

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tandem.adapters.system import SystemEntropy
+from tandem.client import tones
 from tandem.media.builtin.ports import Socket, bind
 from tandem.wire import dtmf, rtp
 from tandem.wire.g711 import Law
@@ -16,7 +17,6 @@ from tandem.wire.sip import events as sip
 from tandem.wire.sip.digest import Credentials
 from tandem.wire.sip.endpoint import Endpoint
 from tandem.wire.sip.uri import NameAddr, Uri
-from tandem.client import tones
 
 HOST = "127.0.0.1"
 PATIENCE_S = 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tandem.client import tones
 from tandem.core.ports.media import (
     By,
     Cause,
@@ -28,7 +29,6 @@ from tandem.wire.g711 import Law
 from tandem.wire.sdp import Direction
 from tandem.wire.sip import events as sip
 from tests.integration.media.world import NUMBER, world
-from tandem.client import tones
 from tests.support.prompts import PROMPT_HZ
 
 CALLER_HZ, AGENT_HZ = 620.0, 1040.0

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tandem.adapters.memory.blobs import BlobTable
+from tandem.client import tones
 from tandem.core import recording
 from tandem.core.ports.media import (
     By,
@@ -35,7 +36,6 @@ from tandem.wire.sip import events as sip
 from tests.integration.media import victim
 from tests.integration.media.phone import Phone
 from tests.integration.media.world import NUMBER, TENANT, ListSink, world
-from tandem.client import tones
 
 CALLER_HZ, AGENT_HZ = 625.0, 1000.0
 """Their periods divide 20 ms, so that any frame of the tone is the same bytes."""

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from tandem.wire.sdp import Answer, LocalAudio, Negotiation
 from tandem.wire.sip.digest import Authenticator, hash_password
 from tandem.wire.sip.events import (
@@ -23,7 +24,6 @@ from tandem.wire.sip.events import (
 )
 from tandem.wire.sip.registrar import Registrar, address_of_record
 from tandem.wire.sip.uri import NameAddr, Uri
-
 from tests.integration.wire.udp_driver import UdpDriver, udp_driver
 
 pytestmark = pytest.mark.skipif(shutil.which("sipp") is None, reason="SIPp is not here: apt-get install sip-tester")

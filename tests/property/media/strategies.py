@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
+
 from tandem.core.ports import media
 from tandem.core.seal import Erased, Private, Sealed, Secret, Withheld
 

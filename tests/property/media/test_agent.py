@@ -7,6 +7,7 @@ from itertools import count
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from tandem.core.points import Points
 from tandem.core.ports.log import Partition
 from tandem.core.ports.media import (

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tandem.media.journal.file import load
 from tandem.media.journal.state import JournalState
-
 from tests.property.media.journal_child import KEY
 
 

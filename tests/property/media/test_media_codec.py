@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tandem.core.ports import media
 from tandem.runtime import media_codec as codec
-
 from tests.property.media.strategies import TYPES, WRITTEN, values
 
 CHANNELS = st.integers(0, 2**32 - 1)

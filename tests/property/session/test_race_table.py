@@ -198,8 +198,7 @@ def test_every_order_has_the_right_end(name: str, split: bool) -> None:
         rang_out: set[str] = set()
         for index, side in enumerate([*sides, -1]):
             if index == dies_at:
-                lane = data.draw(st.sampled_from(world.lanes))
-                world.takeover(lane, landed=data.draw(st.booleans()), arrived=data.draw(st.booleans()))
+                _interrupt(world, data)
             if side >= 0:
                 move = waiting[side].pop(0)
                 leg = _agent_leg(world)
@@ -213,6 +212,16 @@ def test_every_order_has_the_right_end(name: str, split: bool) -> None:
         race.right(world)
 
     every_order()
+
+
+def _interrupt(world: LiveWorld, data: st.DataObject) -> None:
+    """The link to the node is lost, an owner dies, or one after the other."""
+    what = data.draw(st.sampled_from(["the owner dies", "the link flaps", "both"]))
+    if what != "the owner dies":
+        world.flap(arrived=data.draw(st.booleans()))
+    if what != "the link flaps":
+        lane = data.draw(st.sampled_from(world.lanes))
+        world.takeover(lane, landed=data.draw(st.booleans()), arrived=data.draw(st.booleans()))
 
 
 def _let_through(world: LiveWorld, how_much: str) -> None:

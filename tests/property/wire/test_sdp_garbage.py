@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tandem.wire.sdp import Answer, Audio, Description, Direction, LocalAudio, Negotiation, SdpError, parse
 
+from tandem.wire.sdp import Answer, Audio, Description, Direction, LocalAudio, Negotiation, SdpError, parse
 from tests.unit.wire.test_sdp import PHONE
 
 US = LocalAudio("127.0.0.1", 4000)

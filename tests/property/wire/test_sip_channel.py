@@ -6,6 +6,7 @@ import random
 from collections import Counter
 
 import pytest
+
 from tandem.wire.sip.events import (
     Address,
     CallAnswered,
@@ -20,7 +21,6 @@ from tandem.wire.sip.events import (
     OfferRefused,
 )
 from tandem.wire.sip.message import Response, parse
-
 from tests.unit.wire.sip_world import ALICE, BOB, Channel, World, call, pair
 
 SEEDS = 300

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tandem.wire.sip.digest import Authenticator, hash_password
 from tandem.wire.sip.events import CallArrived, RegisterArrived
 from tandem.wire.sip.message import ParseError, Request, Response, parse
 from tandem.wire.sip.registrar import Registrar, address_of_record
 from tandem.wire.sip.uri import NameAddr, Uri
-
 from tests.unit.wire.sip_world import ALICE, ANSWER, BOB, OFFER, endpoint, raw, seeded_token
 from tests.unit.wire.test_sip_torture import TORTURE
 

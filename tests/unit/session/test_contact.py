@@ -250,7 +250,7 @@ def test_a_queue_that_there_is_not_leads_on() -> None:
 # ------------------------------------------------------------------- ringing
 
 ENDS = [
-    (Cause.NO_ANSWER, w.OfferOutcome.TIMEOUT),
+    (Cause.NO_ANSWER, w.OfferOutcome.UNREACHABLE),  # the phone gave up by itself
     (Cause.BUSY, w.OfferOutcome.REJECTED),
     (Cause.DECLINED, w.OfferOutcome.REJECTED),
     (Cause.UNREACHABLE, w.OfferOutcome.UNREACHABLE),
@@ -277,6 +277,12 @@ def test_an_offer_that_was_not_accepted_keeps_the_place(cause: Cause, outcome: w
     ]
     assert desk(w.OfferClosed("o1", "c1", outcome, 3000, AT)) in when.actions
     assert isinstance(when.state, st.Waiting) and when.state.place.enqueued_ms == AT
+
+
+def test_only_a_ring_that_lasted_its_limit_is_the_agents() -> None:
+    when = given(*RINGING).when(leg(LegEnded(Cause.NO_ANSWER, By.NODE, 15_000), LEG))
+    timeout = w.OfferOutcome.TIMEOUT
+    assert when.events[0] == w.OfferEnded("o1", "ana", timeout, Cause.NO_ANSWER, 15_000, AT)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from array import array
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tandem.wire import g711
 from tandem.wire.g711 import Law
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tandem.wire import rtp
 from tandem.wire.rtp import ReceiveBuffer, RtpPacket
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tandem.wire.sdp import (
     LINES_MAX,
     MEDIA_MAX,

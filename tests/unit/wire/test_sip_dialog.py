@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from tandem.wire.sip.dialog import Dialog, dialog_of_client, dialog_of_server, literal_address
 from tandem.wire.sip.message import Request, Response, parse, respond_to
 from tandem.wire.sip.uri import Uri, Via
-
 from tests.unit.wire.sip_world import raw
 
 SOURCE = ("192.0.2.7", 5062)

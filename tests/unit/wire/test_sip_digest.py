@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tandem.wire.sip.digest import (
     Authenticator,
     AuthOutcome,
@@ -15,7 +16,6 @@ from tandem.wire.sip.digest import (
 from tandem.wire.sip.headers import Headers
 from tandem.wire.sip.message import CSeq, Request
 from tandem.wire.sip.uri import NameAddr, Uri, Via
-
 from tests.unit.wire.sip_world import seeded_token
 
 REALM = "tandem.example"

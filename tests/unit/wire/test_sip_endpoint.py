@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from tandem.wire.sip.dialog import Dialog
 from tandem.wire.sip.digest import Authenticator, Credentials, hash_password
 from tandem.wire.sip.endpoint import Endpoint
@@ -26,7 +27,6 @@ from tandem.wire.sip.events import (
 from tandem.wire.sip.message import Request, Response, parse
 from tandem.wire.sip.reason import Reason
 from tandem.wire.sip.uri import NameAddr, Uri
-
 from tests.unit.wire.sip_world import ALICE, ANSWER, BOB, OFFER, Channel, World, call, endpoint, pair, raw, seeded_token
 
 CAROL = ("127.0.0.1", 5090)

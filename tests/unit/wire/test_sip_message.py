@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from tandem.wire.sip.headers import Headers
 from tandem.wire.sip.message import (
     HEADERS_MAX,
@@ -18,7 +19,6 @@ from tandem.wire.sip.message import (
     respond_to,
 )
 from tandem.wire.sip.uri import STAR, NameAddr, Uri, Via
-
 from tests.unit.wire.sip_world import raw
 
 INVITE = """

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+
 from tandem.wire.sip.digest import Authenticator, Credentials, hash_password
 from tandem.wire.sip.events import (
     Event,
@@ -17,7 +18,6 @@ from tandem.wire.sip.events import (
 from tandem.wire.sip.message import Request, parse
 from tandem.wire.sip.registrar import Bound, RegisterReply, Registrar, RegistrarConfig, Unbound, address_of_record
 from tandem.wire.sip.uri import Uri
-
 from tests.unit.wire.sip_world import ALICE, BOB, Address, Channel, World, pair, raw, seeded_token
 
 SOURCE = ("192.0.2.7", 5062)

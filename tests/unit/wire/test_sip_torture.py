@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import pytest
+
 from tandem.wire.sip.events import CallArrived, DatagramRefused, RegisterArrived
 from tandem.wire.sip.message import ParseError, Request, parse
-
 from tests.unit.wire.sip_world import BOB, endpoint, raw
 
 SDP = """

@@ -8,6 +8,7 @@ import wave
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tandem.wire import g711
 from tandem.wire.g711 import Law
 from tandem.wire.wav import BadWav, read_wav

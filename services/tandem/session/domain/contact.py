@@ -33,7 +33,6 @@ from tandem.session.domain import words as w
 Events = Sequence[Any]
 
 _OFFER_OUTCOME = {
-    Cause.NO_ANSWER: w.OfferOutcome.TIMEOUT,
     Cause.BUSY: w.OfferOutcome.REJECTED,
     Cause.DECLINED: w.OfferOutcome.REJECTED,
     Cause.UNREACHABLE: w.OfferOutcome.UNREACHABLE,
@@ -42,8 +41,12 @@ _OFFER_OUTCOME = {
 }
 
 
-def offer_outcome(cause: Cause) -> w.OfferOutcome:
-    """How an offer ended whose leg ended so before the answer. What is nobody's fault is UNREACHABLE."""
+def offer_outcome(cause: Cause, by: By) -> w.OfferOutcome:
+    """How an offer ended whose leg ended so before the answer. What is nobody's fault is
+    UNREACHABLE: so is a phone that gave up by itself (480, 408), for only a ring that lasted
+    its limit, which the node ends, is an agent's (spine 12, "blamed")."""
+    if cause is Cause.NO_ANSWER and by is By.NODE:
+        return w.OfferOutcome.TIMEOUT
     return _OFFER_OUTCOME.get(cause, w.OfferOutcome.UNREACHABLE)
 
 
@@ -327,7 +330,7 @@ def _ringing_leg(state: st.Ringing, command: w.NoteLeg, context: Context) -> Eve
             return (w.AgentAnswered(offered.offer, offered.agent, at),)
         case LegEnded() as ended if command.leg == offered.leg:
             # A leg that is being taken down ends as that said, whatever its last word was.
-            outcome = state.cancel or offer_outcome(ended.cause)
+            outcome = state.cancel or offer_outcome(ended.cause, ended.by)
             return (
                 w.OfferEnded(offered.offer, offered.agent, outcome, ended.cause, ended.rang_ms, at),
                 w.LegClosed(offered.leg, ended.cause, ended.by, at),
@@ -351,7 +354,7 @@ def _ringing_effect(state: st.Ringing, command: EffectEnded, context: Context) -
         outcome, cause = state.cancel or w.OfferOutcome.UNKNOWN, Cause.FAILED
     else:
         cause = Cause(command.reason) if command.reason in Cause.__members__ else Cause.UNREACHABLE
-        outcome = state.cancel or offer_outcome(cause)
+        outcome = state.cancel or offer_outcome(cause, By.FAR)
     return (w.OfferEnded(state.offered.offer, state.offered.agent, outcome, cause, 0, at),)
 
 
