@@ -44,6 +44,7 @@ class Crowd:
         self._phones: list[Phone] = []
         self._serial = itertools.count()
         self._leaving = asyncio.Event()
+        self._gone = asyncio.Event()
 
     @property
     def node(self) -> tuple[str, int]:
@@ -126,8 +127,14 @@ class Crowd:
 
     # ---------------------------------------------------------------- stirrers
 
-    async def keep_calling(self, digit: str) -> None:
-        """One caller after another, until the crowd leaves."""
+    async def keep_calling(self, digit: str, lines: int) -> None:
+        """So many callers at a time, one after another, until the crowd leaves."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(lines):
+                tasks.create_task(self._keep_calling(digit))
+        self._gone.set()
+
+    async def _keep_calling(self, digit: str) -> None:
         while not self._leaving.is_set():
             phone = await self.caller()
             call = phone.dial(self._centre.number)
@@ -157,9 +164,11 @@ class Crowd:
         except TimeoutError:
             phone.hang_up(call)
 
-    def leave(self) -> None:
-        """No new stirring callers; those who call are served to the end."""
+    async def leave(self) -> None:
+        """No new stirring callers; until those who call were served to the end."""
         self._leaving.set()
+        async with asyncio.timeout(2 * PATIENCE_S):
+            await self._gone.wait()
 
 
 def stages(calls: Iterable[CallFacts]) -> Counter[str]:

@@ -20,6 +20,7 @@ from tests.e2e.rest import Json, Watch
 
 CALLER_HZ, AGENT_HZ = 425, 1250
 CALLER = "4917055501"
+TALK_S = 2.0
 FIRST_CALL = [
     "contact.started",
     "contact.answered",
@@ -148,7 +149,7 @@ async def test_the_caller_hangs_up(platform: Cell, tmp_path: Path) -> None:
         await check_recording(centre, watch, contact)
 
 
-# ------------------------------------------------------------------- baresip calls, SIPp answers
+# ------------------------------------------------------------------- baresip calls, baresip or SIPp answers
 
 
 @asynccontextmanager
@@ -160,6 +161,24 @@ async def calling(platform: Cell, centre: Centre, watch: Watch, home: Path) -> A
         await watch.step("menu")
         phone.command("sndcode", "1")
         yield phone
+
+
+async def test_two_softphones(platform: Cell, tmp_path: Path) -> None:
+    """Both ears are baresip's own."""
+    async with (
+        platform.centre("ann") as centre,
+        centre.rest.watch(centre.tenant) as watch,
+        softphone(platform, centre, tmp_path) as agent,
+        calling(platform, centre, watch, tmp_path) as caller,
+    ):
+        await watch.event("contact.connected")
+        await asyncio.sleep(TALK_S)
+        caller.command("hangup")
+        await agent.until("CALL_CLOSED")
+        contact = await check_history(platform, centre, watch, "ENDED_BY_CALLER")
+        assert sounds.seconds_of(await caller.heard(), AGENT_HZ) >= 1
+        assert sounds.seconds_of(await agent.heard(), CALLER_HZ) >= 1
+        await check_recording(centre, watch, contact)
 
 
 async def desk_phone(platform: Cell, centre: Centre, home: Path) -> int:

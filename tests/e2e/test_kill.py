@@ -158,9 +158,7 @@ async def test_kills_of_the_control_plane(own_cell: Cell, tmp_path: Path, kills:
         talks = [await crowd.talk_sitters("2", agent) for agent in (dan, eve)]
         for agent in stirring:
             await stack.enter_async_context(beside(crowd.keep_answering(agent)))
-        async with beside(clerk.work()), asyncio.TaskGroup() as callers:
-            for _ in range(STIRRING_CALLERS):
-                callers.create_task(crowd.keep_calling("1"))
+        async with beside(clerk.work()), beside(crowd.keep_calling("1", STIRRING_CALLERS)):
             ring = await crowd.ring_sitter("2", fay)
             for n in itertools.count(1):
                 await story.kill_at_random()
@@ -176,7 +174,7 @@ async def test_kills_of_the_control_plane(own_cell: Cell, tmp_path: Path, kills:
                     ring = await crowd.ring_sitter("2", fay)
                 if not plan and story.randomly >= kills:
                     break
-            crowd.leave()
+            await crowd.leave()
         print("\n" + table(story.kills))
         assert all(call.is_up for call in sitting)
         assert all(call.is_up for talk in talks for call in talk)

@@ -39,7 +39,7 @@ PARTS = ("media", "control", "robots")
 CANNOT_START = 64
 """Exit code of what starting again cannot help."""
 
-pytestmark = pytest.mark.needs("make", "curl")
+pytestmark = pytest.mark.needs("make")
 
 
 def taken_ports() -> list[str]:
@@ -179,12 +179,20 @@ def test_it_says_what_to_dial_and_where_to_look(run: Run) -> None:
     assert run.line("Page").split()[0] == f"{BASE_URL}/"
     assert all(agent["sip_user"] in run.line("Agents") for agent in run.demo["agents"] if not agent["robot"])
     assert any(str(run.data_dir / "demo.json") in line for line in run.program.lines)
-    command = shlex.split(run.line("API"))
-    assert command[0] == "curl"
-    answer = subprocess.run(
-        ["curl", "--fail", "--silent", "--show-error", *command[1:]], capture_output=True, check=True, timeout=30
-    )
-    assert isinstance(json.loads(answer.stdout)["contacts"], list)
+    assert isinstance(json.loads(answer_of(run.line("API")))["contacts"], list)
+
+
+def answer_of(line: str) -> bytes:
+    """What a line with curl prints; where there is none, the same request is made without it."""
+    command, *arguments = shlex.split(line)
+    assert command == "curl"
+    if shutil.which(command):
+        quiet = [command, "--fail", "--silent", "--show-error", *arguments]
+        return subprocess.run(quiet, capture_output=True, check=True, timeout=30).stdout
+    option, header, url = arguments
+    assert option == "-H"
+    name, value = header.split(": ")
+    return httpx.get(url, headers={name: value}).raise_for_status().content
 
 
 def test_the_demo_file(run: Run) -> None:

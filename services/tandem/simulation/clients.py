@@ -11,8 +11,8 @@ from tandem.core.errors import NO_OWNER, Rejected
 from tandem.core.seal import fingerprint
 from tandem.runtime.step import Offer
 from tandem.simulation.chance import Chance
-from tandem.simulation.owners import Seat
 from tandem.simulation.scheduler import Scheduler
+from tandem.simulation.seat import Seat
 
 TRIES = 20
 PATIENCE_MS = 5_000

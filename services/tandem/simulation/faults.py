@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from tandem.core.points import Point
 from tandem.core.ports.log import Partition
 from tandem.routing.domain.words import AVAILABLE, SetPresence
 from tandem.simulation.chance import Chance
-from tandem.simulation.owners import Process, Seat
+from tandem.simulation.owners import Process
+from tandem.simulation.seat import Seat
 from tandem.simulation.simlog import Doubt
 from tandem.simulation.world import Cell
 
@@ -72,7 +74,7 @@ class Faults:
             self._later(self._chance.between(0, 4), self._one)
 
     def _later(self, delay_ms: int, action: Callable[[], object]) -> None:
-        self._cell.scheduler.after(delay_ms, lambda: action() and None)
+        self._cell.scheduler.after(delay_ms, action)
 
     def _one(self) -> None:
         if self._calm:
@@ -359,8 +361,8 @@ class Faults:
         tenant = self._chance.pick(self._cell.tenants)
         for index in range(20):
             agent = tenant.agents[index % len(tenant.agents)]
-            ask = SetPresence(agent, AVAILABLE)
-            self._later(10 * index, lambda a=ask: self._cell.clients.ask(tenant.name, tenant.shard, "desk", a))
+            ask = partial(self._cell.clients.ask, tenant.name, tenant.shard, "desk", SetPresence(agent, AVAILABLE))
+            self._later(10 * index, ask)
         self._later(self._chance.between(2_000, 15_000), self._read_soon)
         return True
 

@@ -236,9 +236,11 @@ class MediaNode:
         for channel, frame in out.sends:
             if isinstance(frame, Welcome):
                 self.welcomed(self._hellos[channel], frame.incarnation)
-            self._stream_of(channel, lambda stream, c=channel, f=frame: stream.send(c, f))
+            if (stream := self._stream_of(channel)) is not None:
+                stream.send(channel, frame)
         for channel, reason in out.closes:
-            self._stream_of(channel, lambda stream, c=channel, r=reason: stream.close(c, r))
+            if (stream := self._stream_of(channel)) is not None:
+                stream.close(channel, reason)
         for link in self._links.values():
             for data in link.stream.take():
                 link.line.to_owner(data)
@@ -249,10 +251,9 @@ class MediaNode:
             self._scheduler.after(JOURNAL_RETRY_MS, self._soon)
         self._arm()
 
-    def _stream_of(self, channel: str, act: Callable[[AgentStream], None]) -> None:
+    def _stream_of(self, channel: str) -> AgentStream | None:
         link = self._links.get(channel.partition(".")[0])
-        if link is not None:
-            act(link.stream)
+        return None if link is None else link.stream
 
     def _arm(self) -> None:
         """Wake for what the backend does by itself."""

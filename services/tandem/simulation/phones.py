@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from tandem.core.ports.media import By, Cause, contact_of
@@ -259,7 +260,7 @@ class Phones:
         caller = self.callers[contact_of(leg)]
         if leg == caller.contact:
             for delay_ms, digit in caller.digits:
-                self._scheduler.after(delay_ms, lambda digit=digit: self._press(caller, digit))
+                self._scheduler.after(delay_ms, partial(self._press, caller, digit))
         elif caller.mischief == "hang up as the agent answers":
             self._soon_hang_up(caller.contact, 5)
 
@@ -325,7 +326,7 @@ class Phones:
                 self.callers[dialog.leg].reached = False  # nor was that it began
             if dialog.open:
                 dialog.dead = True
-                self._scheduler.after(NO_RTP_MS, lambda dialog=dialog: self._give_up(dialog))
+                self._scheduler.after(NO_RTP_MS, partial(self._give_up, dialog))
 
     def _give_up(self, dialog: Dialog) -> None:
         if dialog.ended_ms < 0:

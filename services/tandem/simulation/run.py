@@ -125,11 +125,9 @@ def simulate(
     """
     shape = "split" if split else "grouped" if grouped else ""
     report = Report()
-    if verbose:
-        results = (run_seed(seed, shape, minutes, tell=tell) for seed in range(from_, from_ + seeds))
-    else:
-        results = run_many(seeds, from_, shape, minutes, processes)
-    for result in results:
+    told = partial(run_seed, shape=shape, minutes=minutes, tell=tell)
+    wanted = range(from_, from_ + seeds)
+    for result in map(told, wanted) if verbose else run_many(seeds, from_, shape, minutes, processes):
         report.add(result)
         if result.violation:
             for line in story(result):

@@ -240,7 +240,8 @@ class ScriptedMedia:
             tenant = str(row.value["tenant"])
             match row.kind:
                 case RowKind.LEG:
-                    self._tell_party(lambda party, leg=row.id: party.ended(leg, Cause.MEDIA_LOST, By.NODE))
+                    if self._party is not None:
+                        self._party.ended(row.id, Cause.MEDIA_LOST, By.NODE)
                     self._emit(tenant, row.id, LegEnded(Cause.MEDIA_LOST, By.NODE))
                     self._remember(RowKind.LEG, row.id, None)
                 case RowKind.REGISTRATION:

@@ -15,13 +15,14 @@ from tandem.core.ports.media import Command
 from tandem.runtime import log_codec
 from tandem.runtime.ledger import STEPPED, Ledger
 from tandem.runtime.service import Group, kind_of
+from tandem.simulation import desks, oracle
 from tandem.simulation import invariants as inv
 from tandem.simulation.clients import Asked
 from tandem.simulation.invariants import Violation
 from tandem.simulation.nodes import MediaNode
-from tandem.simulation.owners import Seat
 from tandem.simulation.phones import Dialog, Phones
 from tandem.simulation.scheduler import Scheduler
+from tandem.simulation.seat import Seat
 from tandem.simulation.tenants import Tenant
 
 SECRET = b"+49555"
@@ -83,8 +84,8 @@ class Watch:
             inv.Effects(lambda: cell.scheduler.now_ms),
             inv.Acknowledged(),
         )
-        self.outcomes = inv.Outcomes(phones.dialogs, phones.callers)
-        self.rings = inv.Rings(lambda device: phones.devices[device].agent)
+        self.outcomes = oracle.Outcomes(phones.dialogs, phones.callers)
+        self.rings = oracle.Rings(lambda device: phones.devices[device].agent)
         self.sources, self.epochs = inv.Sources(), inv.Epochs()
         self.timers = inv.Timers(lambda: cell.scheduler.now_ms, self._kept)
         self._checkers: list[inv.Checker] = [
@@ -94,10 +95,10 @@ class Watch:
             self.effects,
             self.acks,
             self.outcomes,
-            inv.Line(),
-            inv.Presses(phones.callers, cell.node.host.boot_id),
+            desks.Line(),
+            desks.Presses(phones.callers, cell.node.host.boot_id),
             self.rings,
-            inv.Drops(phones.dialogs, phones.callers),
+            oracle.Drops(phones.dialogs, phones.callers),
             self.timers,
         ]
         self.states: dict[str, int] = {}
@@ -283,9 +284,9 @@ class Watch:
             return "the node is down"
         if legs := node.media.legs():
             return f"the node has {legs[0].leg}"
-        for tenant in self._cell.tenants:
-            if node.state.kept_count(tenant.name):
-                return f"the node keeps events of {tenant.name}"
+        for row in self._cell.tenants:
+            if node.state.kept_count(row.name):
+                return f"the node keeps events of {row.name}"
         return "" if self._cell.phones.at_rest else "a phone has a call"
 
     def at_the_end(self) -> None:

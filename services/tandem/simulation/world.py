@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tandem.adapters.memory.blobs import BlobTable
@@ -26,9 +27,10 @@ from tandem.simulation.clients import Asked, Clients
 from tandem.simulation.hosts import Host
 from tandem.simulation.lines import Line, Network
 from tandem.simulation.nodes import MediaNode, NodeKinds
-from tandem.simulation.owners import Process, Seat
+from tandem.simulation.owners import Process
 from tandem.simulation.phones import Caller, Device, Dialog, Phones
 from tandem.simulation.scheduler import Scheduler
+from tandem.simulation.seat import Seat
 from tandem.simulation.simlog import SimLog
 from tandem.simulation.tenants import ConfigLog, Tenant, configuration, make_tenants
 from tandem.simulation.watch import Watch
@@ -150,7 +152,7 @@ class Cell:
         self.fact(f"{process.name} starts")
         for partition, preferred in self.preferred.items():
             if preferred == slot:
-                process.enter(lambda p=partition: process.sit(self.groups[p], p.shard))
+                process.enter(partial(process.sit, self.groups[partition], partition.shard))
 
     def processes(self) -> list[Process]:
         """Those that live."""

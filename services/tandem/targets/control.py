@@ -136,6 +136,10 @@ def _translate(heard: Heard) -> Offer:
     return media_offer(heard.node, heard.incarnation, event, heard.time_ms)
 
 
+def _not_yet() -> Rejected:
+    return Rejected(NO_OWNER, "it is saved, but calls do not know it yet; it will be used in a moment")
+
+
 def _add_servicers(made: Control) -> None:
     config, host, credentials = made.config, made.host, made.credentials
     prompts = prompt_names(config.media.prompts_dir or PROMPTS)
@@ -143,7 +147,12 @@ def _add_servicers(made: Control) -> None:
     async def live(tenant: str, position: str) -> None:
         for kind in ("contact", "desk"):
             if not await host.taken(tenant, kind, position, CONFIG_WAIT_S):
-                raise Rejected(NO_OWNER, "it is saved, but calls do not know it yet; it will be used in a moment")
+                raise _not_yet()
+        try:
+            async with asyncio.timeout(CONFIG_WAIT_S):
+                await made.owners.told(host.driver(tenant, "contact"))
+        except TimeoutError:
+            raise _not_yet() from None
 
     setting = tenant_module.Setting(REALM, config.live.shards, prompts)
     servicer = tenant_module.build(host, made.entropy, setting, credentials.reached, live)

@@ -72,6 +72,8 @@ class MediaOwners:
         self._stale: dict[ShardDriver, asyncio.Event] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._unsent = 0
+        self._refreshing: set[ShardDriver] = set()
+        self._refreshed = asyncio.Event()
 
     async def run(self) -> None:
         """Keep one stream to each node, until cancelled."""
@@ -174,25 +176,35 @@ class MediaOwners:
 
     # ---------------------------------------------------------------- directory
 
+    async def told(self, driver: ShardDriver) -> None:
+        """Until the nodes that are up have been sent what the shard durably knows."""
+        while (stale := self._stale.get(driver)) is not None and (stale.is_set() or driver in self._refreshing):
+            await self._refreshed.wait()
+
     async def _refresh(self, driver: ShardDriver) -> None:
         """Send the directory after each change, coalesced, to each node that is up."""
         stale = self._stale[driver]
         while True:
             await stale.wait()
             stale.clear()
-            await driver.live()
+            self._refreshing.add(driver)
             try:
+                await driver.live()
                 directory = await self._directory(driver)
-            except Rejected:
-                continue  # the shard was lost; its next links come up and ask again
+                for (owner, node), link in self._links.items():
+                    if owner is driver:
+                        self._dialers[node].send(link, directory)
+            except Rejected as error:
+                # The shard was lost; its next links come up and ask again.
+                _log.info("no directory", partition=str(driver.partition), why=error.reason.name)
             except OSError as error:
                 _log.error("no directory", partition=str(driver.partition), error=str(error))
                 await asyncio.sleep(AGAIN_S)
                 stale.set()
-                continue
-            for (owner, node), link in self._links.items():
-                if owner is driver:
-                    self._dialers[node].send(link, directory)
+            finally:
+                self._refreshing.discard(driver)
+                self._refreshed.set()
+                self._refreshed = asyncio.Event()
 
 
 def _opened(verb: Any, key: Callable[[str], bytes | None]) -> Any:

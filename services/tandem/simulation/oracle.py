@@ -1,0 +1,124 @@
+"""The invariants of which the phones are the oracle (spine 12): what they saw, against what the log says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tandem.core.commit import Commit
+from tandem.core.ports.log import Partition
+from tandem.core.ports.media import By, Cause, contact_of
+from tandem.simulation.invariants import Checker, Happened, Place, Violation
+from tandem.simulation.phones import Caller, Dialog
+
+
+class Outcomes(Checker):
+    """Every contact has exactly one outcome, and it is the one that the phones know."""
+
+    def __init__(self, dialogs: dict[str, Dialog], callers: dict[str, Caller]) -> None:
+        self._dialogs, self._callers = dialogs, callers
+        self.of: dict[Place, str] = {}
+        self.started: dict[Place, None] = {}
+        self.completed: dict[Place, None] = {}
+
+    def commit(self, partition: Partition, commit: Commit, happened: Happened) -> None:
+        """See `Checker`."""
+        for envelope, event in happened:
+            contact = envelope.stream.partition("/")[2]
+            place = (envelope.tenant, contact)
+            match envelope.type:
+                case "contact.started":
+                    if place in self.started:
+                        raise Violation("a contact begins once", contact)
+                    self.started[place] = None
+                case "contact.disconnected" | "contact.turned_away":
+                    if place in self.of:
+                        raise Violation("exactly one outcome", f"{contact} after {self.of[place]}")
+                    self.of[place] = "REFUSED" if envelope.type.endswith("away") else event.outcome.value
+                    self._by_the_phones(contact, self.of[place], event)
+                case "contact.completed":
+                    if place not in self.of or place in self.completed:
+                        raise Violation("exactly one outcome", f"{contact} completed without outcome, or twice")
+                    self.completed[place] = None
+
+    def _by_the_phones(self, contact: str, outcome: str, event: Any) -> None:
+        dialog, caller = self._dialogs.get(contact), self._callers.get(contact)
+        if dialog is None or caller is None:
+            return
+        talked = dialog.joined_ms >= 0
+        wrong = ""
+        match outcome:
+            case "HANDLED" if not talked:
+                wrong = "the phones never talked"
+            case "ABANDONED" | "LEFT_IN_FLOW" if dialog.talked_to_end:
+                wrong = "the caller was talking"
+            case "ABANDONED" | "LEFT_IN_FLOW" if event.by.value == "CALLER" and not dialog.own:
+                wrong = "the caller did not hang up"
+            case "HUNG_UP" if not caller.cut_by_us:
+                wrong = "nobody asked for it"
+            case "MEDIA_LOST" if not dialog.dead:
+                wrong = "its node lives"
+            case _:
+                pass
+        if wrong:
+            raise Violation("the outcome is what the phones saw", f"{contact} ended {outcome}, but {wrong}")
+
+
+class Rings(Checker):
+    """No phone rings twice for an offer, no agent's phones have two calls, nobody is blamed for a ring
+    that did not last or was answered."""
+
+    def __init__(self, agent_of: Callable[[str], str]) -> None:
+        self._agent_of = agent_of
+        self._rung: dict[tuple[str, str], Dialog] = {}
+        self._open: dict[str, list[Dialog]] = {}
+        self.offers: dict[str, Dialog] = {}
+
+    def saw(self, what: str, dialog: Dialog) -> None:
+        """See `Checker`."""
+        if what != "rings":
+            return
+        if (dialog.offer, dialog.device) in self._rung:
+            raise Violation("no phone rings twice", f"{dialog.device} for offer {dialog.offer}")
+        self._rung[dialog.offer, dialog.device] = self.offers[dialog.offer] = dialog
+        agent = self._agent_of(dialog.device)
+        still = [other for other in self._open.get(agent, ()) if other.open]
+        if still:
+            raise Violation("no agent has two calls", f"{dialog.device} rings while {still[0].leg} is open")
+        self._open[agent] = [*still, dialog]
+
+    def commit(self, partition: Partition, commit: Commit, happened: Happened) -> None:
+        """See `Checker`."""
+        for envelope, event in happened:
+            if envelope.type == "agent.not_responding":
+                self._blamed(event)
+
+    def _blamed(self, event: Any) -> None:
+        dialog = self.offers.get(event.offer)
+        wrong = ""
+        if dialog is None:
+            wrong = "no phone rang"
+        elif dialog.answered_ms >= 0:
+            wrong = "the phone was answered"
+        elif dialog.own:
+            wrong = "the call was declined"
+        elif dialog.ended_ms - dialog.began_ms < dialog.limit_ms:
+            wrong = f"it rang {dialog.ended_ms - dialog.began_ms} of {dialog.limit_ms} ms"
+        if wrong:
+            raise Violation("nobody is blamed for it", f"{event.agent} for offer {event.offer}, but {wrong}")
+
+
+class Drops(Checker):
+    """A talk ends because a phone or a client ended it, or with its node."""
+
+    def __init__(self, dialogs: dict[str, Dialog], callers: dict[str, Caller]) -> None:
+        self._dialogs, self._callers = dialogs, callers
+
+    def saw(self, what: str, dialog: Dialog) -> None:
+        """See `Checker`."""
+        if what != "is over" or not dialog.talked_to_end or dialog.own or dialog.by is By.FAR:
+            return
+        caller = self._callers[contact_of(dialog.leg)]
+        if dialog.dead or caller.cut_by_us or dialog.cause is Cause.NO_MEDIA:
+            return
+        raise Violation("no call is dropped", f"{dialog.leg} ended {dialog.cause} by {dialog.by} in mid-talk")
