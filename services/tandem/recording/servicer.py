@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from tandem.api.recording.v1 import recording_pb2
 from tandem.api.recording.v1 import recording_service_pb2 as pb
 from tandem.api.type.v1 import content_pb2
-from tandem.core.errors import BAD_RANGE, ERASED, UNKNOWN_NAME, VIEW_BEHIND, Rejected
+from tandem.core.errors import BAD_RANGE, ERASED, NO_OWNER, UNKNOWN_NAME, VIEW_BEHIND, Rejected
 from tandem.core.ports.blobs import Blobs
 from tandem.core.recording import (
     HEADER_BYTES,
@@ -82,8 +82,26 @@ class RecordingServicer:
         if wanted.group == GROUP and not await self._recordings.reached(wanted.shard, wanted.n, WAIT_S):
             raise Rejected(VIEW_BEHIND, "history has not reached your position yet")
 
+    async def _arrived(self, tenant: str) -> bool:
+        """Until what contacts have told of recordings so far is in the view: a contact names
+        its recording the moment it is stored, two logs before this one. False without an owner."""
+        try:
+            told = await self._host.query(tenant, "contact", lambda ledger: None)
+            if not await self._host.taken(tenant, "recording", told.position, WAIT_S):
+                return False
+            taken = await self._host.query(tenant, "recording", lambda ledger: None)
+        except Rejected as error:
+            if error.reason is not NO_OWNER:
+                raise
+            return False
+        position = positions.decode(taken.position)
+        return await self._recordings.reached(position.shard, position.n, WAIT_S)
+
     async def _known(self, name: str, call: Call) -> RecordingKept:
-        kept = await self._recordings.get(call.tenant, name.rsplit("/", 1)[1])
+        recording = name.rsplit("/", 1)[1]
+        kept = await self._recordings.get(call.tenant, recording)
+        if kept is None and await self._arrived(call.tenant):
+            kept = await self._recordings.get(call.tenant, recording)
         if kept is None:
             raise Rejected(UNKNOWN_NAME, "there is no such resource")
         return kept

@@ -211,12 +211,24 @@ async def test_an_error_in_a_turn_ends_the_run_and_hangs_nobody(memory: MemoryDi
     assert failed.group_contains(KeyError)
 
 
-async def test_keys_that_cannot_be_made_are_asked_for_again(memory: MemoryDisk) -> None:
-    memory.keys.full = True
-    async with process(memory, ready=False) as p:
-        await until(lambda: p.points.passes(Point.READ_BACK) == 2)
+class CountedKeys(MemoryKeys):
+    """Counts how often it is asked to make some."""
+
+    asked = 0
+
+    async def allocate(self, ids: Sequence[str]) -> None:
+        """See the port."""
+        self.asked += 1
+        await super().allocate(ids)
+
+
+async def test_keys_that_cannot_be_made_are_asked_for_again() -> None:
+    disk = MemoryDisk(make_keys=CountedKeys)
+    disk.keys.full = True
+    async with process(disk, ready=False) as p:
+        await until(lambda: p.keys.asked == 6)  # three times for each shard
         assert not p.toys.is_live
-        memory.keys.full = False
+        disk.keys.full = False
         await until(lambda: p.toys.is_live)
         assert await p.ask("vault/a", "say:x;answer") == "x"
 

@@ -1,0 +1,96 @@
+"""What seeds have found, each as a case of its own that says what was wrong."""
+
+from __future__ import annotations
+
+from tandem.core.ports import media
+from tandem.media.link.nodetime import NodeTime
+from tandem.runtime.shard import LoadKeys, Shard
+from tandem.runtime.shardtime import Instant, ShardTime
+from tandem.runtime.step import Offer
+from tandem.session.domain import states as st
+from tandem.session.domain import words as w
+from tests.support.small_cell import NODE, TENANT, SmallCell, live_group
+
+
+def test_a_takeover_waits_for_the_keys_of_what_it_takes_over() -> None:
+    """Kept events were decided without keys: private values were lost, and the bridge was refused."""
+    cell = SmallCell()
+    cell.configure("anna")
+    cell.call("c1")
+    ring = cell.orders(media.Originate)[0].payload.leg
+    cell.leg(ring, media.LegAnswered())
+    shard = Shard(live_group(), 0, "owner-2", (NODE,), report=cell._report)
+    shard.read_back(cell.log, cell.now)
+    shard.claim(cell.now)
+    cell.shard = shard
+    cell._do(shard.turn(cell.now)[0])
+    wanted = [output for output in shard.turn(cell.now) if isinstance(output, LoadKeys)]
+    shard.node_up(NODE, "i1")
+    bridged = w.NoteLeg(NODE, "c1", shard.now_ms, media.LegBridged(ring))
+    shard.offer(Offer(f"media/{NODE}/i1/{TENANT}", cell.numbers + 1, TENANT, "contact/c1", bridged))
+    assert shard.turn(cell.now) == []
+    assert isinstance(cell.state("contact/c1"), st.Connecting)
+    cell._do(wanted[0])
+    cell.settle()
+    assert isinstance(cell.state("contact/c1"), st.Talking)
+
+
+def test_a_leg_that_came_after_the_question_is_not_missing_from_the_answer() -> None:
+    """The node listed its legs before it rang the phone; the caller hung up meanwhile; the ringing
+    leg was taken for lost and nobody hung it up."""
+    cell = SmallCell()
+    cell.configure("anna")
+    cell.shard.node_up(NODE, "i1")
+    cell.shard.node_kept(NODE)
+    cell.settle()  # asked
+    cell.call("c1")
+    (ring,) = cell.orders(media.Originate)
+    cell.leg("c1", media.LegEnded(media.Cause.NORMAL, media.By.FAR))
+    cell.shard.node_legs(NODE, [])
+    cell.settle()
+    assert cell.state("contact/c1").open == (ring.payload.leg,)
+    assert [order.payload.leg for order in cell.orders(media.HangUp)] == [ring.payload.leg]
+
+
+def test_an_answered_call_still_hears_its_first_prompt() -> None:
+    """The outcome of the answer was taken for the end of the prompt that had just begun."""
+    cell = SmallCell()
+    cell.configure()
+    cell.call("c1")
+    (answer,) = cell.orders(media.Answer)
+    before = cell.state("contact/c1")
+    cell.outcome(answer.key)
+    assert cell.state("contact/c1") == before
+
+
+def test_a_recording_that_never_began_is_not_waited_for() -> None:
+    """The caller hung up as the talk began; the contact waited an hour for its recording."""
+    cell = SmallCell()
+    cell.configure("anna", wrap_up_ms=0)
+    cell.call("c1")
+    (ring,) = cell.orders(media.Originate)
+    cell.leg(ring.payload.leg, media.LegAnswered())
+    cell.leg("c1", media.LegBridged(ring.payload.leg))
+    (record,) = cell.orders(media.RecordStart)
+    cell.leg("c1", media.LegEnded(media.Cause.NORMAL, media.By.FAR))
+    cell.leg(ring.payload.leg, media.LegEnded(media.Cause.NORMAL, media.By.TANDEM))
+    assert isinstance(cell.state("contact/c1"), st.Ended)
+    cell.outcome(record.key, media.Outcome.FAILED, "LEG_GONE")
+    assert cell.state("contact/c1") is None
+
+
+def test_events_of_another_boot_are_not_told_as_older_than_what_was_taken() -> None:
+    """With a clock behind its predecessor's, an owner put callers who came in the gap before
+    those who stood in line already."""
+    now = Instant(boottime_ms=60_000, wall_ms=5_000, boot_id="other")
+    time, _ = ShardTime.going_on(100_000, "boot", 1_000, now)
+    assert time.of(now.boottime_ms - 20_000) == 100_000
+
+
+def test_a_pong_that_comes_before_the_welcome_is_measured_with() -> None:
+    """Without it the first events after each connection were off by the difference of two uptimes."""
+    time = NodeTime("ours")
+    time.begin()
+    time.sample(1_000, 501_000, 1_000)
+    time.boot("another host's")
+    assert time.ours(501_500) == 1_500
