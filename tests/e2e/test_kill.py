@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -99,7 +100,11 @@ class Story:
         """A life that ends at a pass of the point, in the takeover or later."""
         nth = self.rng.randint(*PASSES[point])
         control = self.cell.start_control(TANDEM_KILL_AT=f"{point}:{nth}")
-        code = await asyncio.to_thread(control.wait_end)
+        try:
+            code = await asyncio.to_thread(control.wait_end)
+        except subprocess.TimeoutExpired:
+            twice = count.rung_twice(self.crowd.facts())
+            raise AssertionError(f"calls stand still: {self.crowd.live()}; phones that rang twice: {twice}") from None
         kill = Kill(f"{point}:{nth}", self.crowd.live(), any("plane ready" in line for line in control.lines))
         assert code == -signal.SIGKILL, f"{kill.where} was not reached\n{control.output}"
         assert f"TANDEM_KILL_AT={kill.where} reached" in control.output

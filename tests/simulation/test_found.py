@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from tandem.core.flow import AnswerStep, FlowStep, PlayStep
 from tandem.core.ports import media
+from tandem.core.seal import Secret
 from tandem.media.link.nodetime import NodeTime
 from tandem.runtime.shard import LoadKeys, Shard
 from tandem.runtime.shardtime import Instant, ShardTime
 from tandem.runtime.step import Offer
 from tandem.session.domain import states as st
 from tandem.session.domain import words as w
-from tests.support.small_cell import NODE, TENANT, SmallCell, live_group
+from tandem.session.domain.reception import PublishFlow
+from tests.support.small_cell import NODE, STEPS, TENANT, SmallCell, live_group
 
 
 def test_a_takeover_waits_for_the_keys_of_what_it_takes_over() -> None:
@@ -56,11 +59,16 @@ def test_an_answered_call_still_hears_its_first_prompt() -> None:
     """The outcome of the answer was taken for the end of the prompt that had just begun."""
     cell = SmallCell()
     cell.configure()
-    cell.call("c1")
-    (answer,) = cell.orders(media.Answer)
-    before = cell.state("contact/c1")
-    cell.outcome(answer.key)
-    assert cell.state("contact/c1") == before
+    steps = (FlowStep("hello", AnswerStep("intro")), FlowStep("intro", PlayStep(("welcome-menu",), "menu")), *STEPS[1:])
+    flow = PublishFlow("main", 2, steps)
+    cell.shard.offer(Offer(f"tenant/0/{TENANT}", 1_000, TENANT, "reception", flow))
+    cell.input("contact/c1", w.TakeCall(NODE, cell.shard.now_ms, "100", Secret(b"+4420111")))
+    cell.leg("c1", media.LegAnswered())
+    assert cell.state("contact/c1").step == "intro"
+    cell.outcome(cell.orders(media.Answer)[0].key)
+    assert cell.state("contact/c1").step == "intro"
+    cell.outcome(cell.orders(media.Play)[0].key)
+    assert cell.state("contact/c1").step == "menu"
 
 
 def test_a_recording_that_never_began_is_not_waited_for() -> None:

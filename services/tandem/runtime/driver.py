@@ -278,8 +278,7 @@ class ShardDriver:
     def lose(self, why: str) -> None:
         """A node knows a newer owner: what the log will say soon is taken as said."""
         if self._shard is not None:
-            self._shard.append_failed(why)
-            self._soon()
+            self._in_doubt(self._shard, why)
 
     def key(self, key_id: str) -> bytes | None:
         """A data key of a live aggregate, None once it was destroyed."""
@@ -386,8 +385,7 @@ class ShardDriver:
             # An append takes its place at this call; awaiting it only learns how it ended.
             stored = self._log.append(self.partition, body)
         except (LogFailed, LogClosed) as error:
-            shard.append_failed(f"an append was not taken: {error}")
-            self._soon()
+            self._in_doubt(shard, f"an append was not taken: {error}")
             return
         task = self._spawn(self._stored(shard, stored))
         task.add_done_callback(lambda _: stored.close())
@@ -426,8 +424,7 @@ class ShardDriver:
         try:
             await stored
         except (LogFailed, LogClosed) as error:
-            shard.append_failed(f"an append is in doubt: {error}")
-            self._soon()
+            self._in_doubt(shard, f"an append is in doubt: {error}")
         self._points.reach(Point.APPENDED)
 
     async def _load_keys(self, shard: Shard, wanted: LoadKeys) -> None:
@@ -456,11 +453,18 @@ class ShardDriver:
                     raise
         return await self._keys.get((*wanted.allocate, *wanted.get))
 
+    def _in_doubt(self, shard: Shard, why: str) -> None:
+        shard.append_failed(why)
+        self._live.clear()
+        self._soon()
+
     def _end(self, why: str) -> None:
+        self._live.clear()
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(why)
 
     def _fail(self, error: Exception) -> None:
+        self._live.clear()
         if self._lost is not None and not self._lost.done():
             self._lost.set_exception(error)
 

@@ -274,9 +274,8 @@ class Faults:
         node = self._cell.node
         if not node.up or not self._chance.one_in(3):
             return False
-        node.crash()
-        damage = self._chance.one_in(2)
-        node.store.data = node.store.data[:30] + b"\0" * 8 + node.store.data[38:] if damage else b""
+        data = node.store.data
+        node.lose_journal(data[:30] + b"\0" * 8 + data[38:] if self._chance.one_in(2) else b"")
         self._node_back()
         return True
 

@@ -87,7 +87,6 @@ class Seat:
         self._scheduled = False
         self._alarm_ms = -1
         self._tails: list[Reader] = []
-        self._incarnation = ""
         self._told_directory = -1
         self._asking = self._loading = False
         log = self.log = self.cell.log
@@ -186,7 +185,7 @@ class Seat:
             case Taken(source, tenant, number):
                 kind, _, rest = source.partition("/")
                 # Marks of an incarnation that is over mean nothing to the node of now.
-                if kind == "media" and self.link is not None and rest.split("/")[1] == self._incarnation:
+                if kind == "media" and self.link is not None and rest.split("/")[1] == self.link.incarnation:
                     self._send(Ack(tenant, number))
                     self.cell.acked(self, source, tenant, number)
             case LoadKeys():
@@ -248,7 +247,6 @@ class Seat:
                     self.cell.reached("kept events wait for keys")
                 shard.offer(media_offer(node, incarnation, Event(tenant, number, time_ms, leg, body), time_ms))
             case NodeUp(node, incarnation):
-                self._incarnation = incarnation
                 self._told_directory = self.asked_ms = -1
                 self.offered.clear()
                 shard.node_up(node, incarnation)

@@ -141,6 +141,11 @@ class OwnerLink:
         return self._phase is _Phase.UP
 
     @property
+    def incarnation(self) -> str:
+        """The node's, as of the last `Welcome`."""
+        return self._incarnation
+
+    @property
     def deposed(self) -> bool:
         """Whether a newer owner was here."""
         return self._phase is _Phase.DEPOSED

@@ -122,7 +122,11 @@ class MediaOwners:
         """See `runtime.driver.Receiver`."""
         kind, _, rest = taken.source.partition("/")
         if kind == "media":
-            self._send(driver, rest.partition("/")[0], Ack(taken.tenant, taken.number))
+            node, incarnation, _ = rest.split("/", 2)
+            link = self._links.get((driver, node))
+            # Numbers of an incarnation that is over mean other events to the node of now.
+            if link is not None and link.incarnation == incarnation:
+                self._send(driver, node, Ack(taken.tenant, taken.number))
         elif kind == "tenant" and driver in self._stale:
             self._stale[driver].set()
 
