@@ -36,7 +36,7 @@ format: setup
 	@.venv/bin/ruff format
 
 kill: setup
-	@$(PY) -m pytest tests/e2e/test_kill.py --kills=$(N)
+	@$(PY) -m pytest tests/e2e/test_kill.py tests/e2e/test_kill_media.py --kills=$(N)
 
 simulate: setup
 	@.venv/bin/tandem simulate --seeds $(SEEDS) --from $(FROM)

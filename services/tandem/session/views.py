@@ -108,12 +108,12 @@ def _started(event: w.ContactStarted) -> ContactRow:
 
 def _offered(row: ContactRow, event: w.AgentOffered) -> ContactRow:
     leg = LegRow(event.leg, Party.AGENT, event.agent, event.at_ms)
-    return replace(row, phase=Phase.RINGING, legs=(*row.legs, leg))
+    return replace(row, phase=Phase.RINGING, agent=event.agent, legs=(*row.legs, leg))
 
 
 def _offer_ended(row: ContactRow, event: w.OfferEnded) -> ContactRow:
     row = _leg(row, f"{row.contact}.{event.offer}", ended_ms=event.at_ms, cause=event.cause.value)
-    return replace(row, phase=Phase.WAITING) if row.phase is Phase.RINGING else row
+    return replace(row, phase=Phase.WAITING, agent="") if row.phase is Phase.RINGING else row
 
 
 def _answered(row: ContactRow, event: w.AgentAnswered) -> ContactRow:
@@ -135,6 +135,7 @@ def _disconnected(row: ContactRow, event: w.ContactDisconnected) -> ContactRow:
     return replace(
         row,
         phase=Phase.CLOSING if event.open else Phase.ENDED,
+        agent="" if row.phase is Phase.RINGING else row.agent,  # whose phone only rang did not talk
         ended_ms=event.at_ms,
         outcome=event.outcome.value,
         ended_by=event.by.value,
@@ -216,7 +217,7 @@ def row_of(state: Any) -> ContactRow | None:
         call.flow_version,
         call.started_ms,
         queue=place.queue if place else "",
-        agent=offered.agent if offered and accepted else "",
+        agent=offered.agent if offered and (accepted or phase is Phase.RINGING) else "",
         enqueued_ms=place.enqueued_ms if place else 0,
         connected_ms=call.connected_ms,
         ended_ms=getattr(state, "ended_ms", 0),

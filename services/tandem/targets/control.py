@@ -38,8 +38,6 @@ _log = structlog.get_logger(__name__)
 
 REALM = "tandem"
 """SIP realm of all digests: a digest is of user, realm and password, so it stays."""
-DIGESTS = {"md5": ("MD5",), "sha-256": ("SHA-256",), "both": ("SHA-256", "MD5")}
-"""Setting `sip.digest` -> what phones are asked for, the better one first."""
 CANNOT_START = (CannotOpen,)
 """Errors of `control` that say what to do."""
 STORE_AGAIN_S = 1.0
