@@ -248,7 +248,7 @@ def _id(name: str) -> str:
 
 
 def _may_see(row: ContactRow, call: Call) -> bool:
-    """An agent sees the contacts that they answered."""
+    """An agent sees the contact that rings them and those that they answered."""
     who = call.principal
     return who.role in OF_OTHERS or (row.agent != "" and row.agent == who.agent)
 
