@@ -23,7 +23,7 @@ test: setup
 	@$(PY) -m pytest tests --ignore=tests/load
 
 check: lint
-	@$(PY) -m pytest -q -n 2 tests/tidy tests/unit tests/property tests/contract tests/simulation/test_quick.py tests/simulation/test_found.py
+	@$(PY) -m pytest -q tests/tidy tests/unit tests/property tests/contract tests/simulation/test_quick.py tests/simulation/test_found.py
 
 lint: setup
 	@.venv/bin/ruff check
