@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tandem.core.arbiter import Arbiter
-from tandem.core.commit import Claim, Commit, Effect, Envelope, Input, Mark, Part, Record, Reply
+from tandem.core.commit import Commit, Effect, Envelope, Input, Mark, Part, Record, Reply
 from tandem.core.decider import Kind
 from tandem.core.seal import Sealed, Withheld
 from tandem.runtime.service import Group, kind_of
@@ -256,8 +256,3 @@ def _made(key: str) -> tuple[str, int, int]:
 
 def _flat(part: Part) -> tuple[str, bytes, tuple[tuple[int, Sealed | Withheld], ...]]:
     return part.type, part.clear, part.private
-
-
-def is_claim(record: Record) -> bool:
-    """Whether a record is a claim."""
-    return isinstance(record, Claim)

@@ -3,7 +3,6 @@ on asyncio."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,6 @@ from tandem.core.ports.media import (
     Event,
     ListLegs,
 )
-from tandem.core.seal import Sealed, Secret, unseal
 from tandem.media.link.owner_end import (
     Deposed,
     Heard,
@@ -31,6 +29,7 @@ from tandem.media.link.owner_end import (
     NodeDown,
     NodeUp,
     OwnerLink,
+    opened_verb,
 )
 from tandem.runtime import log_codec
 from tandem.runtime.inbox import Inbox
@@ -206,20 +205,11 @@ class Seat:
 
     def _perform(self, order: Perform) -> None:
         payload = order.payload
-        command = Command(order.tenant, order.key, payload.leg, self._opened(payload.verb))
+        command = Command(order.tenant, order.key, payload.leg, opened_verb(payload.verb, self.shard.key))
         if self.link is not None and self._send(command):
             self.offered[command.key] = None
             self.process.wires[self.link.node].commands += 1
             self.cell.sent(self, command, order.again)
-
-    def _opened(self, verb: Any) -> Any:
-        opened: dict[str, Any] = {}
-        for row in dataclasses.fields(verb):
-            value = getattr(verb, row.name)
-            if isinstance(value, Sealed):
-                plain = unseal(value, self.shard.key(value.key))
-                opened[row.name] = Secret(plain) if isinstance(plain, bytes) else plain
-        return dataclasses.replace(verb, **opened) if opened else verb
 
     def _send(self, frame: Any) -> bool:
         return self.link is not None and self.process.wires[self.link.node].stream.send(self.link, frame)

@@ -7,9 +7,11 @@ and dialled again; every link then says Hello anew, and nothing is lost by it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from tandem.core.ports.log import Partition
 from tandem.core.ports.media import (
@@ -23,6 +25,7 @@ from tandem.core.ports.media import (
     ToNode,
     Welcome,
 )
+from tandem.core.seal import Sealed, Secret, unseal
 from tandem.media.link.nodetime import NodeTime
 from tandem.media.link.stream import FRAMES_PER_MESSAGE, StreamFault
 from tandem.runtime.media_codec import (
@@ -325,3 +328,15 @@ class OwnerStream:
         if channel is not None:
             del self._channels[channel]
         return channel
+
+
+def opened_verb(verb: Any, key: Callable[[str], bytes | None]) -> Any:
+    """A verb with its private values in plain, for the local link; one whose key was
+    destroyed reads `Erased`."""
+    opened: dict[str, Any] = {}
+    for field in dataclasses.fields(verb):
+        value = getattr(verb, field.name)
+        if isinstance(value, Sealed):
+            plain = unseal(value, key(value.key))
+            opened[field.name] = Secret(plain) if isinstance(plain, bytes) else plain
+    return dataclasses.replace(verb, **opened) if opened else verb

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ from tandem.core.points import Point, Points
 from tandem.core.ports.clock import Clock
 from tandem.core.ports.entropy import Entropy
 from tandem.core.ports.media import Ack, Command, Directory, ListLegs
-from tandem.core.seal import Sealed, Secret, unseal
 from tandem.media.link.address import LinkAddress
 from tandem.media.link.dial import NodeDialer
 from tandem.media.link.owner_end import (
@@ -27,6 +25,7 @@ from tandem.media.link.owner_end import (
     NodeUp,
     OwnerLink,
     OwnerStream,
+    opened_verb,
 )
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.shard import Perform, Taken
@@ -114,7 +113,7 @@ class MediaOwners:
     def perform(self, driver: ShardDriver, order: Perform) -> None:
         """See `runtime.driver.Receiver`."""
         payload = order.payload
-        command = Command(order.tenant, order.key, payload.leg, _opened(payload.verb, driver.key))
+        command = Command(order.tenant, order.key, payload.leg, opened_verb(payload.verb, driver.key))
         if self._send(driver, payload.node, command):
             self._unsent += 1
 
@@ -209,15 +208,3 @@ class MediaOwners:
                 self._refreshing.discard(driver)
                 self._refreshed.set()
                 self._refreshed = asyncio.Event()
-
-
-def _opened(verb: Any, key: Callable[[str], bytes | None]) -> Any:
-    """A verb with its private values in plain, for the local link; one whose key was
-    destroyed reads `Erased`."""
-    opened: dict[str, Any] = {}
-    for field in dataclasses.fields(verb):
-        value = getattr(verb, field.name)
-        if isinstance(value, Sealed):
-            plain = unseal(value, key(value.key))
-            opened[field.name] = Secret(plain) if isinstance(plain, bytes) else plain
-    return dataclasses.replace(verb, **opened) if opened else verb
