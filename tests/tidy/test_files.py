@@ -9,8 +9,8 @@ import pytest
 from tests.tidy.source import PACKAGE, ROOT, name_of, tracked
 
 MAX_BYTES = 64 * 1024
-"""Nobody reads a larger file; sound, pictures and lock files are not read."""
-NOT_TEXT = (".wav", ".png")
+"""Nobody reads a larger file; sound, pictures, recorded traffic and lock files are not read."""
+NOT_TEXT = (".wav", ".png", ".xz")
 MIRRORS = ("unit", "property", "integration")
 # A path that is there on one machine only. Container files under infra/ have a root of their own.
 MACHINE_PATH = re.compile(r"(?<![\w./-])/(?:work|root|home/\w+|Users/\w+)/")
@@ -36,9 +36,10 @@ def test_no_file_names_a_place_of_one_machine():
     assert not found, "\n".join(found)
 
 
-def test_only_shipped_sound_and_pictures_of_the_docs_are_binary():
+def test_only_shipped_sound_pictures_of_the_docs_and_recorded_traffic_are_binary():
     binary = [name_of(path) for path in tracked() if b"\0" in path.read_bytes()]
-    assert [name for name in binary if not name.startswith(("services/tandem/media/prompts/", "docs/images/"))] == []
+    places = ("services/tandem/media/prompts/", "docs/images/", "tests/traces/")
+    assert [name for name in binary if not name.startswith(places)] == []
 
 
 @pytest.mark.parametrize("name", ["runtime", "dev"])
