@@ -291,6 +291,8 @@ class Endpoint:
             return 405, (ALLOW,)
         if not request.uri.is_sip:
             return 416, ()
+        if request.method == "REGISTER" and not request.to.uri.is_sip:
+            return 400, ()  # 10.3: the address of record is a SIP URI
         if not in_dialog and layer.is_merged(request):
             return 482, ()
         if not in_dialog and request.method in ("BYE", "INFO"):
