@@ -45,6 +45,8 @@ class Leg:
     began: float
     call: str = ""
     """The SIP endpoint's handle."""
+    source: str = ""
+    """The address that an inbound call came from."""
     negotiation: Negotiation | None = None
     """Once a port is there."""
     invite: str | None = None

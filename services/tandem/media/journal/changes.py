@@ -186,9 +186,11 @@ def decode_change(data: bytes) -> Change:
     """Raises `BadChange`."""
     try:
         tag, *values = msgspec.msgpack.decode(data)
-        return _checked(_DECODE[tag](*values))
+        change: Change = _DECODE[tag](*values)
+        _check(change)
     except (msgspec.MsgspecError, MediaCodecError, TypeError, ValueError, KeyError) as error:
         raise BadChange("the journal holds a change that this release cannot read") from error
+    return change
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:
@@ -204,11 +206,10 @@ _KINDS: Mapping[type, tuple[tuple[str, tuple[type, ...]], ...]] = {
 }
 
 
-def _checked(value: Any) -> Any:
-    """A change whose fields are what its class says. Raises TypeError: MessagePack can hold anything."""
+def _check(value: Any) -> None:
+    """Raises TypeError for a change with a field that is not what its class says: MessagePack can hold anything."""
     for name, kinds in _KINDS.get(type(value), ()):
         part = getattr(value, name)
         if type(part) not in kinds:
             raise TypeError(f"{type(value).__name__}.{name} is a {type(part).__name__}")
-        _checked(part)
-    return value
+        _check(part)
