@@ -97,11 +97,19 @@ class Guard(Section, frozen=True, kw_only=True):
     calls_per_source: Annotated[
         int,
         Meta(
-            description="Calls at once from an address that is not trusted; one more gets 503. Half of the default "
-            "capacity, so that one stranger does not take all places.",
+            description="Calls at once from an address that is neither trusted nor a registered phone's; one more "
+            "gets 503. Half of the default capacity, so that one stranger does not take all places.",
             ge=1,
         ),
     ] = 25
+    calls_of_strangers: Annotated[
+        int,
+        Meta(
+            description="Calls at once from all such addresses; one more gets 503. Whoever forges addresses leaves "
+            "ten places of the default capacity to your carriers.",
+            ge=1,
+        ),
+    ] = 40
     sources_max: Annotated[
         int, Meta(description="Addresses remembered, the longest unheard forgotten first; 10,000 take 4 MB.", ge=10)
     ] = 10_000

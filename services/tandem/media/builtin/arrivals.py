@@ -40,13 +40,16 @@ class Arrivals:
             counters.failures_unknown_number += 1
             board.guard.failed(source, now)
             return 404, ()
-        if not board.guard.is_trusted(source[0]) and self._calls_of(source[0]) >= board.config.guard.calls_per_source:
+        if board.guard.knows(source):
+            return None
+        strangers = [leg.stranger for leg in board.legs.values() if leg.stranger]
+        if strangers.count(source[0]) >= board.config.guard.calls_per_source:
             counters.refused_calls_per_source += 1
-            return 503, (("Retry-After", str(board.config.retry_after_s)),)
-        return None
-
-    def _calls_of(self, host: str) -> int:
-        return sum(leg.inbound and leg.source == host for leg in self._board.legs.values())
+        elif len(strangers) >= board.config.guard.calls_of_strangers:
+            counters.refused_calls_of_strangers += 1
+        else:
+            return None
+        return 503, (("Retry-After", str(board.config.retry_after_s)),)
 
     def arrived(self, event: CallArrived, now: float) -> None:
         """An INVITE: ring, or refuse at once. `screen` has seen that the number is known."""
@@ -73,9 +76,10 @@ class Arrivals:
             self._refuse(event.call, 488, now, Cause.NO_MEDIA)
             self._tell_refused(number, "NO_CODEC", now)
             return
+        stranger = "" if board.guard.knows(event.source) else event.source[0]
         leg = Leg(
             board.entropy.token(), number.tenant, number.shard, Stage.ARRIVED, inbound=True, began=now,
-            call=event.call, source=event.source[0], port=port, negotiation=negotiation, prepared=prepared,
+            call=event.call, stranger=stranger, port=port, negotiation=negotiation, prepared=prepared,
             invite=invite_text(event.request),
         )  # fmt: skip
         board.add(leg)

@@ -71,8 +71,11 @@ class GuardConfig:
     """A re-INVITE with all its retransmissions, and digits typed ahead."""
 
     calls_per_source: int = 25
-    """Calls at once of an address that is not trusted; half of the default capacity, so that one
-    stranger does not take all places. List your carriers under `trusted`."""
+    """Calls at once of an address that is neither trusted nor a registered phone's; half of the
+    default capacity, so that one stranger does not take all places. List your carriers under `trusted`."""
+
+    calls_of_strangers: int = 40
+    """Calls at once of all such addresses: whoever forges addresses leaves ten places to your carriers."""
 
     sources_max: int = 10_000
     """Addresses remembered, the longest unheard forgotten first: 3 MB."""
@@ -120,6 +123,8 @@ class GuardCounters:
     """Over `total_rate`, answered 503."""
     refused_calls_per_source: int = 0
     """Calls over `calls_per_source`, answered 503."""
+    refused_calls_of_strangers: int = 0
+    """Calls over `calls_of_strangers`, answered 503."""
     failures_malformed: int = 0
     """Datagrams that are no SIP message."""
     failures_unknown_number: int = 0
@@ -203,7 +208,7 @@ class Guard:
 
     def failed(self, source: Address, now: float) -> None:
         """A request from there came to nothing. A registered phone's own place is not blamed."""
-        if self.is_trusted(source[0]) or source in self._registered:
+        if self.knows(source):
             return
         entry = self._source(_key(source[0]), now)
         self._failures_left(entry, now)
@@ -221,6 +226,10 @@ class Guard:
         if places:
             self._places[record] = tuple(places)
             self._registered.update(places)
+
+    def knows(self, source: Address) -> bool:
+        """Whether it is no stranger: in a trusted network, or a registered phone's place."""
+        return source in self._registered or self.is_trusted(source[0])
 
     def is_trusted(self, host: str) -> bool:
         """Whether an address is in a trusted network."""
