@@ -4,14 +4,17 @@
 #   make test             every test (installs SIPp, baresip and Chromium where it may)
 #   make check            lint, types, import contracts and the quick tests: under two minutes
 #   make kill N=10        kill -9 the control plane N times during calls, counted by the phones
+#   make fuzz SECONDS=60  every parser against inputs that nobody would send; RUNS=... counts instead
 #   make simulate SEEDS=200 FROM=0
 
 PY := .venv/bin/python
 N ?= 10
 SEEDS ?= 200
 FROM ?= 0
+RUNS ?= 0
+SECONDS ?= 0
 
-.PHONY: run test check lint format kill simulate protos lock prompts setup
+.PHONY: run test check lint format kill fuzz simulate protos lock prompts setup
 .DEFAULT_GOAL := run
 
 run:
@@ -23,7 +26,7 @@ test: setup
 	@$(PY) -m pytest tests --ignore=tests/load
 
 check: lint
-	@$(PY) -m pytest -q tests/tidy tests/unit tests/property tests/contract tests/simulation/test_quick.py tests/simulation/test_found.py
+	@$(PY) -m pytest -q tests/tidy tests/unit tests/property tests/contract tests/fuzz tests/simulation/test_quick.py tests/simulation/test_found.py
 
 lint: setup
 	@.venv/bin/ruff check
@@ -37,6 +40,9 @@ format: setup
 
 kill: setup
 	@$(PY) -m pytest tests/e2e/test_kill.py tests/e2e/test_kill_media.py --kills=$(N)
+
+fuzz: setup
+	@$(PY) -m tests.fuzz.run --runs $(RUNS) --seconds $(SECONDS)
 
 simulate: setup
 	@.venv/bin/tandem simulate --seeds $(SEEDS) --from $(FROM)

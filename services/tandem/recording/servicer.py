@@ -55,7 +55,7 @@ class RecordingServicer:
 
     async def list_recordings(self, request: pb.ListRecordingsRequest, call: Call) -> pb.ListRecordingsResponse:
         """The newest first."""
-        page = page_of(request, call.tenant, MAX_PAGE)
+        page = page_of(request, call.tenant, MAX_PAGE, (int, str))
         await self._caught_up(call)
         contact = request.contact.removeprefix(f"tenants/{call.tenant}/contacts/")
         found = await self._recordings.list(call.tenant, contact, page.after, page.size + 1)

@@ -32,7 +32,7 @@ class RoutingServicer:
         found: list[tuple[int, Entry, str]] | None = call.answered(answer)
         if found is None:
             raise Rejected(UNKNOWN_NAME, "there is no such resource")
-        page = page_of(request, call.tenant)
+        page = page_of(request, call.tenant, shape=(int, int, str))
         # Places move while somebody turns the pages; the order in line does not.
         shown, token = page.cut(
             [row for row in found if page.after is None or row[1].order > page.after], lambda row: row[1].order

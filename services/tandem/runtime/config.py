@@ -45,6 +45,88 @@ class Sip(_Listener, frozen=True, kw_only=True):
     ] = "md5"
 
 
+class Guard(Section, frozen=True, kw_only=True):
+    """What scanners and floods may take of the built-in media node. Established calls are not counted."""
+
+    trusted: Annotated[
+        str,
+        Meta(
+            description="Networks that are not counted, with commas: this host, your carriers and proxies.",
+            max_length=4096,
+        ),
+    ] = "127.0.0.0/8, ::1/128"
+    source_rate: Annotated[
+        float,
+        Meta(
+            description="New requests a second of one address; beyond it they are dropped. 100 phones behind one "
+            "address need 4, a scanner sends 50 and more.",
+            gt=0,
+        ),
+    ] = 20.0
+    source_burst: Annotated[
+        int, Meta(description="New requests of one address at once: 100 phones after a power cut.", ge=1)
+    ] = 200
+    total_rate: Annotated[
+        float,
+        Meta(
+            description="New requests a second of all addresses that are neither trusted nor registered; each takes "
+            "0.3 ms, so these take 6 % of a core.",
+            gt=0,
+        ),
+    ] = 200.0
+    total_burst: Annotated[int, Meta(description="The same at once: two seconds of it.", ge=1)] = 400
+    refusals_rate: Annotated[
+        float,
+        Meta(description="503 with Retry-After a second to those beyond total_rate; the rest gets no answer.", ge=1),
+    ] = 50.0
+    failures: Annotated[
+        int,
+        Meta(
+            description="Wrong passwords, unknown numbers and garbage of one address before it is not heard: four "
+            "phones with a mistyped password.",
+            ge=1,
+        ),
+    ] = 20
+    failure_every_s: Annotated[
+        float, Meta(description="After that one more in so many seconds: 2,880 guesses a day.", gt=0, le=86400)
+    ] = 30.0
+    call_rate: Annotated[
+        float, Meta(description="Datagrams a second within one call; digits by INFO need 10.", gt=0)
+    ] = 20.0
+    call_burst: Annotated[int, Meta(description="Datagrams within one call at once.", ge=1)] = 100
+    calls_per_source: Annotated[
+        int,
+        Meta(
+            description="Calls at once from an address that is neither trusted nor a registered phone's; one more "
+            "gets 503. Half of the default capacity, so that one stranger does not take all places.",
+            ge=1,
+        ),
+    ] = 25
+    calls_of_strangers: Annotated[
+        int,
+        Meta(
+            description="Calls at once from all such addresses; one more gets 503. Whoever forges addresses leaves "
+            "ten places of the default capacity to your carriers.",
+            ge=1,
+        ),
+    ] = 40
+    sources_max: Annotated[
+        int, Meta(description="Addresses remembered, the longest unheard forgotten first; 10,000 take 4 MB.", ge=10)
+    ] = 10_000
+
+    def __post_init__(self) -> None:
+        """Refuse what is no network."""
+        for text in self.networks():
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"trusted: {error}; write for example 192.0.2.0/24") from error
+
+    def networks(self) -> tuple[str, ...]:
+        """`trusted` as a list."""
+        return tuple(text.strip() for text in self.trusted.split(",") if text.strip())
+
+
 class Grpc(_Listener, frozen=True, kw_only=True):
     """The public API over gRPC."""
 
@@ -210,6 +292,7 @@ class Config(Section, frozen=True, kw_only=True):
         ),
     ] = "c1"
     sip: Sip = Sip()
+    guard: Guard = Guard()
     grpc: Grpc = Grpc()
     http: Http = Http()
     log: Log = Log()

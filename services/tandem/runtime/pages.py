@@ -3,6 +3,7 @@
 A token holds the last key that was sent and a digest of tenant, method and arguments.
 It says where to go on and nothing else: tenant and filters come from the request anew,
 so a token of another tenant or another List is refused and could not show anything.
+Whoever knows this code can make tokens; so the kinds of a key's parts are checked as well.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ MAX_SIZE = 1000
 MAX_TOKEN = 1024
 """Characters; a longer one is none of ours."""
 
+MAX_NUMBER = 2**63 - 1
+"""What every store can compare."""
+
 Cursor = tuple[str | int, ...]
+Shape = tuple[type[str] | type[int], ...]
+"""The kinds of a key's parts."""
 T = TypeVar("T")
 
 
@@ -58,13 +64,14 @@ class Page:
         return [there[id_] for id_ in shown], token
 
 
-def page_of(request: Any, tenant: str, most: int = MAX_SIZE) -> Page:
-    """The page that a List request asks for, of at most `most` things. Raises `Rejected`."""
+def page_of(request: Any, tenant: str, most: int = MAX_SIZE, shape: Shape = (str,)) -> Page:
+    """The page that a List request asks for, of at most `most` things with keys of that shape.
+    Raises `Rejected`."""
     if request.page_size < 0:
         raise Rejected(BAD_FIELD, "page_size: it may not be negative", page_size="it may not be negative")
     bound = _bound(request, tenant)
     size = min(request.page_size or DEFAULT_SIZE, most)
-    return Page(size, _cursor(request.page_token, bound) if request.page_token else None, bound)
+    return Page(size, _cursor(request.page_token, bound, shape) if request.page_token else None, bound)
 
 
 def _bound(request: Message, tenant: str) -> str:
@@ -76,9 +83,10 @@ def _bound(request: Message, tenant: str) -> str:
     return fingerprint(tenant.encode(), name.encode(), rest.SerializeToString(deterministic=True))[:16]
 
 
-def _cursor(token: str, bound: str) -> Cursor:
+def _cursor(token: str, bound: str, shape: Shape) -> Cursor:
     found = _decoded(token) if len(token) <= MAX_TOKEN else ()
-    if len(found) < 2 or found[0] != bound:
+    fits = tuple(map(type, found)) == (str, *shape) and found[0] == bound
+    if not fits or any(isinstance(part, int) and abs(part) > MAX_NUMBER for part in found):
         raise Rejected(BAD_PAGE_TOKEN, "this page_token is not of a List with these arguments")
     return found[1:]
 

@@ -76,7 +76,7 @@ class SessionServicer:
 
     async def list_contacts(self, request: api.ListContactsRequest, call: Call) -> api.ListContactsResponse:
         """Newest first. LIVE asks the owner; everything else is read from history."""
-        page = page_of(request, call.tenant)
+        page = page_of(request, call.tenant, shape=(int, str))
         before = (int(page.after[0]), str(page.after[1])) if page.after else None
         if request.life == api.ListContactsRequest.LIFE_LIVE:
             rows = await self._live_rows(request, call, before)
@@ -134,7 +134,7 @@ class SessionServicer:
         if await self._find(contact, call) is None:
             raise Rejected(UNKNOWN_NAME, "there is no such resource")
         await self._caught_up(call)
-        page = page_of(request, call.tenant)
+        page = page_of(request, call.tenant, shape=(int,))
         after = None if page.after is None else (call.tenant, contact, int(page.after[0]))
         found = await self._store.scan(
             views.TIMELINE, (call.tenant, contact), after=after, limit=min(1000, page.size + 1)

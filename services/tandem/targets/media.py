@@ -20,12 +20,18 @@ from tandem.media.journal.disk import BadNodeKey, JournalInUse, default_node_key
 from tandem.media.link.address import LinkAddress, UnsafeLink
 from tandem.runtime.config import Config
 from tandem.targets.groups import PROMPTS
+from tandem.wire.sip.guard import GuardConfig
 
 DIGESTS = {"md5": ("MD5",), "sha-256": ("SHA-256",), "both": ("SHA-256", "MD5")}
 """Setting `sip.digest` -> what phones are challenged with, preferred first (RFC 8760)."""
 
 CANNOT_START = (CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, UnsafeLink)
 """Errors of `run_media` that say what to do."""
+
+
+def _guard(config: Config) -> GuardConfig:
+    limits = {name: getattr(config.guard, name) for name in config.guard.__struct_fields__ if name != "trusted"}
+    return GuardConfig(config.guard.networks(), **limits)
 
 
 async def run_media(config: Config, points: Points, ready: Callable[[], None]) -> None:
@@ -48,6 +54,7 @@ async def run_media(config: Config, points: Points, ready: Callable[[], None]) -
         media.rtp_port_max,
         media.capacity,
         digest_algorithms=DIGESTS[config.sip.digest],
+        guard=_guard(config),
         fallback_after_s=media.fallback_after_s,
         fallback=Fallback.APOLOGY if media.fallback == "apology" else Fallback.REFUSE,
     )

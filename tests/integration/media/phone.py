@@ -17,6 +17,7 @@ from tandem.wire.sip import events as sip
 from tandem.wire.sip.digest import Credentials
 from tandem.wire.sip.endpoint import Endpoint
 from tandem.wire.sip.uri import NameAddr, Uri
+from tests.support.udp_proxy import UdpProxy
 
 HOST = "127.0.0.1"
 PATIENCE_S = 20
@@ -27,10 +28,14 @@ class Phone:
     """One line. Answers when told to (`answer`), or by itself (`auto_answer`)."""
 
     def __init__(
-        self, user: str, node_port: int, *, tone_hz: float = 0.0, law: Law = Law.MU, ring: bool = True
-    ) -> None:
+        self, user: str, node_port: int, *, tone_hz: float = 0.0, law: Law = Law.MU, ring: bool = True,
+        host: str = HOST, sip_by: UdpProxy | None = None, rtp_by: UdpProxy | None = None,
+    ) -> None:  # fmt: skip
+        """`host` is its own address; `sip_by` and `rtp_by` carry all that it sends and gets."""
         self.user = user
+        self.host = host
         self.node = (HOST, node_port)
+        self.sip_by, self.rtp_by = sip_by, rtp_by
         self.law = law
         self.tone_hz = tone_hz
         self.ring = ring
@@ -47,9 +52,10 @@ class Phone:
         self._news = asyncio.Event()
         self._entropy = SystemEntropy()
         self._loop = asyncio.get_running_loop()
-        self._sip = Socket(bind(HOST, 0), self._on_sip)
-        self._rtp = Socket(bind(HOST, 0), self._on_rtp)
-        self.endpoint = Endpoint(sip.EndpointConfig(HOST, self._sip.port, user_agent="Test phone"), self._entropy.token)
+        self._sip = Socket(bind(host, 0), self._on_sip)
+        self._rtp = Socket(bind(host, 0), self._on_rtp)
+        found_at = sip_by.far if sip_by is not None else (host, self._sip.port)
+        self.endpoint = Endpoint(sip.EndpointConfig(*found_at, user_agent="Test phone"), self._entropy.token)
         self._negotiation = self._new_negotiation()
         self._alarm: asyncio.TimerHandle | None = None
         self._sent = 0
@@ -62,7 +68,7 @@ class Phone:
     async def register(self, password: str, expires_s: int = 300) -> bool:
         """Whether the node took it."""
         self.endpoint.register(
-            Uri(*self.node[:1], port=self.node[1]), Uri(HOST, self.user), self._now(),
+            Uri(*self.node[:1], port=self.node[1]), Uri(self.host, self.user), self._now(),
             expires_s=expires_s, credentials=Credentials(self.user, password),
         )  # fmt: skip
         self._pump()
@@ -74,7 +80,7 @@ class Phone:
         self._negotiation = self._new_negotiation()
         call = self.endpoint.invite(
             Uri(HOST, number, self.node[1]), self._negotiation.offer(), self._now(),
-            caller=NameAddr(Uri(HOST, self.user)),
+            caller=NameAddr(Uri(self.host, self.user)),
         )  # fmt: skip
         assert call is not None
         self.call = call
@@ -149,7 +155,8 @@ class Phone:
     # ------------------------------------------------------------------ inner
 
     def _new_negotiation(self) -> Negotiation:
-        return Negotiation(LocalAudio(HOST, self._rtp.port, (self.law.value,)), 1)
+        port = self.rtp_by.far[1] if self.rtp_by is not None else self._rtp.port
+        return Negotiation(LocalAudio(self.host, port, (self.law.value,)), 1)
 
     def _now(self) -> float:
         return self._loop.time()
@@ -168,7 +175,7 @@ class Phone:
             for event in events:
                 self._happened(event)
         for data, target in self.endpoint.take_datagrams():
-            self._sip.send(data, target)
+            self._sip.send(data, self.sip_by.near if self.sip_by is not None else target)
         if self._alarm is not None:
             self._alarm.cancel()
         at = self.endpoint.next_wakeup()
@@ -197,6 +204,8 @@ class Phone:
 
     def _talk(self, audio: Audio) -> None:
         self.audio = audio
+        if self.rtp_by is not None:
+            self.rtp_by.target = (audio.host, audio.port)
         if self._talking is None:
             self._speak(self._now())
 
@@ -223,7 +232,7 @@ class Phone:
         self._sent += 1
         if not self.muted:
             data = rtp.pack(kind, marker, self._sent, timestamp, self._ssrc, payload)
-            self._rtp.send(data, (self.audio.host, self.audio.port))
+            self._rtp.send(data, self.rtp_by.near if self.rtp_by is not None else (self.audio.host, self.audio.port))
         due += 0.02
         self._talking = self._loop.call_at(due, self._speak, due)
 

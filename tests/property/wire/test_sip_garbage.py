@@ -10,10 +10,10 @@ from tandem.wire.sip.events import CallArrived, RegisterArrived
 from tandem.wire.sip.message import ParseError, Request, Response, parse
 from tandem.wire.sip.registrar import Registrar, address_of_record
 from tandem.wire.sip.uri import NameAddr, Uri
-from tests.unit.wire.sip_world import ALICE, ANSWER, BOB, OFFER, endpoint, raw, seeded_token
-from tests.unit.wire.test_sip_torture import TORTURE
+from tests.support.rfc4475 import MESSAGES as TORTURE
+from tests.unit.wire.sip_world import ALICE, ANSWER, BOB, OFFER, endpoint, seeded_token
 
-MESSAGES = [raw(row[3]) for row in TORTURE]
+MESSAGES = [row.wire for row in TORTURE]
 BYTES = [b"\r\n", *(bytes([code]) for code in b'\r\n \t"\\<>;,:=@%*[]')]
 
 

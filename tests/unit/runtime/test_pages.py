@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,24 @@ def test_no_text_is_taken_for_a_page_token(token: str) -> None:
     if token:
         with pytest.raises(Rejected):
             page_of(listing(token), "red")
+
+
+_PARTS = st.one_of(st.text(max_size=3), st.integers(-(2**64) + 1, 2**64 - 1), st.booleans(), st.none(), st.binary())
+
+
+@given(st.lists(_PARTS, max_size=4), st.sampled_from([(str,), (int,), (int, str), (int, int, str)]))
+def test_a_forged_token_whose_key_does_not_fit_is_refused(key: list[Any], shape: tuple[type, ...]) -> None:
+    """The digest in a token is no secret: with it anybody can make one."""
+    bound = page_of(listing(), "red").bound
+    body = msgspec.msgpack.encode((bound, *key))
+    request = listing(base64.urlsafe_b64encode(body).decode().rstrip("="))
+    fits = tuple(map(type, key)) == shape and all(type(part) is not int or abs(part) < 2**63 for part in key)
+    if fits:
+        assert page_of(request, "red", shape=shape).after == tuple(key)
+        return
+    with pytest.raises(Rejected) as caught:
+        page_of(request, "red", shape=shape)
+    assert caught.value.reason is BAD_PAGE_TOKEN
 
 
 @given(st.from_regex(r"[a-z_]{1,32}", fullmatch=True), st.integers(0, 9999), st.integers(0, 10**14))

@@ -404,6 +404,21 @@ def test_offers_that_cross_get_491_both() -> None:
     assert world.all(BOB, OfferRefused) == [OfferRefused(other, 491)]
 
 
+def test_a_refused_offer_is_refused_alike_when_it_comes_again() -> None:
+    """The 491 was lost: the offer comes again, and must not be called out of order (500) then."""
+    world = pair()
+    handle, other = talk(world)
+    alice, bob = world.endpoints[ALICE], world.endpoints[BOB]
+    assert bob.offer(other, b"b", 0.0)
+    bob.take_datagrams()  # lost
+    assert alice.offer(handle, b"a", 0.0)
+    [(invite, _)] = alice.take_datagrams()
+    for _ in range(3):
+        bob.receive(invite, ALICE, 0.0)
+        [(answer, _)] = bob.take_datagrams()
+        assert answer.startswith(b"SIP/2.0 491 ")
+
+
 def test_an_offer_to_someone_who_is_gone_ends_the_call() -> None:
     world = pair()
     handle, _ = talk(world)

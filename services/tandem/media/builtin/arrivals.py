@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from tandem.core.ports.media import By, CallRefused, Cause, DirectoryNumber, LegAnswered, LegArrived
 from tandem.core.seal import secret
@@ -14,7 +15,7 @@ from tandem.media.builtin.restart import invite_text
 from tandem.media.builtin.sound import Playlist
 from tandem.media.builtin.stream import Session
 from tandem.wire.sdp import SdpError
-from tandem.wire.sip.events import CallArrived
+from tandem.wire.sip.events import Address, CallArrived
 from tandem.wire.sip.message import Request
 
 MAX_CALLER = 64
@@ -30,16 +31,34 @@ class Arrivals:
 
     # ------------------------------------------------------------------ arrival
 
+    def screen(self, request: Request, source: Address, now: float) -> tuple[int, Sequence[tuple[str, str]]] | None:
+        """Refuse what costs nothing to refuse: numbers that nobody has, and the many calls of one stranger."""
+        board, counters = self._board, self._board.guard.counters
+        if board.directory is None:
+            return None
+        if request.uri.number not in board.directory.numbers:
+            counters.failures_unknown_number += 1
+            board.guard.failed(source, now)
+            return 404, ()
+        if board.guard.knows(source):
+            return None
+        strangers = [leg.stranger for leg in board.legs.values() if leg.stranger]
+        if strangers.count(source[0]) >= board.config.guard.calls_per_source:
+            counters.refused_calls_per_source += 1
+        elif len(strangers) >= board.config.guard.calls_of_strangers:
+            counters.refused_calls_of_strangers += 1
+        else:
+            return None
+        return 503, (("Retry-After", str(board.config.retry_after_s)),)
+
     def arrived(self, event: CallArrived, now: float) -> None:
-        """An INVITE: ring, or refuse at once."""
+        """An INVITE: ring, or refuse at once. `screen` has seen that the number is known."""
         board = self._board
         if board.directory is None:
             self._refuse(event.call, 503, now, Cause.FAILED)
             return
-        number = board.directory.numbers.get(event.request.uri.number)
-        if number is None:
-            board.endpoint.reject(event.call, 404, now)
-        elif board.callers() >= board.config.capacity:
+        number = board.directory.numbers[event.request.uri.number]
+        if board.callers() >= board.config.capacity:
             self._refuse(event.call, 503, now, Cause.REFUSED)
             self._tell_refused(number, "CAPACITY", now)
         elif (port := board.ports.open()) is None:
@@ -57,9 +76,11 @@ class Arrivals:
             self._refuse(event.call, 488, now, Cause.NO_MEDIA)
             self._tell_refused(number, "NO_CODEC", now)
             return
+        stranger = "" if board.guard.knows(event.source) else event.source[0]
         leg = Leg(
             board.entropy.token(), number.tenant, number.shard, Stage.ARRIVED, inbound=True, began=now,
-            call=event.call, port=port, negotiation=negotiation, prepared=prepared, invite=invite_text(event.request),
+            call=event.call, stranger=stranger, port=port, negotiation=negotiation, prepared=prepared,
+            invite=invite_text(event.request),
         )  # fmt: skip
         board.add(leg)
         board.endpoint.ring(event.call, now)

@@ -24,6 +24,7 @@ from tandem.media.builtin.stream import Session, Stream
 from tandem.media.builtin.timers import Timers
 from tandem.wire.sdp import LocalAudio, Negotiation
 from tandem.wire.sip.endpoint import Endpoint
+from tandem.wire.sip.guard import Guard
 from tandem.wire.wav import Audio
 
 
@@ -77,6 +78,7 @@ class Board:
     ports: Ports
     spool: Spool
     prompts: Mapping[str, Audio]
+    guard: Guard
     timers: Timers = field(default_factory=Timers)
     legs: dict[str, Leg] = field(default_factory=dict)
     leg_of_call: dict[str, str] = field(default_factory=dict)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+from tandem.wire.sip.guard import GuardConfig
 
 
 class Fallback(StrEnum):
@@ -73,6 +75,9 @@ class BuiltinConfig:
 
     apology: str = "apology"
     """The prompt of the fallback."""
+
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    """What scanners and floods may take."""
 
     catch_up_frames: int = 5
     """Frames that a late ticker sends at once; what is older is skipped, as it would only

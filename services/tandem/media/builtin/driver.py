@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable, Mapping
 
 from tandem.core.ports.blobs import Blobs
@@ -17,9 +18,12 @@ from tandem.media.builtin.spool import FileSpool
 from tandem.media.builtin.stream import Address
 from tandem.wire.sip.endpoint import Endpoint
 from tandem.wire.sip.events import EndpointConfig
+from tandem.wire.sip.guard import GuardCounters
 from tandem.wire.wav import Audio
 
 FRAME_S = 0.02
+SIP_BUFFER_BYTES = 1024 * 1024
+"""Asked for the SIP socket: a burst waits here while the loop makes audio."""
 ALARM_MIN_S = 0.001
 """The clock counts milliseconds; an alarm that came a little early waits for the next one."""
 
@@ -67,6 +71,11 @@ class BuiltinNode:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at: float | None = None
         self._audible = asyncio.Event()
+
+    @property
+    def counters(self) -> GuardCounters:
+        """What scanners and floods have sent and what became of it, since the node began."""
+        return self._node.counters
 
     @property
     def sip_port(self) -> int:
@@ -153,8 +162,7 @@ class BuiltinNode:
         return self._clock.boottime_ms() / 1000
 
     def _on_sip(self, port: int, data: bytes, source: Address) -> None:
-        if self._open:
-            self._node.sip(data, source, self._now())
+        if self._open and self._node.sip(data, source, self._now()):
             self._flush_soon()
 
     def _on_rtp(self, port: int, data: bytes, source: Address) -> None:
@@ -220,7 +228,9 @@ class BuiltinNode:
 
 def _sip_socket(config: BuiltinConfig, received: Callable[[int, bytes, Address], None]) -> Socket:
     try:
-        return Socket(bind(config.host, config.sip_port), received)
+        bound = bind(config.host, config.sip_port)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SIP_BUFFER_BYTES)
+        return Socket(bound, received)
     except OSError as error:
         raise PortTaken(
             f"UDP {config.host}:{config.sip_port} cannot be bound ({error.strerror}): "

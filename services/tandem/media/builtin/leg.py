@@ -45,6 +45,8 @@ class Leg:
     began: float
     call: str = ""
     """The SIP endpoint's handle."""
+    stranger: str = ""
+    """The address that an inbound call came from, if nobody knows it."""
     negotiation: Negotiation | None = None
     """Once a port is there."""
     invite: str | None = None

@@ -35,10 +35,12 @@ from tandem.wire.sip.events import (
     CallConfirmed,
     CallEnded,
     CallProgress,
+    DatagramRefused,
     DigitReceived,
     OfferReceived,
     RegisterArrived,
 )
+from tandem.wire.sip.guard import Admission, Guard, GuardCounters
 from tandem.wire.wav import Audio as Clip
 
 _log = logging.getLogger(__name__)
@@ -60,7 +62,8 @@ class Node:
         spool: Spool,
         prompts: Mapping[str, Clip],
     ) -> None:
-        self._board = Board(config, entropy, sink, endpoint, ports, spool, prompts)
+        guard = Guard(config.guard, endpoint.is_ours)
+        self._board = Board(config, entropy, sink, endpoint, ports, spool, prompts, guard)
         self._registrations = Registrations(self._board)
         self._restart = Restart(self._board)
         self._hearing = Hearing(self._board)
@@ -78,7 +81,9 @@ class Node:
             OfferReceived: self._of_leg(self._talks.offered),
             DigitReceived: self._of_leg(self._talks.digit_by_info),
             RegisterArrived: self._registrations.arrived,
+            DatagramRefused: self._malformed,
         }
+        endpoint.set_screen(self._arrivals.screen)
         self._due: dict[str, Callable[[Leg, float], None]] = {
             "ring": self._devices.ring_limit,
             "fallback": self._arrivals.fall_back,
@@ -154,10 +159,22 @@ class Node:
                 self._due[name.what](leg, now)
         self._take_events(now)
 
-    def sip(self, data: bytes, source: Address, now: float) -> None:
-        """A datagram on the SIP port."""
-        self._board.endpoint.receive(data, source, now)
-        self._take_events(now)
+    def sip(self, data: bytes, source: Address, now: float) -> bool:
+        """A datagram on the SIP port. False if it was dropped unread: nothing has changed."""
+        match self._board.guard.admit(data, source, now):
+            case Admission.DROP:
+                return False
+            case Admission.REFUSE:
+                self._board.endpoint.refuse(data, source)
+            case Admission.CALL | Admission.NEW:
+                self._board.endpoint.receive(data, source, now)
+                self._take_events(now)
+        return True
+
+    @property
+    def counters(self) -> GuardCounters:
+        """What scanners and floods have sent and what became of it."""
+        return self._board.guard.counters
 
     def rtp(self, port: int, data: bytes, source: Address, now: float) -> bool:
         """A datagram on a leg's RTP port. True if it was more than audio, and something may
@@ -224,6 +241,10 @@ class Node:
                 if handler is not None:
                     handler(event, now)
         self._show_readiness()
+
+    def _malformed(self, event: DatagramRefused, now: float) -> None:
+        self._board.guard.counters.failures_malformed += 1
+        self._board.guard.failed(event.source, now)
 
     def _of_leg(self, handler: Callable[[Leg, Any, float], None]) -> Callable[[Any, float], None]:
         """Calls that are no leg (any more) are none of our business."""

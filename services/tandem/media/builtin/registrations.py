@@ -50,7 +50,10 @@ class Registrations:
             board.endpoint.respond(event.transaction, 503, now, headers=[wait])
             return
         reply = self._judge(event, now)
-        board.endpoint.respond(event.transaction, reply.status, now, text=reply.text or None, headers=reply.headers)
+        keep = reply.status not in (401, 403)
+        board.endpoint.respond(
+            event.transaction, reply.status, now, text=reply.text or None, headers=reply.headers, keep=keep
+        )
         if reply.changes:
             self._changed(event.request.to.uri.number, now)
 
@@ -59,6 +62,9 @@ class Registrations:
         user = event.request.to.uri.number
         device = self._devices.get(user)
         verdict = self._authenticator(device).verify(event.request, self._hashes, now)
+        if verdict.outcome is AuthOutcome.WRONG:
+            self._board.guard.counters.failures_password += 1
+            self._board.guard.failed(event.source, now)
         if verdict.outcome is not AuthOutcome.ACCEPTED:
             return RegisterReply(verdict.status, "", verdict.headers)
         if device is None or verdict.user != user:
@@ -110,6 +116,7 @@ class Registrations:
         """Compare what was told with what is, tell the difference, and journal."""
         board, live = self._board, self._registrar.bindings(device, now)
         tenant = self._tenants.get(device)
+        board.guard.places(device, [binding.address for binding in live])
         if live:
             owner = tenant or self._devices[device].tenant
             row = {"tenant": owner, "at": now, "places": self._registrar.to_dict()[device]}

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -185,6 +186,30 @@ def decode_change(data: bytes) -> Change:
     """Raises `BadChange`."""
     try:
         tag, *values = msgspec.msgpack.decode(data)
-        return _DECODE[tag](*values)
+        change: Change = _DECODE[tag](*values)
+        _check(change)
     except (msgspec.MsgspecError, MediaCodecError, TypeError, ValueError, KeyError) as error:
         raise BadChange("the journal holds a change that this release cannot read") from error
+    return change
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:
+    """The classes of which a field's value may be; a mapping is a dict, as MessagePack reads it."""
+    members = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    origins = ((get_origin(member), member) for member in members)
+    return tuple(dict if origin is Mapping else origin or member for origin, member in origins)
+
+
+_KINDS: Mapping[type, tuple[tuple[str, tuple[type, ...]], ...]] = {
+    cls: tuple((name, _kinds(hint)) for name, hint in get_type_hints(cls).items())
+    for cls in (*get_args(Change), Partition, CommandSettled)
+}
+
+
+def _check(value: Any) -> None:
+    """Raises TypeError for a change with a field that is not what its class says: MessagePack can hold anything."""
+    for name, kinds in _KINDS.get(type(value), ()):
+        part = getattr(value, name)
+        if type(part) not in kinds:
+            raise TypeError(f"{type(value).__name__}.{name} is a {type(part).__name__}")
+        _check(part)

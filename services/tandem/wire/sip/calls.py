@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 from tandem.wire.sip.dialog import Dialog
@@ -39,6 +40,7 @@ class Calls:
         self.layer = layer
         self._by_handle: dict[str, Call] = {}
         self._by_dialog: dict[str, InDialog] = {}
+        self._tags: Counter[str] = Counter()
 
     @property
     def full(self) -> bool:
@@ -53,12 +55,18 @@ class Calls:
         """The call that a message within a dialog is for."""
         return self._by_dialog.get(key)
 
+    def has_tag(self, tag: str) -> bool:
+        """Whether we gave that tag to a call or a dialog that is not over."""
+        return tag in self._by_handle or tag in self._tags
+
     def put(self, handle: str, call: Call) -> None:
         """Add a call, or replace it by its next state."""
         self._by_handle[handle] = call
 
     def enter_dialog(self, dialog: Dialog, call: InDialog) -> None:
         """From now on `call` gets what arrives in this dialog."""
+        if dialog.key not in self._by_dialog:
+            self._tags[dialog.local_tag] += 1
         self._by_dialog[dialog.key] = call
 
     def forget_handle(self, handle: str) -> None:
@@ -67,4 +75,7 @@ class Calls:
 
     def forget_dialog(self, dialog: Dialog) -> None:
         """Nothing more is expected from the wire."""
-        self._by_dialog.pop(dialog.key, None)
+        if self._by_dialog.pop(dialog.key, None) is not None:
+            self._tags[dialog.local_tag] -= 1
+            if not self._tags[dialog.local_tag]:
+                del self._tags[dialog.local_tag]

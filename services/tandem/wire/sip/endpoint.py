@@ -29,6 +29,9 @@ from tandem.wire.sip.session import Farewell, Session
 from tandem.wire.sip.transaction import State, cancelled_key
 from tandem.wire.sip.uri import NameAddr, Uri
 
+Screen = Callable[[Request, Address, float], tuple[int, HeaderPairs] | None]
+"""Asked about an INVITE for a new call before anything of it is kept: status and headers of a
+refusal, or None to take it."""
 METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REGISTER")
 
 
@@ -46,6 +49,7 @@ class Endpoint:
         self._calls = Calls(self._layer)
         self._registrations: dict[str, Registration] = {}
         self._options_status = 200
+        self._screen: Screen = lambda request, source, now: None
 
     # -- bytes and time
 
@@ -61,6 +65,23 @@ class Endpoint:
         else:
             seen = message.vias[0].seen_from(source[0], source[1])
             self._on_request(replace(message, vias=(seen, *message.vias[1:])), source, now)
+
+    def refuse(self, data: bytes, source: Address) -> None:
+        """Answer a request with 503 and Retry-After, and keep nothing of it; drop what else it may be."""
+        message = parse(data)
+        if isinstance(message, Request) and message.method != "ACK":
+            seen = replace(message, vias=(message.vias[0].seen_from(*source), *message.vias[1:]))
+            self._layer.reply_stateless(seen, 503, (("Retry-After", str(self._layer.config.retry_after_s)),))
+
+    def is_ours(self, token: str) -> bool:
+        """Whether a token is the tag of a call of ours, or the branch of a request that waits for its
+        response: what nobody can know who was not sent it."""
+        return self._calls.has_tag(token) or self._layer.has_branch(token)
+
+    def set_screen(self, screen: Screen) -> None:
+        """Who judges INVITEs for new calls. Refusals are sent once and keep no memory: the caller's
+        retransmissions are judged anew."""
+        self._screen = screen
 
     def tick(self, now: float) -> None:
         """Fire every timer due at `now` (monotonic seconds)."""
@@ -197,9 +218,17 @@ class Endpoint:
     # -- the rest
 
     def respond(
-        self, transaction: str, status: int, now: float, *, text: str | None = None, headers: HeaderPairs = ()
+        self,
+        transaction: str,
+        status: int,
+        now: float,
+        *,
+        text: str | None = None,
+        headers: HeaderPairs = (),
+        keep: bool = True,
     ) -> bool:
-        """Answer a `RegisterArrived`."""
+        """Answer a `RegisterArrived`. Without `keep` the transaction is over with that: a challenge or a
+        refusal need not be the same for a retransmission, and a flood of them shall fill no memory."""
         _check_status(status, 200, 699)
         server = self._layer.servers.get(transaction)
         if server is None or server.transaction.state is not State.TRYING:
@@ -209,6 +238,8 @@ class Endpoint:
             return False
         response = self._layer.response(request, status, tag=self._layer.token(), text=text, headers=headers)
         server.respond(response, now)
+        if not keep:
+            self._layer.forget_server(server)
         return True
 
     def set_options_status(self, status: int) -> None:
@@ -269,7 +300,7 @@ class Endpoint:
             server.receive(request, now)
         elif request.method == "CANCEL":
             self._on_cancel(request, now)
-        elif (refusal := self._check(request)) is not None:
+        elif (refusal := self._check(request) or self._screened(request, source, now)) is not None:
             status, headers = refusal
             self._layer.reply_stateless(request, status, headers)
         elif request.method == "OPTIONS":
@@ -291,6 +322,8 @@ class Endpoint:
             return 405, (ALLOW,)
         if not request.uri.is_sip:
             return 416, ()
+        if request.method == "REGISTER" and not request.to.uri.is_sip:
+            return 400, ()  # 10.3: the address of record is a SIP URI
         if not in_dialog and layer.is_merged(request):
             return 482, ()
         if not in_dialog and request.method in ("BYE", "INFO"):
@@ -302,6 +335,9 @@ class Endpoint:
         if request.method != "OPTIONS" and self._is_full_for(request):
             return 503, (("Retry-After", str(layer.config.retry_after_s)),)
         return None
+
+    def _screened(self, request: Request, source: Address, now: float) -> tuple[int, HeaderPairs] | None:
+        return self._screen(request, source, now) if request.method == "INVITE" and not request.to.tag else None
 
     def _is_full_for(self, request: Request) -> bool:
         # What belongs to a call gets twice the room, so that a flood of new requests cannot keep a BYE out.

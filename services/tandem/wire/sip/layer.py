@@ -28,6 +28,8 @@ from tandem.wire.sip.uri import MAGIC_COOKIE, NameAddr, Uri, Via
 
 HeaderPairs = Sequence[tuple[str, str]]
 SDP_TYPE = ("Content-Type", "application/sdp")
+SENT = ("INVITE", "BYE", "CANCEL", "REGISTER")
+"""Methods of the requests that we send and that are answered."""
 ALLOW = ("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REGISTER")
 
 
@@ -183,6 +185,11 @@ class Layer:
         wire = request.to_bytes()
         self.datagrams.append((wire, address))
         return wire
+
+    def has_branch(self, token: str) -> bool:
+        """Whether a request of ours with that branch waits for its response."""
+        branch = MAGIC_COOKIE + token
+        return any(f"{branch} {method}" in self.clients for method in SENT)
 
     # -- requests in
 

@@ -253,7 +253,10 @@ def _read_message(start: str, headers: Headers, rest: bytes | None) -> Message:
         return Response(int(match[2]), match[3], *core, others, body)
     if core[4].method != match[1]:
         raise Malformed("not the method of the request", "CSeq")
-    return Request(match[1], parse_uri(match[2], "Request-URI"), *core, others, body)
+    uri = parse_uri(match[2], "Request-URI")
+    if uri.headers:
+        raise Malformed("headers, which belong into other URIs", "Request-URI")  # 19.1.1
+    return Request(match[1], uri, *core, others, body)
 
 
 def _read_core(headers: Headers) -> tuple[tuple[Via, ...], NameAddr, NameAddr, str, CSeq]:
@@ -304,12 +307,16 @@ def _refusal(start: str, headers: Headers, error: Malformed) -> Refusal | None:
     method = start.partition(" ")[0]
     if start[:4].upper() == "SIP/" or method == "ACK":
         return None
+    first, *others = headers.all("Via") or [""]
     try:
-        first, *others = headers.all("Via")
         top, *below = split_list(first, "Via")
         via = parse_via(top)
-    except (Malformed, ValueError):
-        return None
+    except Malformed:
+        below = []
+        sent_by = _sent_by(first)
+        if sent_by is None:
+            return None
+        via = sent_by
     copied = [("Via", value) for value in (*below, *others)]
     for name in ("From", "To", "Call-ID", "CSeq"):
         value = headers.get(name)
@@ -318,6 +325,14 @@ def _refusal(start: str, headers: Headers, error: Malformed) -> Refusal | None:
     if error.where == "version":
         return Refusal(505, phrase(505), via, tuple(copied))
     return Refusal(400, f"{phrase(400)} ({error.where}: {error.reason})", via, tuple(copied))
+
+
+def _sent_by(value: str) -> Via | None:
+    """The way back, if no more of a Via can be read (RFC 4475 3.1.2.1)."""
+    try:
+        return parse_via(value.partition(";")[0].partition(",")[0])
+    except Malformed:
+        return None
 
 
 def _serialise(start: str, message: Message) -> bytes:

@@ -223,15 +223,20 @@ class Session:
 
     def _on_offer(self, request: Request, source: Address, now: float) -> None:
         if self._offer_in is not None:
-            self._layer.reply_stateless(request, 500, [("Retry-After", "1")])  # 14.2: the first is not answered yet
+            self._refuse(request, 500, now, [("Retry-After", "1")])  # 14.2: the first is not answered yet
         elif self._offer_out is not None or self._unacknowledged is not None or self._ended:
-            self._layer.reply_stateless(request, 491)
+            self._refuse(request, 491, now)
         else:
             self.dialog = self.dialog.refreshed(request, source)
             self._offer_in = self._layer.serve(request, now)
             self._offer_in.owner = self
             self._offer_in.respond(self._layer.response(request, 100), now)
             self._layer.emit(OfferReceived(self.handle, request.body or None))
+
+    def _refuse(self, request: Request, status: int, now: float, headers: HeaderPairs = ()) -> None:
+        """In a transaction: the dialog has counted the request, so a retransmission would be out of order."""
+        server = self._layer.serve(request, now)
+        server.respond(self._layer.response(request, status, tag=self.handle, headers=headers), now)
 
     def _send_offer(self, sdp: bytes, now: float) -> None:
         credentials = self._authorisation.headers("INVITE", str(self.dialog.target))
