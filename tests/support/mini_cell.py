@@ -48,6 +48,7 @@ from tandem.runtime.service import Group
 from tandem.runtime.shard import Perform
 from tandem.runtime.step import Offer
 from tandem.session.domain import words as sw
+from tandem.session.eraser import Eraser
 from tandem.session.events import SERVICE as SESSION
 from tandem.session.servicer import SessionServicer
 from tandem.session.views import ContactView
@@ -207,9 +208,11 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
         Group("live", (SESSION, ROUTING), elsewhere, shape),
         Group("recording", (RECORDING,), elsewhere, shape),
     )
-    silent = Silent()
+    silent, eraser = Silent(), Eraser(keys, blobs)
     drivers = [
-        ShardDriver(group, shard, "owner", log, keys, SystemClock(), Points(), receivers={"media": silent})
+        ShardDriver(
+            group, shard, "owner", log, keys, SystemClock(), Points(), receivers={"media": silent, "erase": eraser}
+        )
         for group in groups
         for shard in range(SHARDS)
     ]
@@ -229,6 +232,7 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(host.run()),
+            tasks.create_task(eraser.run()),
             tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD, 0))),
             *(tasks.create_task(recording.follow(host.tail("recording", n, 0), store, n)) for n in range(SHARDS)),
             *(

@@ -29,6 +29,7 @@ from tandem.runtime.interceptors import Api
 from tandem.runtime.step import Offer
 from tandem.session import servicer as session_servicer
 from tandem.session.directory import make_directory
+from tandem.session.eraser import Eraser
 from tandem.session.inbox import media_offer
 from tandem.session.views import ContactView
 from tandem.targets.groups import FOLLOWS, PROMPTS, make_groups, prompt_names
@@ -91,6 +92,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
             _translate,
             lambda driver: make_directory(hosts[0], driver),
         )
+        eraser = Eraser(keys, blobs)
         owner = f"{config.cell}/{os.uname().nodename}/{os.getpid()}/{entropy.token(5)}"
         groups = make_groups()
         drivers = [
@@ -103,7 +105,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 clock,
                 points,
                 (node,) if name == "live" else (),
-                {"media": owners} if name == "live" else {},
+                {"media": owners, "erase": eraser} if name == "live" else {},
                 blobs,
                 config.log.snapshot_commits,
             )
@@ -119,6 +121,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
             running = [
                 tasks.create_task(host.run()),
                 tasks.create_task(owners.run()),
+                tasks.create_task(eraser.run()),
                 tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD))),
                 *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),
             ]
