@@ -202,7 +202,7 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
     store, blobs = MemoryStore(RowTables()), MemoryBlobs(BlobTable())
     credentials = Credentials()
     shape = "live=session+routing tenant recording"
-    elsewhere = {"reception": "live", "desk": "live", "contact": "live", "recording": "recording"}
+    elsewhere = {"reception": "live", "retention": "live", "desk": "live", "contact": "live", "recording": "recording"}
     groups = (
         Group("tenant", (tenant.SERVICE,), elsewhere, shape),
         Group("live", (SESSION, ROUTING), elsewhere, shape),
@@ -225,6 +225,7 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
         assert await host.taken(tenant_id, "desk", position, 2)
 
     api.add(tenant.API, tenant.build(host, entropy, setting, credentials.reached, taken))
+    api.add(tenant.RETENTION_API, tenant.build_retention(host, entropy, setting))
     api.add(recording.API, recording.build(host, store, blobs))
     api.add(session_service_pb2.DESCRIPTOR.services_by_name["SessionService"], SessionServicer(host, store, "live"))
     api.add(routing_service_pb2.DESCRIPTOR.services_by_name["RoutingService"], RoutingServicer(host))

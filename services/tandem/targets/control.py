@@ -31,6 +31,7 @@ from tandem.session import servicer as session_servicer
 from tandem.session.directory import make_directory
 from tandem.session.eraser import Eraser
 from tandem.session.inbox import media_offer
+from tandem.session.sweep import Sweep
 from tandem.session.views import ContactView
 from tandem.targets.groups import FOLLOWS, PROMPTS, make_groups, prompt_names
 from tandem.tenant import module as tenant_module
@@ -124,6 +125,11 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 tasks.create_task(eraser.run()),
                 tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD))),
                 *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),
+                *(
+                    tasks.create_task(Sweep(host, driver, keys, eraser, config.retention.sweep_every_s).run())
+                    for driver in drivers
+                    if driver.partition.group == "live"
+                ),
             ]
             try:
                 yield made
@@ -158,6 +164,7 @@ def _add_servicers(made: Control) -> None:
     setting = tenant_module.Setting(REALM, config.live.shards, prompts)
     servicer = tenant_module.build(host, made.entropy, setting, credentials.reached, live)
     made.api.add(tenant_module.API, servicer)
+    made.api.add(tenant_module.RETENTION_API, tenant_module.build_retention(host, made.entropy, setting))
     made.api.add(session_servicer.API, session_servicer.SessionServicer(host, made.store, "live"))
     made.api.add(routing_servicer.API, routing_servicer.RoutingServicer(host))
     made.api.add(recording_module.API, recording_module.build(host, made.store, made.blobs))

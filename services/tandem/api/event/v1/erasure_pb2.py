@@ -24,21 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tandem/api/event/v1/erasure.proto\x12\x13tandem.api.event.v1\"\xae\x01\n\x0c\x45rasureBegun\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x30\n\x05scope\x18\x03 \x01(\x0e\x32!.tandem.api.event.v1.ErasureScope\x12\x30\n\x05\x63\x61use\x18\x04 \x01(\x0e\x32!.tandem.api.event.v1.ErasureCause\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\r\n\x05\x61t_ms\x18\x06 \x01(\x03\"\xa2\x01\n\rContactErased\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\x12\x30\n\x05scope\x18\x02 \x01(\x0e\x32!.tandem.api.event.v1.ErasureScope\x12\x30\n\x05\x63\x61use\x18\x03 \x01(\x0e\x32!.tandem.api.event.v1.ErasureCause\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\r\n\x05\x61t_ms\x18\x05 \x01(\x03\"T\n\x13RetentionConfigured\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x14\n\x0c\x63ontact_days\x18\x02 \x01(\r\x12\x16\n\x0erecording_days\x18\x03 \x01(\r*f\n\x0c\x45rasureScope\x12\x1d\n\x19\x45RASURE_SCOPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45RASURE_SCOPE_CONTACT\x10\x01\x12\x1c\n\x18\x45RASURE_SCOPE_RECORDINGS\x10\x02*g\n\x0c\x45rasureCause\x12\x1d\n\x19\x45RASURE_CAUSE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45RASURE_CAUSE_REQUESTED\x10\x01\x12\x1b\n\x17\x45RASURE_CAUSE_RETENTION\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tandem/api/event/v1/erasure.proto\x12\x13tandem.api.event.v1\"\xae\x01\n\x0c\x45rasureBegun\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x30\n\x05scope\x18\x03 \x01(\x0e\x32!.tandem.api.event.v1.ErasureScope\x12\x30\n\x05\x63\x61use\x18\x04 \x01(\x0e\x32!.tandem.api.event.v1.ErasureCause\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\r\n\x05\x61t_ms\x18\x06 \x01(\x03\"\xa2\x01\n\rContactErased\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\x12\x30\n\x05scope\x18\x02 \x01(\x0e\x32!.tandem.api.event.v1.ErasureScope\x12\x30\n\x05\x63\x61use\x18\x03 \x01(\x0e\x32!.tandem.api.event.v1.ErasureCause\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\r\n\x05\x61t_ms\x18\x05 \x01(\x03\"R\n\x16RetentionPolicyUpdated\x12\x38\n\x06policy\x18\x01 \x01(\x0b\x32(.tandem.api.event.v1.RetentionPolicyBody\"h\n\x13RetentionPolicyBody\x12\x14\n\x0c\x63ontact_days\x18\x01 \x01(\r\x12\x16\n\x0erecording_days\x18\x02 \x01(\r\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x12\n\nupdated_ms\x18\x04 \x01(\x03\"T\n\x13RetentionConfigured\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x14\n\x0c\x63ontact_days\x18\x02 \x01(\r\x12\x16\n\x0erecording_days\x18\x03 \x01(\r*f\n\x0c\x45rasureScope\x12\x1d\n\x19\x45RASURE_SCOPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45RASURE_SCOPE_CONTACT\x10\x01\x12\x1c\n\x18\x45RASURE_SCOPE_RECORDINGS\x10\x02*g\n\x0c\x45rasureCause\x12\x1d\n\x19\x45RASURE_CAUSE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45RASURE_CAUSE_REQUESTED\x10\x01\x12\x1b\n\x17\x45RASURE_CAUSE_RETENTION\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tandem.api.event.v1.erasure_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ERASURESCOPE']._serialized_start=486
-  _globals['_ERASURESCOPE']._serialized_end=588
-  _globals['_ERASURECAUSE']._serialized_start=590
-  _globals['_ERASURECAUSE']._serialized_end=693
+  _globals['_ERASURESCOPE']._serialized_start=676
+  _globals['_ERASURESCOPE']._serialized_end=778
+  _globals['_ERASURECAUSE']._serialized_start=780
+  _globals['_ERASURECAUSE']._serialized_end=883
   _globals['_ERASUREBEGUN']._serialized_start=59
   _globals['_ERASUREBEGUN']._serialized_end=233
   _globals['_CONTACTERASED']._serialized_start=236
   _globals['_CONTACTERASED']._serialized_end=398
-  _globals['_RETENTIONCONFIGURED']._serialized_start=400
-  _globals['_RETENTIONCONFIGURED']._serialized_end=484
+  _globals['_RETENTIONPOLICYUPDATED']._serialized_start=400
+  _globals['_RETENTIONPOLICYUPDATED']._serialized_end=482
+  _globals['_RETENTIONPOLICYBODY']._serialized_start=484
+  _globals['_RETENTIONPOLICYBODY']._serialized_end=588
+  _globals['_RETENTIONCONFIGURED']._serialized_start=590
+  _globals['_RETENTIONCONFIGURED']._serialized_end=674
 # @@protoc_insertion_point(module_scope)

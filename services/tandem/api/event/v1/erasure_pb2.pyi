@@ -146,8 +146,66 @@ class ContactErased(_message.Message):
 Global___ContactErased: _TypeAlias = ContactErased  # noqa: Y015
 
 @_typing.final
+class RetentionPolicyUpdated(_message.Message):
+    """retention_policy.updated: somebody has set how long the tenant's contacts are kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> Global___RetentionPolicyBody:
+        """The policy."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___RetentionPolicyBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetentionPolicyUpdated: _TypeAlias = RetentionPolicyUpdated  # noqa: Y015
+
+@_typing.final
+class RetentionPolicyBody(_message.Message):
+    """A retention policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_DAYS_FIELD_NUMBER: _builtins.int
+    RECORDING_DAYS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    UPDATED_MS_FIELD_NUMBER: _builtins.int
+    contact_days: _builtins.int
+    """Days after its end that a contact's private values are kept; 0 for ever."""
+    recording_days: _builtins.int
+    """Days after its end that a contact's recordings are kept; 0 as long as the contact."""
+    version: _builtins.int
+    """Grows with each change."""
+    updated_ms: _builtins.int
+    """When it was last changed, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        contact_days: _builtins.int = ...,
+        recording_days: _builtins.int = ...,
+        version: _builtins.int = ...,
+        updated_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_days", b"contact_days", "recording_days", b"recording_days", "updated_ms", b"updated_ms", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetentionPolicyBody: _TypeAlias = RetentionPolicyBody  # noqa: Y015
+
+@_typing.final
 class RetentionConfigured(_message.Message):
-    """From now on contacts of the tenant are kept so long."""
+    """The owner of the tenant's contacts has taken the policy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
