@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tandem.core.ports.keys import KEY_BYTES, MAX_BLOCK, KeyExists
@@ -131,6 +133,37 @@ class KeysContract:
         # A key is nowhere in plain, destroyed or not; and what is kept must be found, or this test sees nothing.
         assert not windows(*plain.values()) & left
         assert windows(*wrapped[1::3]) <= left
+        await keys.close()
+
+    @clause
+    async def test_destroy_is_not_answered_while_bytes_are_left(self, world: KeysWorld) -> None:
+        keys = await world.open()
+        await keys.allocate(["a", "b"])
+        wrapped = world.wrapped("a") or b""
+        with world.read_by_others():
+            destroying = asyncio.create_task(keys.destroy(["a"]))
+            await asyncio.sleep(0)
+            await keys.allocate(["c"])  # others go on; by now the erasure has begun
+            assert list(await keys.get(["b", "c"])) == ["b", "c"]
+            assert not destroying.done() or not windows(wrapped) & windows(*world.files())
+        await destroying
+        assert not windows(wrapped) & windows(*world.files())
+        await keys.close()
+
+    @clause
+    async def test_a_repeat_finishes_an_erasure_that_was_cut_off(self, world: KeysWorld) -> None:
+        keys = await world.open()
+        await keys.allocate(["a", "b"])
+        wrapped = world.wrapped("a") or b""
+        with world.read_by_others():
+            destroying = asyncio.create_task(keys.destroy(["a"]))
+            await asyncio.sleep(0)
+            await keys.get(["b"])
+            destroying.cancel()
+            await asyncio.wait([destroying])
+        await keys.destroy(["a"])
+        assert not windows(wrapped) & windows(*world.files())
+        assert list(await keys.get(["a", "b"])) == ["b"]
         await keys.close()
 
     @clause

@@ -12,7 +12,7 @@ import resource
 import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -79,6 +79,10 @@ class KeysWorld(World[Keys], Protocol):
 
     def files(self) -> Sequence[bytes]:
         """All that the adapter's files hold at this moment."""
+        ...
+
+    def read_by_others(self) -> AbstractContextManager[None]:
+        """Meanwhile another program reads the adapter's files, as a backup does."""
         ...
 
 
@@ -178,6 +182,9 @@ class MemoryKeysWorld:
     def files(self) -> Sequence[bytes]:
         return ()
 
+    def read_by_others(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
 
 class MemoryBlobsWorld:
     patience_s = 20.0
@@ -270,6 +277,13 @@ class SqliteKeysWorld(DirectoryWorld):
 
     def files(self) -> Sequence[bytes]:
         return [path.read_bytes() for path in sorted(self.directory.iterdir()) if path.name.startswith("keys.db")]
+
+    @contextmanager
+    def read_by_others(self) -> Iterator[None]:
+        with closing(sqlite3.connect(self.directory / "keys.db", isolation_level=None)) as backup:
+            backup.execute("BEGIN")
+            backup.execute("SELECT count(*) FROM key").fetchone()
+            yield
 
 
 class LocalBlobsWorld(DirectoryWorld):

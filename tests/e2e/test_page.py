@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -70,6 +71,14 @@ async def pressed(page: Page) -> Locator:
     return page.locator(f"details[data-contact='{name}']")
 
 
+async def erase(demo: Demo, contact: str) -> None:
+    """An administrator of the tenant asks for it."""
+    key = json.loads((demo.data_dir / "demo.json").read_text())["api_key"]
+    async with httpx.AsyncClient(base_url=demo.base_url, headers={"authorization": f"Bearer {key}"}) as client:
+        answer = await client.post(f"/v1/{contact}:erase", timeout=30)
+    assert answer.status_code == 200, answer.text
+
+
 async def presence(page: Page, word: str) -> None:
     """Both robots say that."""
     selects = page.locator("#agents li", has_text="phone registered").locator("select")
@@ -99,6 +108,13 @@ async def test_a_call_from_the_button_to_its_recording(demo: Demo, browser: Brow
             await expect(card.locator(".totals")).to_contain_text(phase)
         await expect(card.locator(".events")).to_contain_text("Recording kept", timeout=CALL_MS)
         assert await play(card) > 1
+        await expect(card.locator(".events")).to_contain_text("Nothing more will happen", timeout=CALL_MS)
+        await erase(demo, await card.get_attribute("data-contact") or "")
+        await expect(card.locator(".who")).to_have_text("(erased)")
+        await expect(card.locator(".recorded")).to_have_text("erased")
+        await expect(card.locator(".events")).to_contain_text("All that was private was erased on request")
+        await expect(card.locator("figcaption")).to_have_text("The recording was erased")
+        await expect(card.locator("audio")).to_be_hidden()
         assert complaints.errors == []
         assert complaints.foreign == []
 

@@ -8,14 +8,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tandem.adapters.memory import KeyTable, MemoryKeys, MemoryLog, MemoryPartitions, MemoryStore, RowTables
+from tandem.adapters.memory import (
+    BlobTable,
+    KeyTable,
+    MemoryBlobs,
+    MemoryKeys,
+    MemoryLog,
+    MemoryPartitions,
+    MemoryStore,
+    RowTables,
+)
 from tandem.core.access import Principal, Role
 from tandem.core.decider import EffectEnded
 from tandem.core.points import Points
 from tandem.core.ports import media
 from tandem.core.seal import Secret, Withheld
 from tandem.routing.domain import words as rw
-from tandem.runtime.driver import ShardDriver
+from tandem.runtime.driver import Receiver, ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Call
 from tandem.runtime.ledger import Ledger
@@ -23,6 +32,7 @@ from tandem.runtime.methods import Method
 from tandem.runtime.step import Offer
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as sw
+from tandem.session.eraser import Eraser
 from tandem.session.views import ContactView
 from tests.support.mini_cell import SeededEntropy, Silent
 from tests.support.small_cell import NODE, STEPS, live_group
@@ -66,8 +76,11 @@ class LiveHost:
         self.clock = StillClock()
         self._numbers: dict[tuple[str, str], int] = {}
         keys = MemoryKeys(self.keys)
+        self.blobs = MemoryBlobs(BlobTable())
+        self.eraser = Eraser(keys, self.blobs)
+        receivers: dict[str, Receiver] = {"media": Silent(), "erase": self.eraser}
         self.drivers = [
-            ShardDriver(live_group(), n, "owner", self.log, keys, self.clock, Points(), receivers={"media": Silent()})
+            ShardDriver(live_group(), n, "owner", self.log, keys, self.clock, Points(), receivers=receivers)
             for n in range(2)
         ]
         self.host = Host(self.drivers, self.log, keys, SHARDS.get, {})
@@ -235,7 +248,7 @@ async def live_host() -> AsyncIterator[LiveHost]:
     """Runs one; every tenant has the flow, red and blue have the agent `ann`."""
     live = LiveHost()
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(live.host.run())
+        running = [tasks.create_task(live.host.run()), tasks.create_task(live.eraser.run())]
         try:
             await live.host.ready()
             await live.configure("red", "ann")
@@ -243,5 +256,6 @@ async def live_host() -> AsyncIterator[LiveHost]:
             await live.configure("blue", "ann")
             yield live
         finally:
-            running.cancel()
+            for task in running:
+                task.cancel()
     await live.log.close()

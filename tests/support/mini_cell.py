@@ -48,6 +48,7 @@ from tandem.runtime.service import Group
 from tandem.runtime.shard import Perform
 from tandem.runtime.step import Offer
 from tandem.session.domain import words as sw
+from tandem.session.eraser import Eraser
 from tandem.session.events import SERVICE as SESSION
 from tandem.session.servicer import SessionServicer
 from tandem.session.views import ContactView
@@ -201,15 +202,17 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
     store, blobs = MemoryStore(RowTables()), MemoryBlobs(BlobTable())
     credentials = Credentials()
     shape = "live=session+routing tenant recording"
-    elsewhere = {"reception": "live", "desk": "live", "contact": "live", "recording": "recording"}
+    elsewhere = {"reception": "live", "retention": "live", "desk": "live", "contact": "live", "recording": "recording"}
     groups = (
         Group("tenant", (tenant.SERVICE,), elsewhere, shape),
         Group("live", (SESSION, ROUTING), elsewhere, shape),
         Group("recording", (RECORDING,), elsewhere, shape),
     )
-    silent = Silent()
+    silent, eraser = Silent(), Eraser(keys, blobs)
     drivers = [
-        ShardDriver(group, shard, "owner", log, keys, SystemClock(), Points(), receivers={"media": silent})
+        ShardDriver(
+            group, shard, "owner", log, keys, SystemClock(), Points(), receivers={"media": silent, "erase": eraser}
+        )
         for group in groups
         for shard in range(SHARDS)
     ]
@@ -222,6 +225,7 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
         assert await host.taken(tenant_id, "desk", position, 2)
 
     api.add(tenant.API, tenant.build(host, entropy, setting, credentials.reached, taken))
+    api.add(tenant.RETENTION_API, tenant.build_retention(host, entropy, setting))
     api.add(recording.API, recording.build(host, store, blobs))
     api.add(session_service_pb2.DESCRIPTOR.services_by_name["SessionService"], SessionServicer(host, store, "live"))
     api.add(routing_service_pb2.DESCRIPTOR.services_by_name["RoutingService"], RoutingServicer(host))
@@ -229,6 +233,7 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(host.run()),
+            tasks.create_task(eraser.run()),
             tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD, 0))),
             *(tasks.create_task(recording.follow(host.tail("recording", n, 0), store, n)) for n in range(SHARDS)),
             *(

@@ -25,7 +25,7 @@ class Context:
 
     `unique` is different for each input of the cell and the same at each replay: ids are
     made of it. `shared` is the read-only state of the tenant's `Kind.reads` aggregate.
-    `derive(label)` gives a secret made from the aggregate's own data key.
+    `derive(label)` gives a secret made from the aggregate's second key (`core.seal.AUDIO`).
     """
 
     tenant: str

@@ -71,6 +71,16 @@ LIMIT_REACHED = _reason("LIMIT_REACHED", Code.RESOURCE_EXHAUSTED, "Delete what i
 BAD_RANGE = _reason("BAD_RANGE", Code.INVALID_ARGUMENT, "Ask for bytes inside the file; the answer names its size.")
 BAD_ORIGIN = _reason("BAD_ORIGIN", Code.PERMISSION_DENIED, "Call the address that the configuration names.")
 CONTACT_ENDED = _reason("CONTACT_ENDED", Code.FAILED_PRECONDITION, "The contact has ended; nothing can be done to it.")
+CONTACT_NOT_OVER = _reason(
+    "CONTACT_NOT_OVER",
+    Code.FAILED_PRECONDITION,
+    "Repeat when the contact has ended, its recording is stored and the agent's wrap-up is through; :hangUp ends it.",
+)
+ERASURE_UNDER_WAY = _reason(
+    "ERASURE_UNDER_WAY",
+    Code.UNAVAILABLE,
+    "The erasure is ordered and goes on by itself; repeat with the same request_id to learn that it is complete.",
+)
 NO_OWNER = _reason("NO_OWNER", Code.UNAVAILABLE, "Repeat with the same request_id after a moment.")
 VIEW_BEHIND = _reason("VIEW_BEHIND", Code.ABORTED, "The view has not reached your position yet; repeat the request.")
 TOO_MANY = _reason("TOO_MANY", Code.RESOURCE_EXHAUSTED, "Slow down and repeat after the time that the answer names.")

@@ -18,6 +18,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 MAX_SECRET_BYTES = 65536
 """Largest private value; longer texts belong into Blobs."""
 NONCE_BYTES = 12
+AUDIO = "/audio"
+"""What the id of an aggregate's second key ends in. The keys of its recordings are made from it and
+sealed under it, so that recordings can be erased while the rest is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Secret:
 
     value: bytes = field(repr=False)
     sensitive: bool = False
+    audio: bool = False  # sealed under the aggregate's `AUDIO` key
 
 
 @dataclass(frozen=True, slots=True)

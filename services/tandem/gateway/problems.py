@@ -8,10 +8,10 @@ from google.protobuf.json_format import MessageToDict
 from google.rpc import code_pb2
 from starlette.responses import JSONResponse
 
-from tandem.core.errors import BAD_FIELD, BAD_RANGE, BODY_TOO_LARGE, Code, Rejected
+from tandem.core.errors import BAD_FIELD, BAD_RANGE, BODY_TOO_LARGE, ERASED, Code, Rejected
 from tandem.runtime.status import RETRY_S, to_status
 
-_STATUS = {BODY_TOO_LARGE.name: 413, BAD_RANGE.name: 416}
+_STATUS = {BODY_TOO_LARGE.name: 413, BAD_RANGE.name: 416, ERASED.name: 410}
 """Reasons that HTTP has a status of its own for."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.duration_pb2 import Duration
@@ -11,7 +11,7 @@ from tandem.api.recording.v1 import recording_pb2
 from tandem.api.recording.v1 import recording_service_pb2 as pb
 from tandem.api.type.v1 import content_pb2
 from tandem.core.errors import BAD_RANGE, ERASED, NO_OWNER, UNKNOWN_NAME, VIEW_BEHIND, Rejected
-from tandem.core.ports.blobs import Blobs
+from tandem.core.ports.blobs import BlobMissing, Blobs
 from tandem.core.recording import (
     HEADER_BYTES,
     RATE,
@@ -21,7 +21,7 @@ from tandem.core.recording import (
     span,
     wav_size,
 )
-from tandem.core.seal import Damaged, Erased
+from tandem.core.seal import Damaged, Erased, Sealed
 from tandem.recording.domain import RecordingKept
 from tandem.recording.views import GROUP, Recordings
 from tandem.runtime import positions
@@ -51,7 +51,7 @@ class RecordingServicer:
     async def get_recording(self, request: pb.GetRecordingRequest, call: Call) -> recording_pb2.Recording:
         """One."""
         await self._caught_up(call)
-        return _resource(call.tenant, await self._known(request.name, call))
+        return (await self._shown([await self._known(request.name, call)], call))[0]
 
     async def list_recordings(self, request: pb.ListRecordingsRequest, call: Call) -> pb.ListRecordingsResponse:
         """The newest first."""
@@ -60,7 +60,7 @@ class RecordingServicer:
         contact = request.contact.removeprefix(f"tenants/{call.tenant}/contacts/")
         found = await self._recordings.list(call.tenant, contact, page.after, page.size + 1)
         shown, token = page.cut(found, lambda listed: listed.place)
-        rows = [_resource(call.tenant, listed.recording) for listed in shown]
+        rows = await self._shown([listed.recording for listed in shown], call)
         return pb.ListRecordingsResponse(recordings=rows, next_page_token=token)
 
     async def download_recording(
@@ -106,6 +106,17 @@ class RecordingServicer:
             raise Rejected(UNKNOWN_NAME, "there is no such resource")
         return kept
 
+    async def _shown(self, kept: Sequence[RecordingKept], call: Call) -> list[recording_pb2.Recording]:
+        """With what is erased of them, which the keys alone know."""
+        rows = [await self._recordings.key(call.tenant, one.recording) for one in kept]
+        sealed = [row.data_key if row else None for row in rows]
+        ids = tuple(dict.fromkeys(key.key for key in sealed if isinstance(key, Sealed)))
+        there = await self._host.keys(ids) if ids else {}
+        return [
+            _resource(call.tenant, one, erased=isinstance(key, Sealed) and key.key not in there)
+            for one, key in zip(kept, sealed, strict=True)
+        ]
+
     # ---------------------------------------------------------------- audio
 
     async def _opener(self, tenant: str, kept: RecordingKept) -> Opener:
@@ -115,7 +126,12 @@ class RecordingServicer:
         (key,) = await open_all(self._host, (row.data_key,))
         if not isinstance(key, bytes):
             raise _erased()
-        header = await self._read(kept.blob, 0, HEADER_BYTES)
+        try:
+            header = await self._read(kept.blob, 0, HEADER_BYTES)
+        except BlobMissing:
+            if isinstance(row.data_key, Sealed) and not await self._host.keys((row.data_key.key,)):
+                raise _erased() from None  # since its key was read
+            raise
         return Opener(header, key, kept.blob)
 
     async def _pieces(
@@ -166,7 +182,7 @@ def _range(request: pb.DownloadRecordingRequest, size: int) -> tuple[int, int]:
     return offset, min(offset + request.read_limit, size) if request.read_limit else size
 
 
-def _resource(tenant: str, kept: RecordingKept) -> recording_pb2.Recording:
+def _resource(tenant: str, kept: RecordingKept, *, erased: bool) -> recording_pb2.Recording:
     seconds, rest = divmod(kept.frames, RATE)
     return recording_pb2.Recording(
         name=f"tenants/{tenant}/recordings/{kept.recording}",
@@ -177,4 +193,5 @@ def _resource(tenant: str, kept: RecordingKept) -> recording_pb2.Recording:
         duration=Duration(seconds=seconds, nanos=rest * (1_000_000_000 // RATE)),
         size_bytes=wav_size(kept.frames),
         truncated=kept.truncated,
+        erased=erased,
     )

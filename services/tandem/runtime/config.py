@@ -252,6 +252,20 @@ class Keys(Section, frozen=True, kw_only=True):
     ] = None
 
 
+class Retention(Section, frozen=True, kw_only=True):
+    """How the tenants' retention policies are carried out."""
+
+    sweep_every_s: Annotated[
+        float,
+        Meta(
+            description="How often contacts that are over are looked through for what is due. Terms are days, so an "
+            "hour later is in time; a pass reads what has become due since the last one.",
+            ge=1,
+            le=86400,
+        ),
+    ] = 3600.0
+
+
 class Limits(Section, frozen=True, kw_only=True):
     """Limits of the whole process."""
 
@@ -299,6 +313,7 @@ class Config(Section, frozen=True, kw_only=True):
     live: Live = Live()
     media: Media = Media()
     keys: Keys = Keys()
+    retention: Retention = Retention()
     limits: Limits = Limits()
     demo: Demo = Demo()
 

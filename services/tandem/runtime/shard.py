@@ -23,6 +23,7 @@ from tandem.core.commit import Claim, Commit, Envelope, Part
 from tandem.core.decider import EffectEnded
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import CommandSettled, Originate
+from tandem.core.seal import AUDIO
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime import log_codec
 from tandem.runtime.ledger import CELL_TENANT, STEPPED, Ledger, Pending
@@ -40,7 +41,7 @@ MAX_PER_TENANT = 16
 MAX_WAITING = 20_000
 """Inputs waiting per shard; clients beyond it are answered TOO_MANY, media is never dropped."""
 KEY_BLOCK = 256
-"""Data keys written ahead; a refill is asked for when half are used."""
+"""Pairs of data keys written ahead; a refill is asked for when half are used."""
 NODE_PATIENCE_MS = 2000
 """How long a takeover waits for a silent media node (T2)."""
 HEARTBEAT_MS = 60_000
@@ -264,7 +265,7 @@ class Shard:
         self._last_commit_ms = self._now_ms
         self._deadline_ms = self._now_ms + NODE_PATIENCE_MS
         self._durable_marks = dict(ledger.marks)
-        keys = dict.fromkeys(a.key for a in ledger.aggregates.values() if a.key)
+        keys = dict.fromkeys(key for a in ledger.aggregates.values() if a.key for key in (a.key, a.key + AUDIO))
         self._load_keys(tuple(keys))
         self._keyless = bool(keys)
         for node in self._nodes:
@@ -273,7 +274,8 @@ class Shard:
     def _load_keys(self, get: tuple[str, ...] = ()) -> None:
         first, self._key_number = self._key_number, self._key_number + KEY_BLOCK
         sealed = any(kind.sealed for kind in self.group.kinds.values())
-        fresh = tuple(f"{self.partition}/{self.epoch}/{i}" for i in range(first, first + KEY_BLOCK)) if sealed else ()
+        numbers = range(first, first + KEY_BLOCK) if sealed else ()
+        fresh = tuple(f"{self.partition}/{self.epoch}/{i}{end}" for i in numbers for end in ("", AUDIO))
         if fresh or get:
             self._refilling = True
             self._out.append(LoadKeys(fresh, get))
@@ -282,7 +284,7 @@ class Shard:
         """The answer to `LoadKeys`."""
         self._keys.update(got)
         self._keys.update(allocated)
-        self._unused.extend(allocated)
+        self._unused.extend(key for key in allocated if not key.endswith(AUDIO))
         self._refilling = self._keyless = False
 
     def node_up(self, node: str, incarnation: str) -> None:
@@ -582,6 +584,7 @@ class Shard:
         commit = step.commit()
         for key in step.ended_keys:
             self._keys.pop(key, None)
+            self._keys.pop(key + AUDIO, None)
         self.n = step.n
         body = log_codec.encode(commit)
         self._armed(commit)

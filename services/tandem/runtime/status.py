@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from tandem.core.errors import BAD_FIELD, BAD_FLOW, NO_OWNER, TOO_MANY, VIEW_BEHIND, Rejected
+from tandem.core.errors import BAD_FIELD, BAD_FLOW, ERASURE_UNDER_WAY, NO_OWNER, TOO_MANY, VIEW_BEHIND, Rejected
 
 DOMAIN = "tandem.dev"
-RETRY_S: Mapping[str, int] = {NO_OWNER.name: 1, TOO_MANY.name: 1, VIEW_BEHIND.name: 1}
+RETRY_S: Mapping[str, int] = {
+    NO_OWNER.name: 1,
+    TOO_MANY.name: 1,
+    VIEW_BEHIND.name: 1,
+    ERASURE_UNDER_WAY.name: 5,
+}
 """After how long a repeat is worth while, seconds."""
 MAX_VIOLATIONS = 50
 _METADATA_KEY = re.compile(r"[a-z][a-zA-Z0-9_-]{1,63}")

@@ -16,7 +16,7 @@ from typing import Any
 from tandem.core.commit import ENGINE, Commit, Effect, Envelope, Input, Mark, Message, Part, Reply
 from tandem.core.decider import MAX_HOPS, Act, Action, Answer, Context, EffectEnded, Settle, Tell, Wake
 from tandem.core.errors import INTERNAL, NOT_IN_USE, REQUEST_ID_REUSED, UNKNOWN_NAME, Rejected
-from tandem.core.seal import Sealed, Secret, Withheld, associated, nonce, seal
+from tandem.core.seal import AUDIO, Sealed, Secret, Withheld, associated, nonce, seal
 from tandem.runtime.ledger import REQUEST_TTL_MS, Aggregate, Ledger
 from tandem.runtime.service import kind_of
 
@@ -367,23 +367,34 @@ class Step:
         tenant = self._offer.tenant
 
         def close(type_: str, value: Any) -> Sealed | Withheld:
-            key = self.key(key_id) if key_id else None
-            if not isinstance(value, Secret) or value.sensitive or key is None:
+            if not isinstance(value, Secret) or value.sensitive or not key_id:
+                return Withheld()
+            found = self._key(key_id, value.audio)
+            if found is None:
                 return Withheld()
             self._seals += 1
             mark = nonce(self.epoch, self.n, self._seals)
-            return seal(value, key_id, key, mark, associated(tenant, stream, version, type_))
+            return seal(value, *found, mark, associated(tenant, stream, version, type_))
 
         return close
 
     def _deriver(self, key_id: str) -> Callable[[str], Secret]:
         def derive(label: str) -> Secret:
-            key = self.key(key_id)
-            if key is None:
+            found = self._key(key_id, audio=True)
+            if found is None:
                 raise KeysNeeded(f"the data key {key_id} was destroyed")
-            return Secret(hmac.digest(key, b"tandem/derive/" + label.encode(), "sha256"))
+            return Secret(hmac.digest(found[1], b"tandem/derive/" + label.encode(), "sha256"), audio=True)
 
         return derive
+
+    def _key(self, key_id: str, audio: bool) -> tuple[str, bytes] | None:
+        """Id and bytes of an aggregate's key. One that began under a release without audio keys
+        has its first key alone."""
+        for id_ in (key_id + AUDIO, key_id) if audio else (key_id,):
+            key = self.key(id_)
+            if key is not None:
+                return id_, key
+        return None
 
     # ---------------------------------------------------------------- the commit
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from tandem.api.event.v1 import erasure_pb2 as erasures
 from tandem.api.event.v1 import session_pb2 as pb
 from tandem.core.decider import Kind
 from tandem.core.ports.media import By, Cause, LegEnded
 from tandem.internal.config.v1 import config_pb2 as config
+from tandem.internal.config.v1 import retention_pb2 as config_retention
 from tandem.internal.recording.v1 import recording_pb2 as recording
 from tandem.internal.routing.v1 import routing_pb2 as routing
+from tandem.internal.session.v1 import erasure_pb2 as own_erasures
 from tandem.internal.session.v1 import session_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import Service
-from tandem.session.domain import contact, evolve, react, reception, states
+from tandem.session.domain import contact, erasure, evolve, react, reception, retention, states
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
+
+ERASED = "contact.erased"
+"""Stands on the stream of an erasure: its contact's has ended."""
 
 EVENTS = Codec(
     ("contact.started", w.ContactStarted, pb.ContactStarted),
@@ -46,6 +52,9 @@ EVENTS = Codec(
     ("reception.device_configured", r.DeviceConfigured, own.DeviceConfigured),
     ("reception.flow_configured", r.FlowConfigured, own.FlowConfigured),
     ("reception.device_reachable", r.DeviceReachable, pb.DeviceReachable),
+    ("erasure.begun", erasure.ErasureBegun, erasures.ErasureBegun),
+    (ERASED, erasure.ContactErased, erasures.ContactErased),
+    ("retention.configured", retention.RetentionConfigured, erasures.RetentionConfigured),
 )
 
 COMMANDS = Codec(
@@ -64,6 +73,9 @@ COMMANDS = Codec(
     ("config.number", r.PublishNumber, config.NumberPublished),
     ("config.device", r.PublishDevice, config.DevicePublished),
     ("config.flow", r.PublishFlow, config.FlowPublished),
+    ("config.retention", retention.PublishRetention, config_retention.RetentionPublished),
+    ("erasure.erase", erasure.EraseContact, own_erasures.EraseContact),
+    ("erasure.erase_due", erasure.EraseDue, own_erasures.EraseDue),
 )
 
 MESSAGES = Codec(
@@ -76,9 +88,15 @@ MESSAGES = Codec(
     ("recording.stored", w.RecordingKept, recording.RecordingStored),
 )
 
-EFFECTS = Codec(("media.order", w.MediaOrder, own.MediaOrder))
+EFFECTS = Codec(
+    ("media.order", w.MediaOrder, own.MediaOrder),
+    ("erasure.order", erasure.EraseOrder, own_erasures.EraseOrder),
+)
 
-REPLIES = Codec(("session.hang_up_begun", w.HangUpBegun, own.HangUpBegun))
+REPLIES = Codec(
+    ("session.hang_up_begun", w.HangUpBegun, own.HangUpBegun),
+    ("erasure.ordered", erasure.ErasureOrdered, own_erasures.ErasureOrdered),
+)
 
 
 def missing_leg(node: str, leg: str, now_ms: int) -> Any:
@@ -102,7 +120,7 @@ CONTACT = Kind(
 
 SERVICE = Service(
     name="session",
-    kinds=(CONTACT, reception.KIND),
+    kinds=(CONTACT, reception.KIND, erasure.KIND, retention.KIND),
     events=EVENTS,
     commands=COMMANDS,
     messages=MESSAGES,

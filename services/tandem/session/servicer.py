@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from google.protobuf import json_format
@@ -10,8 +11,16 @@ from tandem.api.session.v1 import contact_pb2 as pb
 from tandem.api.session.v1 import session_service_pb2 as api
 from tandem.core.access import Role
 from tandem.core.commit import Commit, Envelope
-from tandem.core.errors import BAD_FIELD, UNKNOWN_NAME, VIEW_BEHIND, Rejected
+from tandem.core.errors import (
+    BAD_FIELD,
+    CONTACT_NOT_OVER,
+    ERASURE_UNDER_WAY,
+    UNKNOWN_NAME,
+    VIEW_BEHIND,
+    Rejected,
+)
 from tandem.core.ports.store import Store
+from tandem.core.seal import Sealed
 from tandem.runtime import positions
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Call
@@ -21,7 +30,8 @@ from tandem.runtime.pages import page_of
 from tandem.runtime.times import time_of
 from tandem.session import views
 from tandem.session.domain import words as w
-from tandem.session.events import EVENTS
+from tandem.session.domain.erasure import EraseContact, ErasureScope, stream_of
+from tandem.session.events import ERASED, EVENTS
 from tandem.session.views import ContactRow, Phase
 
 API = api.DESCRIPTOR.services_by_name["SessionService"]
@@ -29,6 +39,8 @@ VIEW_WAIT_S = 2.0
 """How long a reader waits for the view to reach what its owner knows (rule 13)."""
 HIDDEN_FIELDS = ("data_key",)
 """Private fields of events that are keys, not values; never shown."""
+ERASE_WAIT_S = 10.0
+"""How long an erasure's asker waits for its end, which a backup that reads keys.db may put off."""
 OF_OTHERS = (Role.SUPERVISOR, Role.ADMIN, Role.ANALYST)
 
 
@@ -159,6 +171,44 @@ class SessionServicer:
             raise Rejected(UNKNOWN_NAME, "there is no such resource")
         return (await self._shown([row], call))[0]
 
+    async def erase_contact(self, request: api.EraseContactRequest, call: Call) -> pb.Contact:
+        """Erase a contact that is over. Answered when no byte is left."""
+        contact = _id(request.name)
+        row = await self._find(contact, call)
+        if row is None:
+            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+        if await self._has(call, f"contact/{contact}"):
+            raise Rejected(CONTACT_NOT_OVER, "the contact is not over")
+        if not row.erased_ms:
+            # A row of an earlier release names its key with the caller alone.
+            key = row.key or (row.caller.key if isinstance(row.caller, Sealed) else "")
+            stream = stream_of(contact, ErasureScope.CONTACT)
+            call.answered(await self._host.ask(call.tenant, stream, EraseContact(contact, key), **call.once))
+            await self._erased(call, stream)
+            row = await self._find(contact, call) or row
+        return (await self._shown([row], call))[0]
+
+    async def _has(self, call: Call, stream: str) -> bool:
+        """Whether such an aggregate is live."""
+        tenant = call.tenant
+        answer = await self._host.query(tenant, "contact", lambda ledger: ledger.aggregate(tenant, stream) is not None)
+        there: bool = call.answered(answer)
+        return there
+
+    async def _erased(self, call: Call, stream: str) -> None:
+        """Until the erasure's end is durable."""
+        try:
+            async with asyncio.timeout(ERASE_WAIT_S):
+                while await self._has(call, stream):
+                    await self._told_erased(positions.decode(call.position), call.tenant, stream)
+        except TimeoutError:
+            raise Rejected(ERASURE_UNDER_WAY, "the bytes are not gone yet") from None
+
+    async def _told_erased(self, since: positions.Position, tenant: str, stream: str) -> None:
+        async for _, commit in self._host.tail(since.group, since.shard, since.n):
+            if any((one.tenant, one.stream, one.type) == (tenant, stream, ERASED) for one in commit.events):
+                return
+
     # ---------------------------------------------------------------- live stream
 
     async def watch_contacts(
@@ -199,7 +249,8 @@ class SessionServicer:
     ) -> AsyncIterator[api.WatchContactsResponse]:
         """A commit's events for this caller. The last one alone carries the position: who is
         cut off in the middle resumes before the commit, and is told all of it again."""
-        mine = [envelope for envelope in commit.events if _is_of(envelope, call.tenant, only)]
+        about = filter(None, map(views.told_of, commit.events))
+        mine = [envelope for envelope in about if _is_of(envelope, call.tenant, only)]
         for index, envelope in enumerate(mine, 1):
             told = api.WatchContactsResponse(event=await self._event(envelope, call))
             if index == len(mine):
@@ -306,6 +357,7 @@ def _contact(row: ContactRow, caller: Opened | None, tenant: str) -> pb.Contact:
         enqueue_time=time_of(row.enqueued_ms),
         connect_time=time_of(row.connected_ms),
         end_time=time_of(row.ended_ms),
+        erase_time=time_of(row.erased_ms),
         legs=[
             pb.Leg(
                 leg=leg.leg,

@@ -17,7 +17,8 @@ from tandem.core.seal import Erased, Private, Sealed, Withheld
 from tandem.runtime.canonical import Canonical
 from tandem.session.domain import states as st
 from tandem.session.domain import words as w
-from tandem.session.events import EVENTS
+from tandem.session.domain.erasure import ContactErased, ErasureScope
+from tandem.session.events import ERASED, EVENTS
 
 VIEW = "contacts"
 CONTACTS = "contacts"  # (tenant, contact) -> row
@@ -79,6 +80,8 @@ class ContactRow:
     ended_by: str = ""
     legs: tuple[LegRow, ...] = ()
     recordings: tuple[str, ...] = ()
+    key: str = ""  # of its private values
+    erased_ms: int = 0
 
 
 ROWS = Canonical(ContactRow, LegRow, Phase, Party, Sealed, Withheld, Erased)
@@ -162,7 +165,17 @@ _FOLD: dict[type, Callable[[ContactRow, Any], ContactRow]] = {
     w.LegClosed: _leg_closed,
     w.RecordingEnded: lambda row, e: replace(row, recordings=(*row.recordings, e.recording)) if e.blob else row,
     w.ContactCompleted: lambda row, e: replace(row, phase=Phase.ENDED),
+    ContactErased: lambda row, e: replace(row, erased_ms=e.at_ms) if e.scope is ErasureScope.CONTACT else row,
 }
+
+
+def told_of(envelope: Envelope) -> Envelope | None:
+    """An event as one of the contact that it is about, None if it is about none. An erasure
+    has no place among the contact's versions: 0."""
+    if envelope.type == ERASED:
+        erased: ContactErased = EVENTS.decode(envelope.part)
+        return replace(envelope, stream=f"contact/{erased.contact}", version=0, actor=erased.actor)
+    return envelope if envelope.stream.startswith("contact/") else None
 
 
 def fold(row: ContactRow | None, event: Any, contact: str) -> ContactRow | None:
@@ -261,15 +274,20 @@ class ContactView:
         """Project a counted commit; one that is projected already changes nothing."""
         writes: list[Put | Delete] = []
         changed: dict[tuple[str, str], None] = {}
-        for envelope in commit.events:
-            kind, _, contact = envelope.stream.partition("/")
-            if kind != "contact":
-                continue
-            place = (envelope.tenant, contact)
-            row = fold(await self._row(place), EVENTS.decode(envelope.part), contact)
+        keys = {(taken.tenant, taken.stream): taken.key for taken in commit.inputs if taken.key}
+        after: dict[tuple[str, str], int] = {}  # erasures in this commit
+        for told in filter(None, map(told_of, commit.events)):
+            contact = told.stream.partition("/")[2]
+            place = (told.tenant, contact)
+            row = fold(await self._row(place), EVENTS.decode(told.part), contact)
+            envelope = told
+            if not told.version:
+                after[place] = 1 + (after.get(place) or await self._last_version(place))
+                envelope = replace(told, version=after[place])
             writes.append(Put(TIMELINE, (*place, envelope.version), encode_envelope(envelope)))
             if row is not None:
                 if envelope.version == 1:
+                    row = replace(row, key=keys.get((envelope.tenant, envelope.stream), ""))
                     writes.append(Put(BY_TIME, (envelope.tenant, row.started_ms, contact), b"\0"))
                 self._rows[place] = row
                 changed[place] = None
@@ -281,6 +299,10 @@ class ContactView:
         if not await self._store.project(VIEW, self._partition, commit.n, writes):
             for place in changed:
                 self._rows.pop(place, None)  # the store's rows have more than this commit
+
+    async def _last_version(self, place: tuple[str, str]) -> int:
+        rows = await self._store.scan(TIMELINE, place, limit=1, descending=True)
+        return int(rows[0].key[2]) if rows else 0
 
     async def _row(self, place: tuple[str, str]) -> ContactRow | None:
         row = self._rows.get(place)

@@ -29,7 +29,9 @@ from tandem.runtime.interceptors import Api
 from tandem.runtime.step import Offer
 from tandem.session import servicer as session_servicer
 from tandem.session.directory import make_directory
+from tandem.session.eraser import Eraser
 from tandem.session.inbox import media_offer
+from tandem.session.sweep import Sweep
 from tandem.session.views import ContactView
 from tandem.targets.groups import FOLLOWS, PROMPTS, make_groups, prompt_names
 from tandem.tenant import module as tenant_module
@@ -91,6 +93,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
             _translate,
             lambda driver: make_directory(hosts[0], driver),
         )
+        eraser = Eraser(keys, blobs)
         owner = f"{config.cell}/{os.uname().nodename}/{os.getpid()}/{entropy.token(5)}"
         groups = make_groups()
         drivers = [
@@ -103,7 +106,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 clock,
                 points,
                 (node,) if name == "live" else (),
-                {"media": owners} if name == "live" else {},
+                {"media": owners, "erase": eraser} if name == "live" else {},
                 blobs,
                 config.log.snapshot_commits,
             )
@@ -119,8 +122,14 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
             running = [
                 tasks.create_task(host.run()),
                 tasks.create_task(owners.run()),
+                tasks.create_task(eraser.run()),
                 tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD))),
                 *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),
+                *(
+                    tasks.create_task(Sweep(host, driver, keys, eraser, config.retention.sweep_every_s).run())
+                    for driver in drivers
+                    if driver.partition.group == "live"
+                ),
             ]
             try:
                 yield made
@@ -155,6 +164,7 @@ def _add_servicers(made: Control) -> None:
     setting = tenant_module.Setting(REALM, config.live.shards, prompts)
     servicer = tenant_module.build(host, made.entropy, setting, credentials.reached, live)
     made.api.add(tenant_module.API, servicer)
+    made.api.add(tenant_module.RETENTION_API, tenant_module.build_retention(host, made.entropy, setting))
     made.api.add(session_servicer.API, session_servicer.SessionServicer(host, made.store, "live"))
     made.api.add(routing_servicer.API, routing_servicer.RoutingServicer(host))
     made.api.add(recording_module.API, recording_module.build(host, made.store, made.blobs))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from tandem.api.event.v1 import erasure_pb2 as erasures
 from tandem.api.event.v1 import tenant_pb2 as event
 from tandem.internal.config.v1 import config_pb2 as config
+from tandem.internal.config.v1 import retention_pb2 as config_retention
+from tandem.internal.tenant.v1 import retention_pb2 as own_retention
 from tandem.internal.tenant.v1 import tenant_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import Service
-from tandem.tenant.domain import cell, configuration, words
+from tandem.tenant.domain import cell, configuration, retention, words
 
 EVENTS = Codec(
     ("tenant.created", cell.TenantCreated, event.TenantCreated),
@@ -30,6 +33,7 @@ EVENTS = Codec(
     ("flow.updated", words.FlowUpdated, event.FlowUpdated),
     ("flow.published", words.FlowPublished, event.FlowPublished),
     ("flow.deleted", words.FlowDeleted, event.FlowDeleted),
+    ("retention_policy.updated", retention.RetentionPolicyUpdated, erasures.RetentionPolicyUpdated),
 )
 
 COMMANDS = Codec(
@@ -52,6 +56,7 @@ COMMANDS = Codec(
     ("flow.update", words.UpdateFlow, own.UpdateFlow),
     ("flow.publish", words.PublishFlow, own.PublishFlow),
     ("flow.delete", words.DeleteFlow, own.DeleteFlow),
+    ("retention_policy.update", retention.UpdateRetentionPolicy, own_retention.UpdateRetentionPolicy),
 )
 
 MESSAGES = Codec(
@@ -60,6 +65,7 @@ MESSAGES = Codec(
     ("config.flow", words.TellFlow, config.FlowPublished),
     ("config.queue", words.TellQueue, config.QueuePublished),
     ("config.agent", words.TellAgent, config.AgentPublished),
+    ("config.retention", retention.TellRetention, config_retention.RetentionPublished),
 )
 
 REPLIES = Codec(
@@ -71,11 +77,12 @@ REPLIES = Codec(
     ("number", words.Number, event.NumberBody),
     ("flow", words.FlowSaved, own.FlowSaved),
     ("deleted", cell.Deleted, own.Deleted),
+    ("retention_policy", retention.RetentionPolicy, erasures.RetentionPolicyBody),
 )
 
 SERVICE = Service(
     "tenant",
-    kinds=(cell.KIND, configuration.KIND),
+    kinds=(cell.KIND, configuration.KIND, retention.KIND),
     events=EVENTS,
     commands=COMMANDS,
     messages=MESSAGES,

@@ -5,17 +5,29 @@ from __future__ import annotations
 from tandem.core.ports.entropy import Entropy
 from tandem.runtime.host import Host
 from tandem.tenant.events import SERVICE
-from tandem.tenant.servicer import API, TenantServicer, create_key, create_tenant, ensure_key, ensure_tenant, new_secret
+from tandem.tenant.servicer import (
+    API,
+    RETENTION_API,
+    RetentionServicer,
+    TenantServicer,
+    create_key,
+    create_tenant,
+    ensure_key,
+    ensure_tenant,
+    new_secret,
+)
 from tandem.tenant.servicer.base import Live, Reached, Setting
 from tandem.tenant.servicer.flow_file import flow_faults
 
 __all__ = [
     "API",
+    "RETENTION_API",
     "SERVICE",
     "Live",
     "Reached",
     "Setting",
     "build",
+    "build_retention",
     "create_key",
     "create_tenant",
     "ensure_key",
@@ -29,3 +41,8 @@ def build(host: Host, entropy: Entropy, setting: Setting, reached: Reached, live
     """The servicer of a process. `reached` is `Credentials.reached`; `live` waits until
     session and routing have taken a tenant's configuration."""
     return TenantServicer(host, entropy, setting, reached, live)
+
+
+def build_retention(host: Host, entropy: Entropy, setting: Setting) -> RetentionServicer:
+    """The servicer of retention policies."""
+    return RetentionServicer(host, entropy, setting)

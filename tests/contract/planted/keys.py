@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from tandem.adapters.memory import (
     KeyTable,
@@ -37,6 +38,12 @@ def keys_world(table: type[KeyTable], keys: type[MemoryKeys] = MemoryKeys) -> Ca
 
         def files(self) -> Sequence[bytes]:
             return getattr(self.table, "content", ())
+
+        @contextmanager
+        def read_by_others(self) -> Iterator[None]:
+            self.table.read = True
+            yield
+            self.table.read = False
 
     PlantedKeysWorld.__name__ = (table if table is not KeyTable else keys).__name__
     return PlantedKeysWorld
@@ -142,6 +149,27 @@ class KeepsPlainKeys(LeavesBytes):
         self.content += [self._keys[key_id] or b"" for key_id in ids]
 
 
+class AnswersEarly(LeavesBytes):
+    """While another program reads, the old bytes stay, and it is answered all the same."""
+
+    read = False
+
+    def destroy(self, ids: Sequence[str]) -> None:
+        if self.read:
+            KeyTable.destroy(self, ids)
+            return
+        for key_id in ids:
+            self.content.remove(self.wrapped(key_id))
+        KeyTable.destroy(self, ids)
+
+
+class SkipsTheDestroyed(AnswersEarly):
+    """What opens no more counts as erased, though the bytes of a try that was cut off are there."""
+
+    def destroy(self, ids: Sequence[str]) -> None:
+        super().destroy([key_id for key_id in ids if self._keys[key_id] is not None])
+
+
 class AllocatesOnFullDisk(KeyTable):
     def allocate(self, ids: Sequence[str]) -> None:
         if not self.full:
@@ -172,6 +200,8 @@ KEYS = [
     Planted(KeysContract, "test_destroyed_keys_stay_destroyed_after_a_crash", keys_world(DestroysTillCrash)),
     Planted(KeysContract, "test_no_file_holds_a_byte_of_a_destroyed_key", keys_world(LeavesBytes)),
     Planted(KeysContract, "test_no_file_holds_a_byte_of_a_destroyed_key", keys_world(KeepsPlainKeys)),
+    Planted(KeysContract, "test_destroy_is_not_answered_while_bytes_are_left", keys_world(AnswersEarly)),
+    Planted(KeysContract, "test_a_repeat_finishes_an_erasure_that_was_cut_off", keys_world(SkipsTheDestroyed)),
     Planted(KeysContract, "test_a_full_disk_allocates_nothing_and_later_calls_work", keys_world(AllocatesOnFullDisk)),
     Planted(KeysContract, "test_close_is_idempotent", keys_world(KeyTable, KeysCloseOnce)),
 ]

@@ -178,3 +178,22 @@ def test_a_restart_finishes_an_erasure(tmp_path: Path) -> None:
         await keys.close()
 
     asyncio.run(body())
+
+
+def test_destroy_says_when_another_program_reads_for_too_long_and_a_repeat_finishes(tmp_path: Path) -> None:
+    async def body() -> None:
+        keys = await SqliteKeys.open(tmp_path, entropy=SystemEntropy(), destroy_patience_s=0.05)
+        await keys.allocate(["a", "b"])
+        wrapped = all_wrapped(tmp_path)[0]
+        with closing(sqlite3.connect(tmp_path / "keys.db", isolation_level=None)) as backup:
+            backup.execute("BEGIN")
+            backup.execute("SELECT count(*) FROM key").fetchone()
+            with pytest.raises(OSError, match="end that program"):
+                await keys.destroy(["a"])
+            assert set(await keys.get(["a", "b"])) == {"b"}
+            assert wrapped in content(tmp_path)
+        await keys.destroy(["a"])
+        assert wrapped[:8] not in content(tmp_path)
+        await keys.close()
+
+    asyncio.run(body())

@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from tandem.api.recording.v1 import recording_service_pb2
 from tandem.api.routing.v1 import routing_service_pb2
 from tandem.api.session.v1 import session_service_pb2
-from tandem.api.tenant.v1 import tenant_service_pb2
+from tandem.api.tenant.v1 import retention_service_pb2, tenant_service_pb2
 from tandem.core.access import Role
 from tandem.gateway import Settings
 from tandem.runtime.grpc_server import STATUS_DETAILS, GrpcServer
@@ -27,7 +27,13 @@ from tests.support.mini_cell import MiniCell
 
 METHODS = [
     method
-    for file in (tenant_service_pb2, session_service_pb2, routing_service_pb2, recording_service_pb2)
+    for file in (
+        tenant_service_pb2,
+        retention_service_pb2,
+        session_service_pb2,
+        routing_service_pb2,
+        recording_service_pb2,
+    )
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in methods_of(service)
 ]
@@ -105,7 +111,7 @@ async def test_a_foreign_name_is_answered_as_one_that_does_not_exist(cell: MiniC
         foreign = await send(client, method, named(method, "red"))
         nobody_s = await send(client, method, named(method, "nobody"))
         answers = [foreign, nobody_s]
-        if len(named(method, "blue").split("/")) > 2:
+        if len(named(method, "blue").split("/")) > 3:
             answers.append(await send(client, method, named(method, "blue", "nope")))
             answers.append(await send(client, method, named(method, "blue", "No_Pe!")))
             answers.append(await send(client, method, named(method, "red", "%2e%2e")))

@@ -89,8 +89,9 @@ async def test_without_the_contact_s_key_nothing_is_heard(heard: MiniCell) -> No
     heard.keys.destroy(("k/long",))
     async with heard.client("red") as client:
         answer = await client.get(f"{PATH}:download")
-        assert (answer.status_code, reason(answer)) == (400, "ERASED")
-        assert good(await client.get(PATH))["sizeBytes"] == str(SIZE)
+        assert (answer.status_code, reason(answer)) == (410, "ERASED")
+        shown = good(await client.get(PATH))
+        assert (shown["sizeBytes"], shown["erased"]) == (str(SIZE), True)
 
 
 async def test_lists_are_by_time_and_by_contact_and_by_tenant(heard: MiniCell) -> None:

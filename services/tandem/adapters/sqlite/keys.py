@@ -41,6 +41,8 @@ WRAPPED_BYTES = NONCE_BYTES + KEY_BYTES + 16
 DESTROYED = bytes(WRAPPED_BYTES)
 SWEEP_RETRY_S = 0.05
 """Between two attempts to empty a WAL that another program reads: it cannot wake us."""
+DESTROY_PATIENCE_S = 30.0
+"""How long `destroy` waits for such a program, then it says so: who asked tries again."""
 
 _PROOF_ID = "cell"
 _log = logging.getLogger(__name__)
@@ -50,15 +52,30 @@ Value = TypeVar("Value")
 class SqliteKeys:
     """The keys of a cell. Made by `open`, after the log (see the package). One thread owns the connection."""
 
-    def __init__(self, thread: ThreadPoolExecutor, connection: sqlite3.Connection, cell_key: bytes, entropy: Entropy):
+    def __init__(
+        self,
+        thread: ThreadPoolExecutor,
+        connection: sqlite3.Connection,
+        cell_key: bytes,
+        entropy: Entropy,
+        destroy_patience_s: float,
+    ) -> None:
         self._thread = thread
         self._connection = connection
         self._cell_key = cell_key
         self._entropy = entropy
+        self._destroy_patience_s = destroy_patience_s
         self._closed = False
 
     @classmethod
-    async def open(cls, directory: Path, *, entropy: Entropy, cell_key_file: Path | None = None) -> SqliteKeys:
+    async def open(
+        cls,
+        directory: Path,
+        *,
+        entropy: Entropy,
+        cell_key_file: Path | None = None,
+        destroy_patience_s: float = DESTROY_PATIENCE_S,
+    ) -> SqliteKeys:
         """The keys of the cell in `directory`, made at the first start like the cell key
         (by default `cell.key` in there).
 
@@ -72,7 +89,7 @@ class SqliteKeys:
         except BaseException:
             thread.shutdown(wait=False)
             raise
-        return cls(thread, connection, cell_key, entropy)
+        return cls(thread, connection, cell_key, entropy, destroy_patience_s)
 
     async def allocate(self, ids: Sequence[str]) -> None:
         """See the port. Raises OSError when the disk fails; then nothing, or all, is allocated."""
@@ -84,13 +101,22 @@ class SqliteKeys:
         return await self._run(lambda: self._get(ids))
 
     async def destroy(self, ids: Sequence[str]) -> None:
-        """See the port. While another program reads the file the answer waits; other calls go on."""
+        """See the port. While another program reads the file the answer waits; other calls go on.
+        One that reads for longer than the patience is an OSError: the keys do not open any more,
+        but their bytes may still be there until a later `destroy` or start succeeds."""
         await self._run(lambda: self._overwrite(ids))
         if await self._run(self._sweep):
             return
         _log.warning("the erasure of keys waits for another program to stop reading keys.db")
-        while not await self._run(self._sweep):  # noqa: ASYNC110 - it has no event for us
-            await asyncio.sleep(SWEEP_RETRY_S)
+        try:
+            async with asyncio.timeout(self._destroy_patience_s):
+                while not await self._run(self._sweep):  # noqa: ASYNC110 - it has no event for us
+                    await asyncio.sleep(SWEEP_RETRY_S)
+        except TimeoutError:
+            raise OSError(
+                f"keys.db: another program has read it for {self._destroy_patience_s:g} s, so the bytes of destroyed "
+                "keys cannot be overwritten: end that program (a backup, a sqlite3 shell)"
+            ) from None
 
     async def close(self) -> None:
         """See the port."""

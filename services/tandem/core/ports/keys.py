@@ -36,8 +36,10 @@ class Keys(Protocol):
         ...
 
     async def destroy(self, ids: Sequence[str]) -> None:
-        """Forget keys for ever; unknown ids are no error. Durable on return, and then no
-        file of the adapter holds a byte of a destroyed key, wrapped or not."""
+        """Forget keys for ever; unknown and destroyed ids are no error. Durable on return, and
+        then no file of the adapter holds a byte of a destroyed key, wrapped or not. Raises
+        OSError when that cannot be reached in a bounded time: call again, for the same ids,
+        until it returns."""
         ...
 
     async def close(self) -> None:

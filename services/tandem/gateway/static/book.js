@@ -33,6 +33,10 @@ export class Book {
     if (synced) this.#synced();
     const name = resource?.name || event?.contact;
     if (!name) return;
+    if (event?.type === "contact.erased") {
+      if (this.contacts.has(name)) this.want(name); // what this page still shows of it is out of date
+      return;
+    }
     const contact = this.#at(name);
     this.#begun?.add(name);
     if (resource?.name) contact.resource = resource;

@@ -84,7 +84,7 @@ class Card {
     const ended = contact.ended && resource.endedBy !== "ENDED_BY_UNSPECIFIED" ? `ended by ${endedByLabel(resource.endedBy)}` : "";
     const agent = contact.agent && this.names.agent(contact.agent);
     setText(this.facts, [resource.number && `to ${idOf(resource.number)}`, resource.queue && this.names.queue(resource.queue), agent, ended].filter(Boolean).join(" · "));
-    setText(this.marks, resource.recordings?.length ? "recorded" : "");
+    setText(this.marks, resource.eraseTime ? "erased" : resource.recordings?.length ? "recorded" : "");
     setText(this.when, contact.startMs ? clock(contact.startMs) : "");
     setAttribute(this.when, "title", contact.startMs ? whole(contact.startMs) : "");
     this.hangUp.hidden = contact.endMs > 0;
@@ -108,15 +108,16 @@ class Card {
     const start = contact.startMs;
     keyed(this.events, contact.events, (event) => event.version, (event) => {
       const at = timeOf(event);
+      const what = el("span", { class: "what" });
       const node = el(
         "li",
         {},
         el("span", { class: "offset" }, `+${((at - start) / 1000).toFixed(1)} s`),
         el("time", { class: "at", title: whole(at) }, clock(at)),
-        el("span", { class: "what" }, describe(event, this.names)),
+        what,
         el("code", { class: "type" }, event.type),
       );
-      return { node, update: () => {} };
+      return { node, update: (known) => setText(what, describe(known, this.names)) };
     });
     for (const name of contact.resource.recordings ?? []) {
       if (this.#players.has(name)) continue;
@@ -124,6 +125,7 @@ class Card {
       this.#players.set(name, player);
       this.recordings.append(player.node);
     }
+    if (contact.resource.eraseTime) for (const player of this.#players.values()) player.erased();
   }
 
   #toggled(contact, book) {

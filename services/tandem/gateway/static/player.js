@@ -23,6 +23,7 @@ async function patiently(call) {
 
 export class Player {
   #wav = null;
+  #erased = false;
 
   constructor(name, names) {
     this.url = `/v1/${name}:download`;
@@ -41,9 +42,12 @@ export class Player {
 
   async #load(name) {
     const recording = await patiently(() => get(name));
+    if (recording.erased) this.erased();
+    if (this.#erased) return;
     if (Number(recording.sizeBytes) <= MAX_DRAWN) {
       const response = await patiently(() => open(this.url));
       this.#wav = readWav(await response.arrayBuffer());
+      if (this.#erased) return this.erased();
       this.#draw();
     } else this.wave.replaceChildren(el("p", { class: "empty" }, "Too long to be drawn. Play or download it."));
     const length = duration(parseFloat(recording.duration) * 1000);
@@ -55,6 +59,17 @@ export class Player {
     );
     this.audio.src = this.url;
     this.audio.hidden = false;
+  }
+
+  /** Forget the audio: nobody may hear it any more. */
+  erased() {
+    this.#erased = true;
+    this.#wav = null;
+    this.audio.removeAttribute("src");
+    this.audio.load();
+    this.audio.hidden = this.wave.hidden = true;
+    setText(this.caption, "The recording was erased");
+    this.caption.classList.remove("problem");
   }
 
   #listen() {
@@ -92,6 +107,7 @@ export class Player {
   }
 
   #failed(error) {
+    if (this.#erased) return;
     setText(this.caption, `The recording cannot be played. ${error.message}`);
     this.caption.classList.add("problem");
     this.wave.hidden = !this.#wav;

@@ -124,6 +124,7 @@ const EVENTS = {
   "contact.recording_ended": recorded,
   "contact.wrap_up_ended": () => "The agent's wrap-up is over",
   "contact.completed": () => "Nothing more will happen to this contact",
+  "contact.erased": (d) => `${d.scope === "ERASURE_SCOPE_RECORDINGS" ? "The recordings were" : "All that was private was"} erased ${d.cause === "ERASURE_CAUSE_RETENTION" ? "as the retention policy says" : "on request"}`,
 };
 
 /** An event in a sentence. `names` has agent(id) and queue(id). */

@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tandem/api/recording/v1/recording.proto\x12\x17tandem.api.recording.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x03\n\tRecording\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12,\n\x07\x63ontact\x18\x02 \x01(\tB\x1b\xe2\x41\x01\x03\xfa\x41\x14\n\x12tandem.dev/Contact\x12(\n\x05\x61gent\x18\x03 \x01(\tB\x19\xe2\x41\x01\x03\xfa\x41\x12\n\x10tandem.dev/Agent\x12(\n\x05queue\x18\x04 \x01(\tB\x19\xe2\x41\x01\x03\xfa\x41\x12\n\x10tandem.dev/Queue\x12\x34\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x31\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\ttruncated\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03:Y\xea\x41V\n\x14tandem.dev/Recording\x12\'tenants/{tenant}/recordings/{recording}*\nrecordings2\trecordingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tandem/api/recording/v1/recording.proto\x12\x17tandem.api.recording.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x03\n\tRecording\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12,\n\x07\x63ontact\x18\x02 \x01(\tB\x1b\xe2\x41\x01\x03\xfa\x41\x14\n\x12tandem.dev/Contact\x12(\n\x05\x61gent\x18\x03 \x01(\tB\x19\xe2\x41\x01\x03\xfa\x41\x12\n\x10tandem.dev/Agent\x12(\n\x05queue\x18\x04 \x01(\tB\x19\xe2\x41\x01\x03\xfa\x41\x12\n\x10tandem.dev/Queue\x12\x34\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x31\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\ttruncated\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06\x65rased\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x03:Y\xea\x41V\n\x14tandem.dev/Recording\x12\'tenants/{tenant}/recordings/{recording}*\nrecordings2\trecordingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,8 +51,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDING'].fields_by_name['size_bytes']._serialized_options = b'\342A\001\003'
   _globals['_RECORDING'].fields_by_name['truncated']._loaded_options = None
   _globals['_RECORDING'].fields_by_name['truncated']._serialized_options = b'\342A\001\003'
+  _globals['_RECORDING'].fields_by_name['erased']._loaded_options = None
+  _globals['_RECORDING'].fields_by_name['erased']._serialized_options = b'\342A\001\003'
   _globals['_RECORDING']._loaded_options = None
   _globals['_RECORDING']._serialized_options = b'\352AV\n\024tandem.dev/Recording\022\'tenants/{tenant}/recordings/{recording}*\nrecordings2\trecording'
   _globals['_RECORDING']._serialized_start=194
-  _globals['_RECORDING']._serialized_end=602
+  _globals['_RECORDING']._serialized_end=624
 # @@protoc_insertion_point(module_scope)

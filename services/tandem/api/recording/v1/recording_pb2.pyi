@@ -32,6 +32,7 @@ class Recording(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name."""
     contact: _builtins.str
@@ -44,6 +45,8 @@ class Recording(_message.Message):
     """Size of the WAV file, bytes."""
     truncated: _builtins.bool
     """Its end is missing: the media node died while recording."""
+    erased: _builtins.bool
+    """Its key was destroyed: it cannot be heard any more."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it begins."""
@@ -63,10 +66,11 @@ class Recording(_message.Message):
         duration: _duration_pb2.Duration | None = ...,
         size_bytes: _builtins.int = ...,
         truncated: _builtins.bool = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "contact", b"contact", "duration", b"duration", "name", b"name", "queue", b"queue", "size_bytes", b"size_bytes", "start_time", b"start_time", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "contact", b"contact", "duration", b"duration", "erased", b"erased", "name", b"name", "queue", b"queue", "size_bytes", b"size_bytes", "start_time", b"start_time", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

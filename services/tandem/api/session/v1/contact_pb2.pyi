@@ -173,6 +173,7 @@ class Contact(_message.Message):
     CONNECT_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ENDED_BY_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name."""
     state: Global___Contact.State.ValueType
@@ -219,6 +220,10 @@ class Contact(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
 
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """When all that was private of it was erased."""
+
     def __init__(
         self,
         *,
@@ -238,10 +243,11 @@ class Contact(_message.Message):
         connect_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         ended_by: Global___Contact.EndedBy.ValueType = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "connect_time", b"connect_time", "create_time", b"create_time", "end_time", b"end_time", "enqueue_time", b"enqueue_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "connect_time", b"connect_time", "create_time", b"create_time", "end_time", b"end_time", "enqueue_time", b"enqueue_time", "erase_time", b"erase_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "caller", b"caller", "connect_time", b"connect_time", "create_time", b"create_time", "end_time", b"end_time", "ended_by", b"ended_by", "enqueue_time", b"enqueue_time", "flow", b"flow", "flow_version", b"flow_version", "legs", b"legs", "name", b"name", "number", b"number", "outcome", b"outcome", "queue", b"queue", "recordings", b"recordings", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "caller", b"caller", "connect_time", b"connect_time", "create_time", b"create_time", "end_time", b"end_time", "ended_by", b"ended_by", "enqueue_time", b"enqueue_time", "erase_time", b"erase_time", "flow", b"flow", "flow_version", b"flow_version", "legs", b"legs", "name", b"name", "number", b"number", "outcome", b"outcome", "queue", b"queue", "recordings", b"recordings", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -375,7 +381,7 @@ class ContactEvent(_message.Message):
     contact: _builtins.str
     """The contact."""
     version: _builtins.int
-    """Counts in the contact from 1."""
+    """Counts in the contact from 1. An erasure follows the contact's last event; in the live stream it has 0."""
     type: _builtins.str
     """Stable name of what happened: contact.enqueued."""
     actor: _builtins.str

@@ -61,6 +61,11 @@ class SessionServiceStub:
                 request_serializer=tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.HangUpContactRequest.SerializeToString,
                 response_deserializer=tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.FromString,
                 _registered_method=True)
+        self.EraseContact = channel.unary_unary(
+                '/tandem.api.session.v1.SessionService/EraseContact',
+                request_serializer=tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.EraseContactRequest.SerializeToString,
+                response_deserializer=tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer:
@@ -103,6 +108,15 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseContact(self, request, context):
+        """Erase all that is private of a contact that is over, its recordings too, for ever. Answered when no byte of
+        its keys and recordings is left in this cell; UNAVAILABLE, ERASURE_UNDER_WAY when that takes long: it goes
+        on, and a repeat learns its end. One that is not over: FAILED_PRECONDITION, CONTACT_NOT_OVER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +143,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
             'HangUpContact': grpc.unary_unary_rpc_method_handler(
                     servicer.HangUpContact,
                     request_deserializer=tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.HangUpContactRequest.FromString,
+                    response_serializer=tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.SerializeToString,
+            ),
+            'EraseContact': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseContact,
+                    request_deserializer=tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.EraseContactRequest.FromString,
                     response_serializer=tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.SerializeToString,
             ),
     }
@@ -267,6 +286,33 @@ class SessionService:
             target,
             '/tandem.api.session.v1.SessionService/HangUpContact',
             tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.HangUpContactRequest.SerializeToString,
+            tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseContact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.api.session.v1.SessionService/EraseContact',
+            tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.EraseContactRequest.SerializeToString,
             tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.FromString,
             options,
             channel_credentials,

@@ -46,6 +46,11 @@ class SessionServiceStub:
     """
     HangUpContact: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.HangUpContactRequest, _contact_pb2.Contact]
     """End a contact, whatever it is doing. One that has ended: FAILED_PRECONDITION, CONTACT_ENDED."""
+    EraseContact: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.EraseContactRequest, _contact_pb2.Contact]
+    """Erase all that is private of a contact that is over, its recordings too, for ever. Answered when no byte of
+    its keys and recordings is left in this cell; UNAVAILABLE, ERASURE_UNDER_WAY when that takes long: it goes
+    on, and a repeat learns its end. One that is not over: FAILED_PRECONDITION, CONTACT_NOT_OVER.
+    """
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
@@ -64,6 +69,11 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """
     HangUpContact: _aio.UnaryUnaryMultiCallable[_session_service_pb2.HangUpContactRequest, _contact_pb2.Contact]  # type: ignore[assignment]
     """End a contact, whatever it is doing. One that has ended: FAILED_PRECONDITION, CONTACT_ENDED."""
+    EraseContact: _aio.UnaryUnaryMultiCallable[_session_service_pb2.EraseContactRequest, _contact_pb2.Contact]  # type: ignore[assignment]
+    """Erase all that is private of a contact that is over, its recordings too, for ever. Answered when no byte of
+    its keys and recordings is left in this cell; UNAVAILABLE, ERASURE_UNDER_WAY when that takes long: it goes
+    on, and a repeat learns its end. One that is not over: FAILED_PRECONDITION, CONTACT_NOT_OVER.
+    """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Contacts, live and ended."""
@@ -109,5 +119,16 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contact_pb2.Contact, _abc.Awaitable[_contact_pb2.Contact]]:
         """End a contact, whatever it is doing. One that has ended: FAILED_PRECONDITION, CONTACT_ENDED."""
+
+    @_abc_1.abstractmethod
+    def EraseContact(
+        self,
+        request: _session_service_pb2.EraseContactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contact_pb2.Contact, _abc.Awaitable[_contact_pb2.Contact]]:
+        """Erase all that is private of a contact that is over, its recordings too, for ever. Answered when no byte of
+        its keys and recordings is left in this cell; UNAVAILABLE, ERASURE_UNDER_WAY when that takes long: it goes
+        on, and a repeat learns its end. One that is not over: FAILED_PRECONDITION, CONTACT_NOT_OVER.
+        """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

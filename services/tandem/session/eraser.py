@@ -1,0 +1,129 @@
+"""Carries out erasures: destroys keys, deletes recordings, and says so once no byte is left.
+
+A receiver of effects like the media nodes. What it does is idempotent, and pending until its
+end is in the log: whatever crashes, the next owner orders it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+import structlog
+
+from tandem.core.decider import EffectEnded
+from tandem.core.errors import NO_OWNER, TOO_MANY, Rejected
+from tandem.core.ports.blobs import Blobs
+from tandem.core.ports.keys import Keys
+from tandem.core.ports.media import Outcome
+from tandem.core.recording import name_of
+from tandem.runtime.driver import ShardDriver
+from tandem.runtime.shard import Perform, Taken
+from tandem.runtime.step import Offer
+
+_log = structlog.get_logger(__name__)
+
+SOURCE = "eraser"
+MAX_BATCH = 64
+"""Erasures in one call to `Keys`, which empties its journal once a call."""
+AGAIN_FIRST_S, AGAIN_MAX_S = 1.0, 60.0
+"""Pauses after storage failed."""
+MAX_WAITING = 256
+"""Orders that wait before a sweep is held up."""
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    driver: ShardDriver
+    order: Perform
+
+
+class Eraser:
+    """A `Receiver` for effects of kind `erase`. `run` is a task of whoever made it."""
+
+    def __init__(self, keys: Keys, blobs: Blobs) -> None:
+        self._keys, self._blobs = keys, blobs
+        self._jobs: deque[_Job] = deque()
+        self._known: set[str] = set()  # effect keys that wait or are being done
+        self._more = asyncio.Event()
+        self._less = asyncio.Event()
+
+    # ---------------------------------------------------------------- the receiver
+
+    def perform(self, driver: ShardDriver, order: Perform) -> None:
+        """See `Receiver`. One that is under way is not begun twice."""
+        if order.key not in self._known:
+            self._known.add(order.key)
+            self._jobs.append(_Job(driver, order))
+            self._more.set()
+
+    def introduce(self, driver: ShardDriver, node: str, epoch: int) -> None:
+        """Keys and blobs know no owners."""
+
+    def taken(self, driver: ShardDriver, taken: Taken) -> None:
+        """Its outcomes are not numbered: an effect ends once."""
+
+    def ask_legs(self, driver: ShardDriver, node: str) -> None:
+        """It has none."""
+
+    def dropped(self, driver: ShardDriver, why: str) -> None:
+        """What is under way is right under any owner."""
+
+    # ---------------------------------------------------------------- the work
+
+    async def room(self) -> None:
+        """Until so few wait that more may be ordered."""
+        while len(self._jobs) >= MAX_WAITING:
+            self._less.clear()
+            await self._less.wait()
+
+    async def run(self) -> None:
+        """Work off what is ordered, until cancelled."""
+        while True:
+            await self._more.wait()
+            while self._jobs:
+                batch = [self._jobs.popleft() for _ in range(min(MAX_BATCH, len(self._jobs)))]
+                await self._erase_at_last(batch)
+                for job in batch:
+                    await self._tell(job)
+                self._less.set()
+            self._more.clear()
+
+    async def _erase_at_last(self, batch: list[_Job]) -> None:
+        pause = AGAIN_FIRST_S
+        while True:
+            try:
+                await self._keys.destroy([key for job in batch for key in job.order.payload.keys])
+                for job in batch:
+                    await self._delete(name_of(job.order.tenant, job.order.payload.recordings))
+            except OSError as error:
+                _log.error("an erasure is not complete", contacts=len(batch), again_in_s=pause, error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, AGAIN_MAX_S)
+            else:
+                return
+
+    async def _delete(self, prefix: str) -> None:
+        while names := await self._blobs.list(prefix, limit=_PAGE):
+            for name in names:
+                await self._blobs.delete(name)
+
+    async def _tell(self, job: _Job) -> None:
+        """The end of the effect, until it is durable or somebody else has told it."""
+        order = job.order
+        pause = AGAIN_FIRST_S
+        while True:
+            await job.driver.live()
+            done = EffectEnded("", Outcome.DONE)
+            try:
+                await job.driver.ask(Offer(SOURCE, 0, order.tenant, order.stream, done, settles=order.key))
+            except Rejected as error:
+                if error.reason in (NO_OWNER, TOO_MANY):
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, AGAIN_MAX_S)
+                    continue
+                _log.info("an erasure was settled before", stream=order.stream, reason=error.reason.name)
+            self._known.discard(order.key)
+            return

@@ -1,0 +1,161 @@
+"""The retention policy at work: a sweep over contacts that are over, in the order of the log.
+
+The log says which contact ended when and under which key; `Keys` says whether that key is still
+there. So the sweep needs no memory that could be lost: a pass that is cut off, repeated or begun
+anew asks for the same erasures, and each is decided by the policy in its shard. Views have no
+part in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from tandem.core.commit import Commit
+from tandem.core.errors import NOT_IN_USE, Rejected
+from tandem.core.ports.keys import Keys
+from tandem.core.seal import AUDIO
+from tandem.runtime.driver import ShardDriver
+from tandem.runtime.host import Host
+from tandem.runtime.ledger import Ledger
+from tandem.runtime.step import Offer
+from tandem.session.domain.erasure import EraseDue, ErasureScope, stream_of
+from tandem.session.domain.retention import RETENTION, Retention
+from tandem.session.eraser import Eraser
+
+_log = structlog.get_logger(__name__)
+
+SOURCE = "retention"
+COMPLETED = "contact.completed"
+PAGE = 256
+"""Contacts whose keys are looked up at once."""
+COMMITS_A_TURN = 32
+"""Commits that are read before other work gets its turn."""
+AGAIN_S = 5.0
+"""Pause after a pass that was cut off: no owner, or a disk that failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A contact to which nothing more happens, with its data key."""
+
+    tenant: str
+    contact: str
+    key: str
+    ended_ms: int
+
+
+class Lives:
+    """Which contacts of some tenants ended, out of a stretch of the log."""
+
+    def __init__(self, tenants: Collection[str]) -> None:
+        self._tenants = tenants
+        self._open: dict[tuple[str, str], tuple[str, int]] = {}  # -> key, number of the commit that began it
+
+    def take(self, commit: Commit) -> list[Over]:
+        """The contacts that the commit ended, and that began in the stretch."""
+        for taken in commit.inputs:
+            if taken.key and taken.tenant in self._tenants and taken.stream.startswith("contact/"):
+                self._open[taken.tenant, taken.stream] = (taken.key, commit.n)
+        ended = []
+        for envelope in commit.events:
+            begun = self._open.pop((envelope.tenant, envelope.stream), None) if envelope.type == COMPLETED else None
+            if begun is not None:
+                contact = envelope.stream.partition("/")[2]
+                ended.append(Over(envelope.tenant, contact, begun[0], envelope.time_ms))
+        return ended
+
+    def resume(self, n: int) -> int:
+        """After which commit to begin next time, if `n` was the last: before the first contact
+        that has begun and not ended."""
+        return min((begun - 1 for _, begun in self._open.values()), default=n)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Up to where the contacts of these tenants have been seen to."""
+
+    n: int
+    tenants: frozenset[str]
+
+
+class Sweep:
+    """Passes over one shard's log. `run` is a task of whoever made it."""
+
+    def __init__(self, host: Host, driver: ShardDriver, keys: Keys, eraser: Eraser, every_s: float) -> None:
+        self._host, self._driver, self._keys, self._eraser = host, driver, keys, eraser
+        self._every_s = every_s
+        self._places: dict[tuple[ErasureScope, int], _Place] = {}
+
+    async def run(self) -> None:
+        """A pass at the start and then every so often, until cancelled."""
+        while True:
+            await self._driver.live()
+            pause = self._every_s
+            try:
+                await self.once()
+            except (Rejected, OSError) as error:
+                _log.warning("a retention sweep was cut off", partition=str(self._driver.partition), error=str(error))
+                pause = AGAIN_S
+            await asyncio.sleep(pause)
+
+    async def once(self) -> None:
+        """Ask for the erasure of all that is due. Raises `Rejected` when the shard is lost, OSError."""
+        (now_ms, policies), n = await self._driver.query(_policies)
+        classes: dict[tuple[ErasureScope, int], set[str]] = {}
+        for tenant, policy in policies.items():
+            for scope in ErasureScope:
+                kept_ms = policy.kept_ms(scope is ErasureScope.RECORDINGS)
+                if kept_ms is not None:
+                    classes.setdefault((scope, kept_ms), set()).add(tenant)
+        self._places = {terms: place for terms, place in self._places.items() if terms in classes}
+        for (scope, kept_ms), tenants in classes.items():
+            await self._pass(scope, kept_ms, frozenset(tenants), now_ms - kept_ms, n)
+
+    async def _pass(
+        self, scope: ErasureScope, kept_ms: int, tenants: frozenset[str], until_ms: int, until_n: int
+    ) -> None:
+        """One pass for all tenants with the same terms, from where the last one ended."""
+        place = self._places.get((scope, kept_ms))
+        n = place.n if place is not None and tenants <= place.tenants else 0
+        partition, lives, due = self._driver.partition, Lives(tenants), list[Over]()
+        if n < until_n:
+            async for _, commit in self._host.tail(partition.group, partition.shard, n):
+                if commit.shard_time_ms > until_ms:
+                    break
+                n = commit.n
+                due += lives.take(commit)
+                if len(due) >= PAGE:
+                    await self._order(due, scope)
+                    due.clear()
+                if n >= until_n:
+                    break
+                if n % COMMITS_A_TURN == 0:
+                    await asyncio.sleep(0)
+        await self._order(due, scope)
+        self._places[scope, kept_ms] = _Place(lives.resume(n), tenants)
+
+    async def _order(self, due: Sequence[Over], scope: ErasureScope) -> None:
+        suffix = AUDIO if scope is ErasureScope.RECORDINGS else ""
+        there = await self._keys.get([over.key + suffix for over in due])
+        for over in due:
+            if over.key + suffix in there:
+                await self._eraser.room()
+                await self._ask(over, scope)
+
+    async def _ask(self, over: Over, scope: ErasureScope) -> None:
+        command = EraseDue(over.contact, over.key, scope, over.ended_ms)
+        try:
+            await self._driver.ask(Offer(SOURCE, 0, over.tenant, stream_of(over.contact, scope), command))
+        except Rejected as error:
+            if error.reason is not NOT_IN_USE:  # it is under way, or the policy has changed since
+                raise
+
+
+def _policies(ledger: Ledger) -> tuple[int, dict[str, Retention]]:
+    """(shard time, policy of each tenant that has one)."""
+    found = {tenant: row.state for (tenant, stream), row in ledger.aggregates.items() if stream == RETENTION}
+    return ledger.shard_time_ms, found
