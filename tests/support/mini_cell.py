@@ -201,7 +201,7 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
     store, blobs = MemoryStore(RowTables()), MemoryBlobs(BlobTable())
     credentials = Credentials()
     shape = "live=session+routing tenant recording"
-    elsewhere = {"reception": "live", "desk": "live", "contact": "live", "recording": "recording"}
+    elsewhere = {"reception": "live", "gate": "live", "desk": "live", "contact": "live", "recording": "recording"}
     groups = (
         Group("tenant", (tenant.SERVICE,), elsewhere, shape),
         Group("live", (SESSION, ROUTING), elsewhere, shape),

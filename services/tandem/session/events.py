@@ -8,12 +8,14 @@ from tandem.api.event.v1 import session_pb2 as pb
 from tandem.core.decider import Kind
 from tandem.core.ports.media import By, Cause, LegEnded
 from tandem.internal.config.v1 import config_pb2 as config
+from tandem.internal.config.v1 import quota_pb2
 from tandem.internal.recording.v1 import recording_pb2 as recording
 from tandem.internal.routing.v1 import routing_pb2 as routing
+from tandem.internal.session.v1 import gate_pb2
 from tandem.internal.session.v1 import session_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import Service
-from tandem.session.domain import contact, evolve, react, reception, states
+from tandem.session.domain import contact, evolve, gate, react, reception, states
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
 
@@ -46,6 +48,9 @@ EVENTS = Codec(
     ("reception.device_configured", r.DeviceConfigured, own.DeviceConfigured),
     ("reception.flow_configured", r.FlowConfigured, own.FlowConfigured),
     ("reception.device_reachable", r.DeviceReachable, pb.DeviceReachable),
+    ("gate.quota_taken", gate.QuotaTaken, gate_pb2.QuotaTaken),
+    ("gate.call_counted", gate.CallCounted, gate_pb2.CallCounted),
+    ("gate.call_refused", gate.CallRefused, gate_pb2.CallRefused),
 )
 
 COMMANDS = Codec(
@@ -64,6 +69,9 @@ COMMANDS = Codec(
     ("config.number", r.PublishNumber, config.NumberPublished),
     ("config.device", r.PublishDevice, config.DevicePublished),
     ("config.flow", r.PublishFlow, config.FlowPublished),
+    ("config.quota", gate.PublishQuota, quota_pb2.QuotaPublished),
+    ("gate.count_call", gate.CountCall, gate_pb2.CountCall),
+    ("gate.refuse_call", gate.RefuseCall, gate_pb2.RefuseCall),
 )
 
 MESSAGES = Codec(
@@ -74,6 +82,8 @@ MESSAGES = Codec(
     ("routing.end_talk", w.TalkEnded, routing.EndTalk),
     ("routing.note_device", r.DeviceChanged, own.DeviceChanged),
     ("recording.stored", w.RecordingKept, recording.RecordingStored),
+    ("gate.count_call", gate.CountCall, gate_pb2.CountCall),
+    ("gate.refuse_call", gate.RefuseCall, gate_pb2.RefuseCall),
 )
 
 EFFECTS = Codec(("media.order", w.MediaOrder, own.MediaOrder))
@@ -96,13 +106,14 @@ CONTACT = Kind(
     over=lambda state: isinstance(state, states.Done),
     sealed=True,
     reads=reception.RECEPTION,
+    gate=gate.GATE,
     legs=states.legs,
     states=states.STATES,
 )
 
 SERVICE = Service(
     name="session",
-    kinds=(CONTACT, reception.KIND),
+    kinds=(CONTACT, reception.KIND, gate.KIND),
     events=EVENTS,
     commands=COMMANDS,
     messages=MESSAGES,

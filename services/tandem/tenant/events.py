@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from tandem.api.event.v1 import quota_pb2 as quota_event
 from tandem.api.event.v1 import tenant_pb2 as event
 from tandem.internal.config.v1 import config_pb2 as config
+from tandem.internal.config.v1 import quota_pb2 as quota_config
+from tandem.internal.tenant.v1 import quota_pb2 as quota_own
 from tandem.internal.tenant.v1 import tenant_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import Service
-from tandem.tenant.domain import cell, configuration, words
+from tandem.tenant.domain import cell, configuration, quota, words
 
 EVENTS = Codec(
     ("tenant.created", cell.TenantCreated, event.TenantCreated),
@@ -30,6 +33,7 @@ EVENTS = Codec(
     ("flow.updated", words.FlowUpdated, event.FlowUpdated),
     ("flow.published", words.FlowPublished, event.FlowPublished),
     ("flow.deleted", words.FlowDeleted, event.FlowDeleted),
+    ("quota.configured", quota.QuotaConfigured, quota_event.QuotaConfigured),
 )
 
 COMMANDS = Codec(
@@ -52,6 +56,8 @@ COMMANDS = Codec(
     ("flow.update", words.UpdateFlow, own.UpdateFlow),
     ("flow.publish", words.PublishFlow, own.PublishFlow),
     ("flow.delete", words.DeleteFlow, own.DeleteFlow),
+    ("quota.update", quota.UpdateQuota, quota_own.UpdateQuota),
+    ("quota.take_defaults", quota.TakeDefaults, quota_own.TakeDefaults),
 )
 
 MESSAGES = Codec(
@@ -60,6 +66,7 @@ MESSAGES = Codec(
     ("config.flow", words.TellFlow, config.FlowPublished),
     ("config.queue", words.TellQueue, config.QueuePublished),
     ("config.agent", words.TellAgent, config.AgentPublished),
+    ("config.quota", quota.TellQuota, quota_config.QuotaPublished),
 )
 
 REPLIES = Codec(
@@ -71,11 +78,12 @@ REPLIES = Codec(
     ("number", words.Number, event.NumberBody),
     ("flow", words.FlowSaved, own.FlowSaved),
     ("deleted", cell.Deleted, own.Deleted),
+    ("quota", quota.QuotaConfigured, quota_event.QuotaConfigured),
 )
 
 SERVICE = Service(
     "tenant",
-    kinds=(cell.KIND, configuration.KIND),
+    kinds=(cell.KIND, configuration.KIND, quota.KIND),
     events=EVENTS,
     commands=COMMANDS,
     messages=MESSAGES,

@@ -8,6 +8,7 @@ from tandem.tenant.events import SERVICE
 from tandem.tenant.servicer import API, TenantServicer, create_key, create_tenant, ensure_key, ensure_tenant, new_secret
 from tandem.tenant.servicer.base import Live, Reached, Setting
 from tandem.tenant.servicer.flow_file import flow_faults
+from tandem.tenant.servicer.quotas import tell_defaults
 
 __all__ = [
     "API",
@@ -22,6 +23,7 @@ __all__ = [
     "ensure_tenant",
     "flow_faults",
     "new_secret",
+    "tell_defaults",
 ]
 
 

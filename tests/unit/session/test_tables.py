@@ -8,6 +8,7 @@ import pytest
 
 from tandem.core.decider import EffectEnded
 from tandem.session import events as session
+from tandem.session.domain import gate
 from tandem.session.domain import reception as r
 from tandem.session.domain import states as st
 from tandem.session.domain import words as w
@@ -16,8 +17,9 @@ from tandem.session.domain.evolve import EVENTS
 from tandem.session.domain.react import _REACT
 
 STATES = typing.get_args(st.State)
-OF_THE_RECEPTION = {r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice}
-COMMANDS = [cls for _, cls in session.COMMANDS.classes() if cls not in OF_THE_RECEPTION] + [EffectEnded]
+OF_OTHERS = {r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice}
+OF_OTHERS |= {gate.PublishQuota, gate.CountCall, gate.RefuseCall}
+COMMANDS = [cls for _, cls in session.COMMANDS.classes() if cls not in OF_OTHERS] + [EffectEnded]
 
 BEFORE = "a contact begins with its call; whatever else is told of it is answered `gone` by the runtime"
 BEGUN = "the call has been taken: a repeat of its arrival"
