@@ -60,7 +60,14 @@ class Bench:
             self.follow()
 
     def turn(self) -> list[Output]:
-        """One turn: appends wait, keys are loaded unless held, all else has left."""
+        """Turns until all that can be is decided: appends wait, keys are loaded unless held, all else has left."""
+        outputs = self.one_turn()
+        while self.shard.busy:
+            outputs += self.one_turn()
+        return outputs
+
+    def one_turn(self) -> list[Output]:
+        """One turn."""
         outputs = self.shard.turn(self.now)
         for output in outputs:
             match output:

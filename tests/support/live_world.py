@@ -173,7 +173,7 @@ class LiveWorld:
                     self.answers.append(output)
                 case _:
                     pass
-        return bool(outputs)
+        return bool(outputs) or lane.shard.busy
 
     def store(self, lane: Lane) -> bool:
         """One append reaches the log and is read back."""

@@ -202,7 +202,8 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
     store, blobs = MemoryStore(RowTables()), MemoryBlobs(BlobTable())
     credentials = Credentials()
     shape = "live=session+routing tenant recording"
-    elsewhere = {"reception": "live", "retention": "live", "desk": "live", "contact": "live", "recording": "recording"}
+    live = ("reception", "gate", "retention", "desk", "contact")
+    elsewhere = {**dict.fromkeys(live, "live"), "recording": "recording"}
     groups = (
         Group("tenant", (tenant.SERVICE,), elsewhere, shape),
         Group("live", (SESSION, ROUTING), elsewhere, shape),

@@ -82,7 +82,7 @@ class SmallCell:
         """Turn until nothing moves: appends are stored and read back, keys are loaded."""
         for _ in range(1000):
             outputs = self.shard.turn(self.now)
-            if not outputs:
+            if not outputs and not self.shard.busy:
                 return
             for output in outputs:
                 self._do(output)

@@ -24,7 +24,9 @@ class Context:
     """What a decision may know beside state and command. All of it is in the log.
 
     `unique` is different for each input of the cell and the same at each replay: ids are
-    made of it. `shared` is the read-only state of the tenant's `Kind.reads` aggregate.
+    made of it. `shared` is the read-only state of the tenant's `Kind.reads` aggregate, `gate`
+    that of its `Kind.gate`, None where there is none. `living` counts the aggregates of this
+    kind that the tenant has, those not counted to which nothing more can happen.
     `derive(label)` gives a secret made from the aggregate's second key (`core.seal.AUDIO`).
     """
 
@@ -36,6 +38,8 @@ class Context:
     derive: Callable[[str], Secret]
     source: str = ""
     actor: str = ""
+    gate: Any = None
+    living: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,8 @@ class Kind:
     `starts` are the command types that begin an aggregate; another command to one that
     does not exist is answered "gone". `sealed` kinds get a data key of their own at their
     start. `over(state)`: nothing more can happen; the aggregate leaves the live state.
-    `reads` names the kind whose tenant-wide aggregate (stream = kind) `decide` may see.
+    `reads` names the kind whose tenant-wide aggregate (stream = kind) `decide` may see, and
+    `gate` another one.
     `legs(state)` are the (node, leg) pairs that the aggregate holds. Snapshots are made of
     `dump(state)`: frozen dataclasses out of `states`, tuples and plain values; `load` takes
     them back.
@@ -115,6 +120,7 @@ class Kind:
     over: Callable[[Any], bool] = lambda state: False
     sealed: bool = False
     reads: str = ""
+    gate: str = ""
     legs: Callable[[Any], Sequence[tuple[str, str]]] = lambda state: ()
     states: tuple[type, ...] = ()
     dump: Callable[[Any], Any] = lambda state: state

@@ -68,6 +68,21 @@ NOT_IN_USE = _reason(
 )
 IN_USE = _reason("IN_USE", Code.FAILED_PRECONDITION, "Change or delete the user that the message names first.")
 LIMIT_REACHED = _reason("LIMIT_REACHED", Code.RESOURCE_EXHAUSTED, "Delete what is not needed any more.")
+RESOURCE_QUOTA_EXCEEDED = _reason(
+    "RESOURCE_QUOTA_EXCEEDED",
+    Code.RESOURCE_EXHAUSTED,
+    "Delete what is not needed any more, or ask the cell's operator for a larger quota.",
+)
+API_RATE_EXCEEDED = _reason(
+    "API_RATE_EXCEEDED",
+    Code.RESOURCE_EXHAUSTED,
+    "Slow down and repeat after the time that the answer names; GetQuota shows the tenant's rates.",
+)
+STREAM_QUOTA_EXCEEDED = _reason(
+    "STREAM_QUOTA_EXCEEDED",
+    Code.RESOURCE_EXHAUSTED,
+    "Close a stream that is not needed any more; one stream can watch all of a tenant's contacts.",
+)
 BAD_RANGE = _reason("BAD_RANGE", Code.INVALID_ARGUMENT, "Ask for bytes inside the file; the answer names its size.")
 BAD_ORIGIN = _reason("BAD_ORIGIN", Code.PERMISSION_DENIED, "Call the address that the configuration names.")
 CONTACT_ENDED = _reason("CONTACT_ENDED", Code.FAILED_PRECONDITION, "The contact has ended; nothing can be done to it.")

@@ -266,9 +266,68 @@ class Retention(Section, frozen=True, kw_only=True):
     ] = 3600.0
 
 
-class Limits(Section, frozen=True, kw_only=True):
-    """Limits of the whole process."""
+Amount = Annotated[int, Meta(ge=1, le=1_000_000)]
 
+
+class TenantLimits(Section, frozen=True, kw_only=True):
+    """What each tenant may use at most, unless its quota says otherwise (`tenants/{tenant}/quota`)."""
+
+    live_contacts: Annotated[
+        Amount,
+        Meta(description="Contacts at once; 1,000 are some 4 MB of state, more than a few nodes carry."),
+    ] = 1000
+    setups_per_s: Annotated[
+        Amount,
+        Meta(description="New calls a second, on average; half of what a core decides, so that others have room."),
+    ] = 100
+    setup_burst: Annotated[
+        Amount, Meta(description="New calls at once, above the average: two seconds of it, as after an advertisement.")
+    ] = 200
+    api_requests_per_s: Annotated[
+        Amount,
+        Meta(description="Requests to the API a second; the API shares a core with the calls, this is a fifth of it."),
+    ] = 200
+    api_burst: Annotated[
+        Amount, Meta(description="Requests at once, above the average: two seconds of it, for pages that open.")
+    ] = 400
+    credential_requests_per_s: Annotated[
+        Amount,
+        Meta(description="Requests a second of one credential: one gone wild leaves half to the others."),
+    ] = 100
+    credential_burst: Annotated[
+        Amount, Meta(description="Requests at once of one credential, above the average: two seconds of it.")
+    ] = 200
+    streams: Annotated[
+        Amount, Meta(description="Streams open at once (watches, downloads): one for each of 100 open desktops.")
+    ] = 100
+    queues: Annotated[
+        int, Meta(description="Queues configured; the most that a desk is tried with.", ge=1, le=1000)
+    ] = 1000
+    agents: Annotated[
+        int, Meta(description="Agents configured; the most that a desk is tried with.", ge=1, le=10_000)
+    ] = 10_000
+    numbers: Annotated[
+        int, Meta(description="Numbers configured; all of them travel to each media node.", ge=1, le=10_000)
+    ] = 10_000
+    flows: Annotated[
+        int, Meta(description="Flows configured, each with up to 100 versions in the state of its shard.", ge=1, le=500)
+    ] = 500
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """Limits of the whole process, and of each tenant."""
+
+    tenant: TenantLimits = TenantLimits()
+    strangers_per_s: Annotated[
+        Amount,
+        Meta(
+            description="Requests without a valid credential that one source address is answered a second; a "
+            "person who mistypes a key sends fewer. Behind a proxy all callers are one source."
+        ),
+    ] = 20
+    strangers_burst: Annotated[
+        Amount, Meta(description="Such requests at once, above the average: a page with an old key opens with some.")
+    ] = 100
     body_bytes_max: Annotated[
         int,
         Meta(

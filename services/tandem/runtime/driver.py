@@ -247,7 +247,7 @@ class ShardDriver:
         if shard is None or shard.phase not in (Phase.RECOVERING, Phase.LIVE):
             raise Rejected(NO_OWNER, "this shard has no owner at the moment; repeat the request")
         if not shard.offer(offer):
-            raise Rejected(TOO_MANY, "too many requests wait for this shard; repeat in a second")
+            raise Rejected(TOO_MANY, "too many requests of this tenant wait; repeat in a second")
         value = await self._answer(future)
         return value, shard.durable
 
@@ -320,6 +320,8 @@ class ShardDriver:
             self._live.set()
         if shard.waiting < BACKLOG:
             self._room.set()
+        if shard.busy:
+            self._soon()  # behind whatever else the loop has to do by now
         self._set_alarm(shard)
         due = shard.n - self._snapshot_n >= self._snapshot_commits
         if due and self._blobs is not None and self._snapshotting is None and shard.phase is Phase.LIVE:

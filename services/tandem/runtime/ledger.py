@@ -45,6 +45,42 @@ class Pending:
     payload: Any
 
 
+class Aggregates(dict[tuple[str, str], Aggregate]):
+    """Aggregates by (tenant, stream), and how many of each kind a tenant has that are not over.
+
+    Whoever changes an aggregate's state sets it anew, or lets it go when it is over.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._living: dict[tuple[str, str], int] = {}
+        self._counted: set[tuple[str, str]] = set()
+
+    def living(self, tenant: str, kind: str) -> int:
+        """How many there are."""
+        return self._living.get((tenant, kind), 0)
+
+    def __setitem__(self, place: tuple[str, str], aggregate: Aggregate) -> None:
+        super().__setitem__(place, aggregate)
+        self._count(place, aggregate.kind.name, not aggregate.kind.over(aggregate.state))
+
+    def __delitem__(self, place: tuple[str, str]) -> None:
+        self._count(place, self[place].kind.name, False)
+        super().__delitem__(place)
+
+    def _count(self, place: tuple[str, str], kind: str, counts: bool) -> None:
+        if counts == (place in self._counted):
+            return
+        key = (place[0], kind)
+        self._living[key] = self._living.get(key, 0) + (1 if counts else -1)
+        if counts:
+            self._counted.add(place)
+        else:
+            self._counted.remove(place)
+        if not self._living[key]:
+            del self._living[key]
+
+
 class BadHistory(Exception):
     """`evolve` raised or an event is unknown: the aggregate named cannot be folded."""
 
@@ -58,7 +94,7 @@ class Ledger:
     shard_time_ms: int = 0
     boot_id: str = ""
     boottime_ms: int = 0
-    aggregates: dict[tuple[str, str], Aggregate] = field(default_factory=dict)
+    aggregates: Aggregates = field(default_factory=Aggregates)
     marks: dict[tuple[str, str], int] = field(default_factory=dict)  # (source, tenant) -> number
     pending: dict[str, Pending] = field(default_factory=dict)
     names: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # effect name -> key

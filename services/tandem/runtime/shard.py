@@ -30,14 +30,11 @@ from tandem.runtime.ledger import CELL_TENANT, STEPPED, Ledger, Pending
 from tandem.runtime.service import Group
 from tandem.runtime.shardtime import Instant, ShardTime
 from tandem.runtime.step import Answered, KeysNeeded, Offer, Step
+from tandem.runtime.turns import Turns
 from tandem.runtime.wheel import Wheel
 
 MAX_IN_FLIGHT = 256
 """Commits appended and not yet read back; more would only lengthen what a crash repeats."""
-MAX_INPUTS = 128
-"""Inputs in one step: bounds the size of a commit and the time of a turn."""
-MAX_PER_TENANT = 16
-"""Inputs of one tenant in one turn of a step, so that a storm does not starve its shard mates."""
 MAX_WAITING = 20_000
 """Inputs waiting per shard; clients beyond it are answered TOO_MANY, media is never dropped."""
 KEY_BLOCK = 256
@@ -166,9 +163,9 @@ class Shard:
         self._instant: Instant | None = None
         self._out: list[Output] = []
         self._in_flight: deque[tuple[int, bytes, list[Output]]] = deque()
-        self._waiting: dict[str, deque[Offer]] = {}
+        self._turns = Turns()
+        self.busy = False  # another turn would decide something at once
         self._held: deque[Offer] = deque()  # clients and messages, until the shard is live
-        self._count = 0
         self._keys: dict[str, bytes] = {}
         self._unused: deque[str] = deque()
         self._key_number = 0
@@ -359,12 +356,12 @@ class Shard:
             return
         late = self._now_ms >= self._deadline_ms
         for name, row in self._nodes.items():
-            if row.heard and not row.asked and not self._count:
+            if row.heard and not row.asked and not self._turns:
                 row.asked = True
                 self._offer_pending(lambda p, on=name: p.effect.kind == "media" and p.payload.node == on)  # type: ignore[misc]
                 row.expected = self._expected(name)
                 self._out.append(AskLegs(name))
-        if self.phase is not Phase.RECOVERING or self._refilling or self._count:
+        if self.phase is not Phase.RECOVERING or self._refilling or self._turns:
             return
         if late or all(row.listed for row in self._nodes.values()):
             self.phase = Phase.LIVE
@@ -386,10 +383,10 @@ class Shard:
     # ---------------------------------------------------------------- inputs
 
     def offer(self, offer: Offer) -> bool:
-        """Take an input; False if the shard has too many waiting (never for numbered ones)."""
+        """Take an input; False if too many wait, of the shard or of its tenant's clients (never for numbered ones)."""
         if self.phase in (Phase.FOLLOWING, Phase.CLAIMING, Phase.LOST):
             return False
-        if offer.number == 0 and self._count + len(self._held) >= MAX_WAITING:
+        if offer.number == 0 and (self.waiting >= MAX_WAITING or not self._turns.has_room(offer.tenant)):
             return False
         if self.phase is Phase.RECOVERING and not offer.source.startswith("media/"):
             self._held.append(offer)
@@ -398,8 +395,7 @@ class Shard:
         return True
 
     def _queue(self, offer: Offer) -> None:
-        self._waiting.setdefault(offer.tenant, deque()).append(offer)
-        self._count += 1
+        self._turns.add(offer)
 
     def settled(self, source: str, number: int, tenant: str, stream: str, body: CommandSettled) -> None:
         """A node says how a command ended."""
@@ -422,7 +418,8 @@ class Shard:
     # ---------------------------------------------------------------- the turn
 
     def turn(self, now: Instant) -> list[Output]:
-        """Do what can be done now and hand over what may leave."""
+        """Do what can be done now, of what waits one step, and hand over what may leave. While
+        the shard is `busy`, call it again, after the loop has looked for other work."""
         if self.phase in (Phase.RECOVERING, Phase.LIVE):
             self._clock(now)
             self._out = [output for output in self._out if not self._too_early(output)]
@@ -441,11 +438,12 @@ class Shard:
         return isinstance(output, Perform) and output.key not in self.ledger.pending
 
     def _decide(self) -> None:
+        self.busy = False
         if self._keyless:
             return  # what was kept cannot be sealed, what is pending not opened (rule 9: keys first)
         self._wakes()
-        while self._count and len(self._in_flight) < MAX_IN_FLIGHT and self._step():
-            pass
+        decided = len(self._turns) > 0 and len(self._in_flight) < MAX_IN_FLIGHT and self._step()
+        self.busy = decided and len(self._turns) > 0 and len(self._in_flight) < MAX_IN_FLIGHT
 
     def _too_early(self, output: Output) -> bool:
         """A node that is away, or still telling what it kept, is offered all that is pending
@@ -481,7 +479,7 @@ class Shard:
     @property
     def waiting(self) -> int:
         """Inputs that are not decided yet."""
-        return self._count + len(self._held)
+        return len(self._turns) + len(self._held)
 
     @property
     def now_ms(self) -> int:
@@ -538,44 +536,24 @@ class Shard:
     def _step(self) -> bool:
         """Decide one step; False if nothing can be decided now."""
         step = self._new_step()
-        blocked: set[str] = set()
-        taken = 0
-        while taken < MAX_INPUTS:
-            before = taken
-            for tenant in [t for t in self._waiting if t not in blocked]:
-                if taken >= MAX_INPUTS:
-                    break
-                taken += self._take_turn(step, tenant, min(MAX_PER_TENANT, MAX_INPUTS - taken), blocked)
-            if taken == before:
-                break
+
+        def decide(offer: Offer) -> bool:
+            try:
+                step.take(offer)
+            except KeysNeeded:
+                return False
+            return True
+
+        taken = self._turns.round(decide, self._is_over)
         if step.inputs:
             self._append(step)
         elif step.answers:
             self._hold(list(step.answers))
         return taken > 0
 
-    def _take_turn(self, step: Step, tenant: str, most: int, blocked: set[str]) -> int:
-        waiting = self._waiting[tenant]
-        taken = 0
-        while waiting and taken < most:
-            offer = waiting[0]
-            if offer.settles and offer.source == "wake" and offer.settles not in self.ledger.pending:
-                waiting.popleft()  # another input of this turn settled the wake
-                self._count -= 1
-                continue
-            try:
-                step.take(offer)
-            except KeysNeeded:
-                blocked.add(tenant)
-                break
-            waiting.popleft()
-            self._count -= 1
-            taken += 1
-        if not waiting:
-            del self._waiting[tenant]
-        elif taken:
-            self._waiting[tenant] = self._waiting.pop(tenant)  # the others first, in the next step too
-        return taken
+    def _is_over(self, offer: Offer) -> bool:
+        """A wake that another input has settled since it was due."""
+        return offer.source == "wake" and bool(offer.settles) and offer.settles not in self.ledger.pending
 
     def _append(self, step: Step) -> None:
         if self._stepped_from is not None:

@@ -262,6 +262,7 @@ class Step:
                 return
             aggregate = ledger.born(tenant, hop.stream, key)
         shared = ledger.aggregate(tenant, kind.reads) if kind.reads else None
+        gate = ledger.aggregate(tenant, kind.gate) if kind.gate else None
         self._decisions += 1
         context = Context(
             tenant,
@@ -272,6 +273,8 @@ class Step:
             self._deriver(aggregate.key),
             self._offer.source,
             self._offer.actor,
+            None if gate is None else gate.state,
+            ledger.aggregates.living(tenant, kind.name),
         )
         for event in kind.decide(aggregate.state, hop.command, context):
             self._happen(aggregate, hop, event, queue)

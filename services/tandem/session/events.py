@@ -9,14 +9,16 @@ from tandem.api.event.v1 import session_pb2 as pb
 from tandem.core.decider import Kind
 from tandem.core.ports.media import By, Cause, LegEnded
 from tandem.internal.config.v1 import config_pb2 as config
+from tandem.internal.config.v1 import quota_pb2
 from tandem.internal.config.v1 import retention_pb2 as config_retention
 from tandem.internal.recording.v1 import recording_pb2 as recording
 from tandem.internal.routing.v1 import routing_pb2 as routing
 from tandem.internal.session.v1 import erasure_pb2 as own_erasures
+from tandem.internal.session.v1 import gate_pb2
 from tandem.internal.session.v1 import session_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import Service
-from tandem.session.domain import contact, erasure, evolve, react, reception, retention, states
+from tandem.session.domain import contact, erasure, evolve, gate, react, reception, retention, states
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
 
@@ -55,6 +57,9 @@ EVENTS = Codec(
     ("erasure.begun", erasure.ErasureBegun, erasures.ErasureBegun),
     (ERASED, erasure.ContactErased, erasures.ContactErased),
     ("retention.configured", retention.RetentionConfigured, erasures.RetentionConfigured),
+    ("gate.quota_taken", gate.QuotaTaken, gate_pb2.QuotaTaken),
+    ("gate.call_counted", gate.CallCounted, gate_pb2.CallCounted),
+    ("gate.call_refused", gate.CallRefused, gate_pb2.CallRefused),
 )
 
 COMMANDS = Codec(
@@ -76,6 +81,9 @@ COMMANDS = Codec(
     ("config.retention", retention.PublishRetention, config_retention.RetentionPublished),
     ("erasure.erase", erasure.EraseContact, own_erasures.EraseContact),
     ("erasure.erase_due", erasure.EraseDue, own_erasures.EraseDue),
+    ("config.quota", gate.PublishQuota, quota_pb2.QuotaPublished),
+    ("gate.count_call", gate.CountCall, gate_pb2.CountCall),
+    ("gate.refuse_call", gate.RefuseCall, gate_pb2.RefuseCall),
 )
 
 MESSAGES = Codec(
@@ -86,6 +94,8 @@ MESSAGES = Codec(
     ("routing.end_talk", w.TalkEnded, routing.EndTalk),
     ("routing.note_device", r.DeviceChanged, own.DeviceChanged),
     ("recording.stored", w.RecordingKept, recording.RecordingStored),
+    ("gate.count_call", gate.CountCall, gate_pb2.CountCall),
+    ("gate.refuse_call", gate.RefuseCall, gate_pb2.RefuseCall),
 )
 
 EFFECTS = Codec(
@@ -114,13 +124,14 @@ CONTACT = Kind(
     over=lambda state: isinstance(state, states.Done),
     sealed=True,
     reads=reception.RECEPTION,
+    gate=gate.GATE,
     legs=states.legs,
     states=states.STATES,
 )
 
 SERVICE = Service(
     name="session",
-    kinds=(CONTACT, reception.KIND, erasure.KIND, retention.KIND),
+    kinds=(CONTACT, reception.KIND, gate.KIND, erasure.KIND, retention.KIND),
     events=EVENTS,
     commands=COMMANDS,
     messages=MESSAGES,

@@ -153,6 +153,8 @@ class Seat:
             if self.shard.n - self.shard.durable >= MANY:
                 self.cell.reached("8 commits in flight")
         self.process.flush()
+        if self.shard.busy:
+            self.soon()
         self._arm()
 
     def _arm(self) -> None:

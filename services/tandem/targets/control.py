@@ -16,6 +16,7 @@ from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.errors import NO_OWNER, Rejected
 from tandem.core.points import Points
 from tandem.core.ports.media import Event
+from tandem.core.quota import NAMES, Limits
 from tandem.media.link.address import LinkAddress
 from tandem.media.link.owner_end import Heard
 from tandem.media.link.owners import MediaOwners
@@ -124,6 +125,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 tasks.create_task(owners.run()),
                 tasks.create_task(eraser.run()),
                 tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD))),
+                tasks.create_task(_tell_defaults(made)),
                 *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),
                 *(
                     tasks.create_task(Sweep(host, driver, keys, eraser, config.retention.sweep_every_s).run())
@@ -168,6 +170,14 @@ def _add_servicers(made: Control) -> None:
     made.api.add(session_servicer.API, session_servicer.SessionServicer(host, made.store, "live"))
     made.api.add(routing_servicer.API, routing_servicer.RoutingServicer(host))
     made.api.add(recording_module.API, recording_module.build(host, made.store, made.blobs))
+
+
+async def _tell_defaults(made: Control) -> None:
+    """The settings of this process are the cell's defaults, recorded with each tenant (rule 7)."""
+    limits = made.config.limits.tenant
+    defaults = Limits(*(getattr(limits, name) for name in NAMES))
+    cell = made.host.tail(TENANT_GROUP, CELL_SHARD)
+    await tenant_module.tell_defaults(made.host, cell, made.credentials.reached, defaults)
 
 
 async def _project(made: Control, shard: int) -> None:

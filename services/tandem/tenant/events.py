@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from tandem.api.event.v1 import erasure_pb2 as erasures
+from tandem.api.event.v1 import quota_pb2 as quota_event
 from tandem.api.event.v1 import tenant_pb2 as event
 from tandem.internal.config.v1 import config_pb2 as config
+from tandem.internal.config.v1 import quota_pb2 as quota_config
 from tandem.internal.config.v1 import retention_pb2 as config_retention
+from tandem.internal.tenant.v1 import quota_pb2 as quota_own
 from tandem.internal.tenant.v1 import retention_pb2 as own_retention
 from tandem.internal.tenant.v1 import tenant_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import Service
-from tandem.tenant.domain import cell, configuration, retention, words
+from tandem.tenant.domain import cell, configuration, quota, retention, words
 
 EVENTS = Codec(
     ("tenant.created", cell.TenantCreated, event.TenantCreated),
@@ -34,6 +37,7 @@ EVENTS = Codec(
     ("flow.published", words.FlowPublished, event.FlowPublished),
     ("flow.deleted", words.FlowDeleted, event.FlowDeleted),
     ("retention_policy.updated", retention.RetentionPolicyUpdated, erasures.RetentionPolicyUpdated),
+    ("quota.configured", quota.QuotaConfigured, quota_event.QuotaConfigured),
 )
 
 COMMANDS = Codec(
@@ -57,6 +61,8 @@ COMMANDS = Codec(
     ("flow.publish", words.PublishFlow, own.PublishFlow),
     ("flow.delete", words.DeleteFlow, own.DeleteFlow),
     ("retention_policy.update", retention.UpdateRetentionPolicy, own_retention.UpdateRetentionPolicy),
+    ("quota.update", quota.UpdateQuota, quota_own.UpdateQuota),
+    ("quota.take_defaults", quota.TakeDefaults, quota_own.TakeDefaults),
 )
 
 MESSAGES = Codec(
@@ -66,6 +72,7 @@ MESSAGES = Codec(
     ("config.queue", words.TellQueue, config.QueuePublished),
     ("config.agent", words.TellAgent, config.AgentPublished),
     ("config.retention", retention.TellRetention, config_retention.RetentionPublished),
+    ("config.quota", quota.TellQuota, quota_config.QuotaPublished),
 )
 
 REPLIES = Codec(
@@ -78,11 +85,12 @@ REPLIES = Codec(
     ("flow", words.FlowSaved, own.FlowSaved),
     ("deleted", cell.Deleted, own.Deleted),
     ("retention_policy", retention.RetentionPolicy, erasures.RetentionPolicyBody),
+    ("quota", quota.QuotaConfigured, quota_event.QuotaConfigured),
 )
 
 SERVICE = Service(
     "tenant",
-    kinds=(cell.KIND, configuration.KIND, retention.KIND),
+    kinds=(cell.KIND, configuration.KIND, quota.KIND, retention.KIND),
     events=EVENTS,
     commands=COMMANDS,
     messages=MESSAGES,

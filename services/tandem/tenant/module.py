@@ -18,6 +18,7 @@ from tandem.tenant.servicer import (
 )
 from tandem.tenant.servicer.base import Live, Reached, Setting
 from tandem.tenant.servicer.flow_file import flow_faults
+from tandem.tenant.servicer.quotas import tell_defaults
 
 __all__ = [
     "API",
@@ -34,6 +35,7 @@ __all__ = [
     "ensure_tenant",
     "flow_faults",
     "new_secret",
+    "tell_defaults",
 ]
 
 

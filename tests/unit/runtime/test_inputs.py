@@ -9,8 +9,9 @@ from tandem.core.decider import MAX_HOPS
 from tandem.core.ports.media import CommandSettled, Outcome
 from tandem.core.seal import AUDIO
 from tandem.runtime import log_codec
-from tandem.runtime.shard import KEY_BLOCK, MAX_INPUTS, MAX_PER_TENANT, MAX_WAITING, LoadKeys, Taken
+from tandem.runtime.shard import KEY_BLOCK, LoadKeys, Taken
 from tandem.runtime.step import Offer
+from tandem.runtime.turns import MAX_CLIENTS, MAX_INPUTS, MAX_PER_TENANT
 from tests.support.bench import Bench, reason, value
 from tests.support.toy import NODE, Do
 
@@ -278,11 +279,10 @@ def test_a_storm_of_one_tenant_leaves_the_others_their_turns() -> None:
     for index in range(2 * MAX_INPUTS):
         bench.do("toy/a", f"say:{index}", tenant="storm")
     bench.do("toy/a", "say:calm", tenant="calm")
-    bench.turn()
-    first = _decoded(bench.appended[0])
-    turns = [taken.tenant for taken in first.inputs]
-    assert turns.index("calm") == MAX_PER_TENANT
-    assert len(turns) == MAX_INPUTS
+    bench.one_turn()
+    (first,) = map(_decoded, bench.appended)
+    assert [taken.tenant for taken in first.inputs] == ["storm"] * MAX_PER_TENANT + ["calm"]
+    assert bench.shard.busy
 
 
 def test_storms_of_many_tenants_leave_the_last_one_its_turn() -> None:
@@ -312,10 +312,11 @@ def test_clients_beyond_the_limit_are_turned_away_and_numbered_inputs_never() ->
     bench = Bench().live()
     bench.hold_keys = True
     bench.shard._unused.clear()  # so that nothing can be decided
-    for _ in range(MAX_WAITING):
+    for _ in range(MAX_CLIENTS):
         assert bench.shard.offer(Offer("client/k1", 0, "t1", "vault/a", Do("say:x"), handle=object()))
     assert not bench.shard.offer(Offer("client/k1", 0, "t1", "vault/a", Do("say:x"), handle=object()))
     assert bench.shard.offer(Offer("media/m1/i1/t1", 1, "t1", "toy/a", Do("say:x")))
+    assert bench.shard.offer(Offer("client/k2", 0, "t2", "vault/a", Do("say:x"), handle=object()))
 
 
 # ------------------------------------------------------------------- data keys

@@ -14,6 +14,7 @@ from tandem.core.seal import Secret, Withheld
 from tandem.session.domain import reception as r
 from tandem.session.domain import states as st
 from tandem.session.domain import words as w
+from tandem.session.domain.gate import CountCall
 from tandem.session.domain.react import COMPLETION_MS, ORDER_DEADLINE_MS, RING_GRACE_MS
 from tandem.session.events import CONTACT
 from tests.support.given import AT, Given
@@ -88,7 +89,7 @@ def disconnected(outcome: w.ContactOutcome, by: w.EndedBy, *open_: str, cause: C
 
 def test_a_call_is_answered() -> None:
     taken = given().when(w.TakeCall(NODE, AT, "100", Withheld()))
-    taken.then(STARTED, [order("answer", media.Answer())])
+    taken.then(STARTED, [Tell("gate", CountCall(AT)), order("answer", media.Answer())])
 
 
 def test_a_call_to_a_number_that_was_withdrawn_ends() -> None:

@@ -12,7 +12,7 @@ from tandem.core.flow import AnswerStep, FlowStep, HangUpStep, MenuOption, MenuS
 from tandem.core.seal import Private, Sealed, Withheld
 from tandem.runtime.codec import Codec
 from tandem.tenant import events
-from tandem.tenant.domain import cell, decide, retention
+from tandem.tenant.domain import cell, decide, quota, retention
 from tandem.tenant.domain.words import CreateFlow
 
 STEPS = (
@@ -70,7 +70,8 @@ def test_a_flow_with_nonsense_can_be_written_so_that_its_decider_can_refuse_it()
 
 
 def test_every_command_has_a_handler() -> None:
-    handled = {command for _, command in (*cell._HANDLERS, *decide._HANDLERS)} | {*retention.KIND.starts}
+    handled = {command for _, command in (*cell._HANDLERS, *decide._HANDLERS, *quota._HANDLERS)}
+    handled |= {*retention.KIND.starts}
     assert {cls for _, cls in events.COMMANDS.classes()} == handled
 
 

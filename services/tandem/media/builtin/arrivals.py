@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tandem.core.ports.media import By, CallRefused, Cause, DirectoryNumber, LegAnswered, LegArrived
 from tandem.core.seal import secret
 from tandem.media.builtin.board import Board, media_ms
-from tandem.media.builtin.causes import reason_of
+from tandem.media.builtin.causes import reason_of, status_of
 from tandem.media.builtin.config import Fallback
 from tandem.media.builtin.leg import Leg, Stage
 from tandem.media.builtin.restart import invite_text
@@ -92,6 +92,10 @@ class Arrivals:
     def _refuse(self, call: str, status: int, now: float, cause: Cause) -> None:
         wait = [("Retry-After", str(self._board.config.retry_after_s))] if status == 503 else []
         self._board.endpoint.reject(call, status, now, reason=reason_of(cause), headers=wait)
+
+    def turn_away(self, leg: Leg, cause: Cause, now: float) -> None:
+        """A caller who was not answered is refused by an owner."""
+        self._refuse(leg.call, status_of(cause), now, cause)
 
     def _tell_refused(self, number: DirectoryNumber, reason: str, now: float) -> None:
         self._board.sink.emit(number.tenant, "", CallRefused(number.number, reason), media_ms(now))

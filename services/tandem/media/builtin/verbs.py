@@ -23,7 +23,7 @@ from tandem.core.ports.media import (
 )
 from tandem.media.builtin.arrivals import Arrivals
 from tandem.media.builtin.board import Board, media_ms
-from tandem.media.builtin.causes import reason_of, status_of
+from tandem.media.builtin.causes import reason_of
 from tandem.media.builtin.devices import Devices
 from tandem.media.builtin.hearing import Hearing
 from tandem.media.builtin.leg import Leg, Stage
@@ -93,7 +93,7 @@ class Verbs:
     def _hang_up(self, leg: Leg, key: str, verb: HangUp, now: float) -> None:
         board, cause = self._board, verb.cause
         if leg.stage is Stage.ARRIVED:
-            board.endpoint.reject(leg.call, status_of(cause), now, reason=reason_of(cause))
+            self._arrivals.turn_away(leg, cause, now)
         else:
             board.endpoint.hangup(leg.call, now, reason=reason_of(cause))
         if leg.stage is Stage.CALLING and cause is Cause.NORMAL:

@@ -54,6 +54,10 @@ def offer_outcome(cause: Cause, by: By) -> w.OfferOutcome:
 
 
 def _take_call(state: st.New, command: w.TakeCall, context: Context) -> Events:
+    # An emergency call will be told from others here and pass before any quota (pitfalls Y4).
+    refusal = context.gate.refusal(context.living, command.at_ms) if context.gate else ""
+    if refusal:
+        return (w.ContactTurnedAway(command.number, refusal, command.at_ms, _contact(context), command.node),)
     flow: Flow | None = context.shared.flow_of(command.number) if context.shared else None
     at = command.at_ms
     started = w.ContactStarted(

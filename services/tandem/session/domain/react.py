@@ -13,6 +13,7 @@ from tandem.core.ports import media
 from tandem.session.domain import states as st
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import step_key
+from tandem.session.domain.gate import GATE, CountCall, RefuseCall
 
 DESK = "desk"
 ORDER_DEADLINE_MS = 5_000
@@ -33,6 +34,14 @@ def _order(call: st.Call, name: str, verb: media.Verb, leg: str = "", deadline_m
 
 def _music(call: st.Call, music: str) -> Act:
     return _order(call, "play", media.Play((music,), loop=True))
+
+
+def _started(state: st.State, event: w.ContactStarted) -> Actions:
+    return (Tell(GATE, CountCall(event.at_ms)),)
+
+
+def _turned_away(state: st.State, event: w.ContactTurnedAway) -> Actions:
+    return (Tell(GATE, RefuseCall(event.node, event.leg)),) if event.leg else ()
 
 
 def _step(state: st.InFlow, event: w.FlowStepEntered) -> Actions:
@@ -195,6 +204,8 @@ def _nothing(state: Any, event: Any) -> Actions:
 
 
 _REACT: dict[type, Callable[[Any, Any], Actions]] = {
+    w.ContactStarted: _started,
+    w.ContactTurnedAway: _turned_away,
     w.FlowStepEntered: _step,
     w.ContactQueued: _queued,
     w.QueueMusicStarted: _music_started,

@@ -293,11 +293,14 @@ class ContactStarted:
 
 @dataclass(frozen=True, slots=True)
 class ContactTurnedAway:
-    """A call was refused by the media node (capacity, no owner) and never became a leg."""
+    """A call was turned away before its flow began: by the media node (capacity, no owner), or
+    by the tenant's quota; then `leg` is being refused on `node`."""
 
     number: str
     reason: str
     at_ms: int
+    leg: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

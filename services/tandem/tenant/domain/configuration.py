@@ -24,6 +24,7 @@ from tandem.core.flow import (
 from tandem.core.seal import Withheld
 from tandem.tenant.domain.cell import Deleted
 from tandem.tenant.domain.decide import decide
+from tandem.tenant.domain.quota import QUOTA
 from tandem.tenant.domain.rules import with_one, without
 from tandem.tenant.domain.words import (
     Agent,
@@ -200,6 +201,7 @@ KIND = Kind(
     decide=decide,
     evolve=evolve,
     react=react,
+    reads=QUOTA,
     sealed=True,  # agents' names and the digests of their devices' passwords
     states=(
         Queue,

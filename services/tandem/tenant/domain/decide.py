@@ -10,6 +10,7 @@ from tandem.core.decider import Context, dispatch
 from tandem.core.errors import BAD_FLOW, IN_USE, Rejected
 from tandem.core.flow import MAX_SKILLS, FlowStep, QueueStep, SkillNeed, faults
 from tandem.core.seal import Private, Secret
+from tandem.tenant.domain.quota import refuse_over
 from tandem.tenant.domain.rules import (
     MAX_SHORT_ID,
     Problems,
@@ -79,6 +80,7 @@ def _create_queue(state: Configuration, command: CreateQueue, context: Context) 
     refuse_if({"queue_id": id_problem(command.queue)})
     refuse_taken(state.queues, command.queue, "queue")
     refuse_full(state.queues, MAX_QUEUES, "queues")
+    refuse_over(context.shared, state.queues, "queues")
     now = context.now_ms
     queue = Queue(
         command.queue, command.display_name, command.ring_timeout_ms, command.wrap_up_ms, state.version + 1, now, now
@@ -137,6 +139,7 @@ def _create_agent(state: Configuration, command: CreateAgent, context: Context) 
     refuse_if({"agent_id": id_problem(command.agent, MAX_SHORT_ID)})
     refuse_taken(state.agents, command.agent, "agent")
     refuse_full(state.agents, MAX_AGENTS, "agents")
+    refuse_over(context.shared, state.agents, "agents")
     version, now = state.version + 1, context.now_ms
     body = AgentBody(command.agent, command.queues, command.skills, command.device, version, now, now)
     refuse_if(_agent_problems(state, body, command.display_name))
@@ -211,6 +214,7 @@ def _create_number(state: Configuration, command: CreateNumber, context: Context
     refuse_if({"number_id": number_problem(command.number)})
     refuse_taken(state.numbers, command.number, "number")
     refuse_full(state.numbers, MAX_NUMBERS, "numbers")
+    refuse_over(context.shared, state.numbers, "numbers")
     now = context.now_ms
     number = Number(command.number, command.display_name, command.flow, state.version + 1, now, now)
     refuse_if(number_problems(state, number.display_name, number.flow))
@@ -248,6 +252,7 @@ def _create_flow(state: Configuration, command: CreateFlow, context: Context) ->
     refuse_if({"flow_id": id_problem(command.flow), "display_name": text_problem(command.display_name)})
     refuse_taken(state.flows, command.flow, "flow")
     refuse_full(state.flows, MAX_FLOWS, "flows")
+    refuse_over(context.shared, state.flows, "flows")
     _refuse_faults(state, command.steps, command.prompts)
     now = context.now_ms
     flow = FlowDraft(command.flow, command.display_name, command.steps, 0, (), state.version + 1, now, now)

@@ -10,6 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from tandem.api.tenant.v1 import number_pb2
 from tandem.api.tenant.v1 import tenant_service_pb2 as pb
 from tandem.core.access import CELL_TENANT
+from tandem.core.errors import RESOURCE_QUOTA_EXCEEDED, Rejected
 from tandem.runtime.interceptors import Call
 from tandem.runtime.pages import page_of
 from tandem.tenant.domain.cell import CELL, ClaimNumber, ReleaseNumber
@@ -44,10 +45,16 @@ class NumberCalls(Base):
         display_name = request.number.display_name
         problems = await self._read(call, lambda state: number_problems(state, display_name, flow))
         refuse_if(problems)  # before the number is claimed for nothing
-        claim = ClaimNumber(call.tenant, request.number_id)
-        await self._host.ask(CELL_TENANT, CELL, claim, principal=call.principal)
-        command = CreateNumber(request.number_id, display_name, flow)
-        return resources.number(call.tenant, await self._change(call, command, request.wait_live))
+        command = ClaimNumber(call.tenant, request.number_id)
+        claim = (await self._host.ask(CELL_TENANT, CELL, command, principal=call.principal)).value
+        try:
+            row = await self._change(call, CreateNumber(request.number_id, display_name, flow), request.wait_live)
+        except Rejected as error:
+            if error.reason is RESOURCE_QUOTA_EXCEEDED:  # nobody shall keep what they may not use
+                release = ReleaseNumber(call.tenant, request.number_id, claim.serial)
+                await self._host.ask(CELL_TENANT, CELL, release, principal=call.principal)
+            raise
+        return resources.number(call.tenant, row)
 
     async def update_number(self, request: pb.UpdateNumberRequest, call: Call) -> number_pb2.Number:
         """Change one."""

@@ -93,7 +93,8 @@ def test_a_ringing_caller_is_refused_in_sips_words(cause: Cause, status: int):
     leg = bench.events[0][0]
     assert bench.outcome(bench.do(leg, HangUp(cause))) == "DONE"
     assert bench.of(leg)[-1] == LegEnded(cause, By.TANDEM)
-    assert caller.told(sip.CallEnded).status == status
+    ended = caller.told(sip.CallEnded)
+    assert (ended.status, ended.headers.get("Retry-After")) == (status, "5" if status == 503 else None)
 
 
 def test_a_caller_who_offers_no_codec_of_ours_is_refused():

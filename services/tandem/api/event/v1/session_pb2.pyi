@@ -344,29 +344,39 @@ Global___ContactStarted: _TypeAlias = ContactStarted  # noqa: Y015
 
 @_typing.final
 class ContactTurnedAway(_message.Message):
-    """A call was refused by the media node (capacity, no owner) and never became a leg."""
+    """A call was turned away before its flow began: by the media node (CAPACITY and the like), or by
+    the tenant's quota (CONTACT_QUOTA_EXCEEDED, SETUP_RATE_EXCEEDED).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NUMBER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     AT_MS_FIELD_NUMBER: _builtins.int
+    LEG_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
     number: _builtins.str
     """Dialled number."""
     reason: _builtins.str
     """Stable word for why."""
     at_ms: _builtins.int
     """When, Unix milliseconds of shard time."""
+    leg: _builtins.str
+    """The leg that is being refused; empty if the node itself refused the call."""
+    node: _builtins.str
+    """Media node of the leg."""
     def __init__(
         self,
         *,
         number: _builtins.str = ...,
         reason: _builtins.str = ...,
         at_ms: _builtins.int = ...,
+        leg: _builtins.str = ...,
+        node: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "number", b"number", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "leg", b"leg", "node", b"node", "number", b"number", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

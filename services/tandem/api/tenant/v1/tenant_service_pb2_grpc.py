@@ -8,6 +8,7 @@ from tandem.api.tenant.v1 import agent_pb2 as tandem_dot_api_dot_tenant_dot_v1_d
 from tandem.api.tenant.v1 import flow_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_flow__pb2
 from tandem.api.tenant.v1 import number_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_number__pb2
 from tandem.api.tenant.v1 import queue_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_queue__pb2
+from tandem.api.tenant.v1 import quota_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2
 from tandem.api.tenant.v1 import tenant_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_tenant__pb2
 from tandem.api.tenant.v1 import tenant_service_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_tenant__service__pb2
 
@@ -55,6 +56,16 @@ class TenantServiceStub:
                 '/tandem.api.tenant.v1.TenantService/CreateTenant',
                 request_serializer=tandem_dot_api_dot_tenant_dot_v1_dot_tenant__service__pb2.CreateTenantRequest.SerializeToString,
                 response_deserializer=tandem_dot_api_dot_tenant_dot_v1_dot_tenant__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.GetQuota = channel.unary_unary(
+                '/tandem.api.tenant.v1.TenantService/GetQuota',
+                request_serializer=tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.GetQuotaRequest.SerializeToString,
+                response_deserializer=tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.Quota.FromString,
+                _registered_method=True)
+        self.UpdateQuota = channel.unary_unary(
+                '/tandem.api.tenant.v1.TenantService/UpdateQuota',
+                request_serializer=tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.UpdateQuotaRequest.SerializeToString,
+                response_deserializer=tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.Quota.FromString,
                 _registered_method=True)
         self.ListApiKeys = channel.unary_unary(
                 '/tandem.api.tenant.v1.TenantService/ListApiKeys',
@@ -203,6 +214,20 @@ class TenantServiceServicer:
 
     def CreateTenant(self, request, context):
         """Make a tenant and place it on a shard.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetQuota(self, request, context):
+        """What a tenant may use at most.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateQuota(self, request, context):
+        """Give a tenant limits of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -400,6 +425,16 @@ def add_TenantServiceServicer_to_server(servicer, server):
                     servicer.CreateTenant,
                     request_deserializer=tandem_dot_api_dot_tenant_dot_v1_dot_tenant__service__pb2.CreateTenantRequest.FromString,
                     response_serializer=tandem_dot_api_dot_tenant_dot_v1_dot_tenant__pb2.Tenant.SerializeToString,
+            ),
+            'GetQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQuota,
+                    request_deserializer=tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.GetQuotaRequest.FromString,
+                    response_serializer=tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.Quota.SerializeToString,
+            ),
+            'UpdateQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateQuota,
+                    request_deserializer=tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.UpdateQuotaRequest.FromString,
+                    response_serializer=tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.Quota.SerializeToString,
             ),
             'ListApiKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListApiKeys,
@@ -609,6 +644,60 @@ class TenantService:
             '/tandem.api.tenant.v1.TenantService/CreateTenant',
             tandem_dot_api_dot_tenant_dot_v1_dot_tenant__service__pb2.CreateTenantRequest.SerializeToString,
             tandem_dot_api_dot_tenant_dot_v1_dot_tenant__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.api.tenant.v1.TenantService/GetQuota',
+            tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.GetQuotaRequest.SerializeToString,
+            tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.Quota.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.api.tenant.v1.TenantService/UpdateQuota',
+            tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.UpdateQuotaRequest.SerializeToString,
+            tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2.Quota.FromString,
             options,
             channel_credentials,
             insecure,

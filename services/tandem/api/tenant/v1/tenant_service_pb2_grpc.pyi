@@ -10,6 +10,7 @@ from tandem.api.tenant.v1 import agent_pb2 as _agent_pb2
 from tandem.api.tenant.v1 import flow_pb2 as _flow_pb2
 from tandem.api.tenant.v1 import number_pb2 as _number_pb2
 from tandem.api.tenant.v1 import queue_pb2 as _queue_pb2
+from tandem.api.tenant.v1 import quota_pb2 as _quota_pb2
 from tandem.api.tenant.v1 import tenant_pb2 as _tenant_pb2
 from tandem.api.tenant.v1 import tenant_service_pb2 as _tenant_service_pb2
 import abc as _abc_1
@@ -45,6 +46,10 @@ class TenantServiceStub:
     """All tenants of the cell, by id."""
     CreateTenant: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.CreateTenantRequest, _tenant_pb2.Tenant]
     """Make a tenant and place it on a shard."""
+    GetQuota: _grpc.UnaryUnaryMultiCallable[_quota_pb2.GetQuotaRequest, _quota_pb2.Quota]
+    """What a tenant may use at most."""
+    UpdateQuota: _grpc.UnaryUnaryMultiCallable[_quota_pb2.UpdateQuotaRequest, _quota_pb2.Quota]
+    """Give a tenant limits of its own."""
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.ListApiKeysRequest, _tenant_service_pb2.ListApiKeysResponse]
     """All API keys, by id, without their secrets."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.CreateApiKeyRequest, _tenant_pb2.ApiKey]
@@ -107,6 +112,10 @@ class TenantServiceAsyncStub(TenantServiceStub):
     """All tenants of the cell, by id."""
     CreateTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.CreateTenantRequest, _tenant_pb2.Tenant]  # type: ignore[assignment]
     """Make a tenant and place it on a shard."""
+    GetQuota: _aio.UnaryUnaryMultiCallable[_quota_pb2.GetQuotaRequest, _quota_pb2.Quota]  # type: ignore[assignment]
+    """What a tenant may use at most."""
+    UpdateQuota: _aio.UnaryUnaryMultiCallable[_quota_pb2.UpdateQuotaRequest, _quota_pb2.Quota]  # type: ignore[assignment]
+    """Give a tenant limits of its own."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.ListApiKeysRequest, _tenant_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """All API keys, by id, without their secrets."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.CreateApiKeyRequest, _tenant_pb2.ApiKey]  # type: ignore[assignment]
@@ -184,6 +193,22 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tenant_pb2.Tenant, _abc.Awaitable[_tenant_pb2.Tenant]]:
         """Make a tenant and place it on a shard."""
+
+    @_abc_1.abstractmethod
+    def GetQuota(
+        self,
+        request: _quota_pb2.GetQuotaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.Quota, _abc.Awaitable[_quota_pb2.Quota]]:
+        """What a tenant may use at most."""
+
+    @_abc_1.abstractmethod
+    def UpdateQuota(
+        self,
+        request: _quota_pb2.UpdateQuotaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.Quota, _abc.Awaitable[_quota_pb2.Quota]]:
+        """Give a tenant limits of its own."""
 
     @_abc_1.abstractmethod
     def ListApiKeys(

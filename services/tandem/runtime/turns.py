@@ -1,0 +1,84 @@
+"""Whose input comes next: tenants in turn, each with its own in order (rule 4; pitfalls L6).
+
+Who begins to wait goes behind everybody; who had a turn and still waits, too. So between two
+turns of a tenant every other one that waits has exactly one, however much each brings.
+
+What waits is bounded. A client's command above its tenant's share is refused, so that the
+client hears of it. Events of media nodes are never refused: a node keeps what is not
+acknowledged, at most `media.kept_max` a tenant, and refuses that tenant's calls above it.
+Messages of other groups stay in their log until there is room (`driver.BACKLOG`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from tandem.runtime.step import Offer
+
+MAX_INPUTS = 64
+"""Inputs in one step: bounds the size of a commit, and the time (some 20 ms) in which the
+loop can do nothing else."""
+MAX_PER_TENANT = 16
+"""Inputs of one tenant in one step, so that its shard mates wait some 5 ms for its turn. Fewer
+would make more commits of a tenant that is alone."""
+MAX_CLIENTS = 1_000
+"""Commands of one tenant's clients that wait; some 300 ms of work."""
+
+
+class Turns:
+    """What waits to be decided. `len` of it counts all."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[Offer]] = {}
+        self._clients: dict[str, int] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def has_room(self, tenant: str) -> bool:
+        """Whether another command of a client of that tenant may wait."""
+        return self._clients.get(tenant, 0) < MAX_CLIENTS
+
+    def add(self, offer: Offer) -> None:
+        """It waits behind its tenant's others."""
+        self._waiting.setdefault(offer.tenant, deque()).append(offer)
+        self._count += 1
+        if offer.handle is not None:
+            self._clients[offer.tenant] = self._clients.get(offer.tenant, 0) + 1
+
+    def round(self, decide: Callable[[Offer], bool], over: Callable[[Offer], bool]) -> int:
+        """Give each tenant that waits its turn, until a step is full; how many were decided.
+
+        `decide(offer)` says False if it cannot be decided now: it and its tenant's others go on
+        waiting, at their place. One that is `over` needs no decision any more.
+        """
+        taken = 0
+        for tenant in list(self._waiting):
+            if taken >= MAX_INPUTS:
+                break
+            taken += self._turn(tenant, min(MAX_PER_TENANT, MAX_INPUTS - taken), decide, over)
+        return taken
+
+    def _turn(self, tenant: str, most: int, decide: Callable[[Offer], bool], over: Callable[[Offer], bool]) -> int:
+        waiting = self._waiting[tenant]
+        taken = 0
+        while waiting and taken < most:
+            if not over(waiting[0]):
+                if not decide(waiting[0]):
+                    break
+                taken += 1
+            self._forget(waiting.popleft())
+        if not waiting:
+            del self._waiting[tenant]
+        elif taken:
+            self._waiting[tenant] = self._waiting.pop(tenant)
+        return taken
+
+    def _forget(self, offer: Offer) -> None:
+        self._count -= 1
+        if offer.handle is not None:
+            self._clients[offer.tenant] -= 1
+            if not self._clients[offer.tenant]:
+                del self._clients[offer.tenant]

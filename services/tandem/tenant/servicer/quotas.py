@@ -1,0 +1,105 @@
+"""Quotas: what a tenant may use at most. The platform sets them, the tenant's administrator reads them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from tandem.api.event.v1.tenant_pb2 import TenantPlaced
+from tandem.api.tenant.v1 import quota_pb2 as pb
+from tandem.core.commit import Commit
+from tandem.core.errors import NO_OWNER, Rejected
+from tandem.core.quota import NAMES, Limits
+from tandem.runtime.host import Host
+from tandem.runtime.interceptors import Call
+from tandem.runtime.ledger import Ledger
+from tandem.runtime.times import time_of
+from tandem.tenant.domain import quota as q
+from tandem.tenant.domain.rules import etag_of
+from tandem.tenant.servicer.base import Base, Reached
+from tandem.tenant.servicer.bootstrap import OPERATOR
+from tandem.tenant.servicer.forms import bad
+
+_PREFIX = "overrides."
+
+
+class QuotaCalls(Base):
+    """The tenant's quota."""
+
+    async def get_quota(self, request: pb.GetQuotaRequest, call: Call) -> pb.Quota:
+        """What holds."""
+        return _resource(call.tenant, await self._ask(call, call.tenant, q.QUOTA, lambda: q.NONE, lambda state: state))
+
+    async def update_quota(self, request: pb.UpdateQuotaRequest, call: Call) -> pb.Quota:
+        """Give the tenant limits of its own."""
+        given = request.quota
+        limits = Limits(*(getattr(given.overrides, name) for name in NAMES))
+        command = q.UpdateQuota(given.etag, _fields(request.update_mask, limits), limits)
+        value = call.answered(await self._host.ask(call.tenant, q.QUOTA, command, **call.once))
+        if request.wait_live:
+            await self._live(call.tenant, call.position)
+        return _resource(call.tenant, value)
+
+
+async def tell_defaults(
+    host: Host, cell: AsyncIterator[tuple[str, Commit]], reached: Reached, defaults: Limits
+) -> None:
+    """See to it that the quota of every tenant has the defaults of this process, of those that
+    are still to come, too. `cell` is the tail of the cell's partition, without an end."""
+    async for position, commit in cell:
+        for envelope in commit.events:
+            if envelope.type == "tenant.placed":
+                while not await reached(position):
+                    pass  # this process does not know the tenant's place yet
+                await _tell(host, TenantPlaced.FromString(envelope.part.clear).tenant, defaults)
+
+
+async def _tell(host: Host, tenant: str, defaults: Limits) -> None:
+    told = False
+    while not told:
+        await host.driver(tenant, q.QUOTA).live()
+        try:
+            known = await host.query(tenant, q.QUOTA, lambda ledger: _defaults(ledger, tenant))
+            if known.value != defaults:
+                await host.ask(tenant, q.QUOTA, q.TakeDefaults(defaults), principal=OPERATOR)
+            told = True
+        except Rejected as error:
+            if error.reason is not NO_OWNER:
+                raise
+            # The shard was lost in between: again, when it is live.
+
+
+def _defaults(ledger: Ledger, tenant: str) -> Limits | None:
+    aggregate = ledger.aggregate(tenant, q.QUOTA)
+    return None if aggregate is None else aggregate.state.defaults
+
+
+def _fields(mask: FieldMask, limits: Limits) -> tuple[str, ...]:
+    """The limits that an update changes: those of the mask, all for `*` and `overrides`, those
+    that are set without a mask."""
+    paths = list(mask.paths)
+    if not paths:
+        return tuple(name for name in NAMES if getattr(limits, name))
+    if paths in (["*"], ["overrides"]):
+        return NAMES
+    names = [path.removeprefix(_PREFIX) for path in paths]
+    for path, name in zip(paths, names, strict=True):
+        if not path.startswith(_PREFIX) or name not in NAMES:
+            allowed = ", ".join(_PREFIX + name for name in NAMES)
+            raise bad("update_mask", f"{path!r} is no field that can be changed; these are: {allowed}")
+    return tuple(dict.fromkeys(names))
+
+
+def _resource(tenant: str, quota: q.Quota) -> pb.Quota:
+    return pb.Quota(
+        name=f"tenants/{tenant}/quota",
+        overrides=_limits(quota.overrides),
+        effective=_limits(q.effective(quota)),
+        etag=etag_of(quota.version),
+        update_time=time_of(quota.updated_ms),
+    )
+
+
+def _limits(limits: Limits) -> pb.QuotaLimits:
+    return pb.QuotaLimits(**{name: getattr(limits, name) for name in NAMES})
