@@ -95,6 +95,7 @@ CONTACT = Kind(
     react=react.react,
     over=lambda state: isinstance(state, states.Done),
     sealed=True,
+    traced=True,
     reads=reception.RECEPTION,
     legs=states.legs,
     states=states.STATES,

@@ -131,7 +131,9 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
 
 def _translate(heard: Heard) -> Offer:
     event = Event(heard.tenant, heard.number, heard.time_ms, heard.leg, heard.body)
-    return media_offer(heard.node, heard.incarnation, event, heard.time_ms)
+    offer = media_offer(heard.node, heard.incarnation, event, heard.time_ms)
+    offer.trace = heard.trace
+    return offer
 
 
 def _not_yet() -> Rejected:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from tandem.core import trace
 from tandem.core.errors import Rejected
 from tandem.core.points import Point, Points
 from tandem.core.ports.clock import Clock
@@ -113,7 +114,8 @@ class MediaOwners:
     def perform(self, driver: ShardDriver, order: Perform) -> None:
         """See `runtime.driver.Receiver`."""
         payload = order.payload
-        command = Command(order.tenant, order.key, payload.leg, opened_verb(payload.verb, driver.key))
+        context = order.trace and trace.child(order.trace, order.key)
+        command = Command(order.tenant, order.key, payload.leg, opened_verb(payload.verb, driver.key), context)
         if self._send(driver, payload.node, command):
             self._unsent += 1
 
