@@ -108,6 +108,10 @@ class MediaAgent:
         turn, self._turn = self._turn, Turn()
         return turn
 
+    def load(self) -> tuple[int, int, int]:
+        """(owners' links, events that nobody has acknowledged, commands remembered)."""
+        return len(self._owners), self._state.kept_total(), len(self._state.keys)
+
     # --------------------------------------------------------------------------------- owners
 
     def receive(self, link: str, frame: ToNode, now_ms: int) -> None:

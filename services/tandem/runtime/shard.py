@@ -486,6 +486,11 @@ class Shard:
         return self._count + len(self._held)
 
     @property
+    def in_flight(self) -> int:
+        """Records appended and not read back yet."""
+        return len(self._in_flight)
+
+    @property
     def now_ms(self) -> int:
         """Shard time of the last turn."""
         return self._now_ms

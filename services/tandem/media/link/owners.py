@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -31,6 +31,8 @@ from tandem.media.link.owner_end import (
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.shard import Perform, Taken
 from tandem.runtime.step import Offer
+from tandem.runtime.telemetry import names
+from tandem.runtime.telemetry.meters import Reading
 
 _log = structlog.get_logger(__name__)
 
@@ -92,6 +94,13 @@ class MediaOwners:
     def is_up(self) -> bool:
         """Whether each shard has a link to each node that it knows."""
         return bool(self._links) and all(link.up for link in self._links.values())
+
+    def readings(self) -> Iterator[Reading]:
+        """The links, for `/metrics`."""
+        for node, dialer in self._dialers.items():
+            yield Reading(names.LINK_CONNECTS, dialer.connects, (node,))
+        for (driver, node), link in self._links.items():
+            yield Reading(names.LINK_UP, float(link.up), (node, str(driver.partition.shard)))
 
     # ---------------------------------------------------------------- Receiver
 
