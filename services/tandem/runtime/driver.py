@@ -325,13 +325,15 @@ class ShardDriver:
             self._fail(error)
 
     def _work(self, shard: Shard) -> None:
-        self.watch.turning()
+        n, begun_s = shard.n, self._clock.monotonic_s()
         outputs = shard.turn(self._instant())
-        self.watch.turned(shard)
+        if shard.n != n:
+            self.watch.decided(shard.n - n, begun_s)
         for output in outputs:
             self._do(shard, output)
-        if shard.phase is Phase.LIVE:
+        if shard.phase is Phase.LIVE and not self._live.is_set():
             self._live.set()
+            self.watch.live()
         if shard.waiting < BACKLOG:
             self._room.set()
         self._set_alarm(shard)
@@ -382,7 +384,8 @@ class ShardDriver:
                 self.watch.committed(output)
             case Perform(kind=kind):
                 self._receivers[kind].perform(self, output)
-                self.watch.performed(output)
+                if output.trace:
+                    self.watch.performed(output)
             case Taken(source, tenant, number):
                 self._mark({(source, tenant): number})
                 for receiver in self._receivers.values():
@@ -398,7 +401,6 @@ class ShardDriver:
 
     def _append(self, shard: Shard, body: bytes) -> None:
         self._points.reach(Point.BEFORE_APPEND)
-        self.watch.appended(shard)
         try:
             # An append takes its place at this call; awaiting it only learns how it ended.
             stored = self._log.append(self.partition, body)

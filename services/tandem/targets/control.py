@@ -52,6 +52,7 @@ OBSERVED = Observed(
     measures=session_observe.MEASURES,
     census={"desk": routing_observe.census},
     states=("contact",),
+    rings=frozenset({"contact.agent_offered"}),
 )
 """What is to be seen of the services."""
 STORE_AGAIN_S = 1.0

@@ -31,7 +31,9 @@ def test_the_ratio_is_the_part_that_is_traced():
     assert all(trace.begin(contact, 1.0) for contact in contacts)
     tenth = {contact for contact in contacts if trace.begin(contact, 0.1)}
     assert 300 < len(tenth) < 500
-    assert tenth <= {contact for contact in contacts if trace.begin(contact, 0.2)}, "a higher ratio adds, and swaps none"
+    assert tenth <= {contact for contact in contacts if trace.begin(contact, 0.2)}, (
+        "a higher ratio adds, and swaps none"
+    )
 
 
 GOOD = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

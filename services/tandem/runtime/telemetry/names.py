@@ -117,7 +117,7 @@ OFFERS_ENDED = _counter(
 OFFER_LATENCY = _histogram(
     "tandem_offer_latency_seconds",
     QUICK,
-    "From the decision that an agent's phone rings, durable first, to the ring command on its way to the node. "
+    "From beginning to decide that an agent's phone rings, durable first, to the ring command that leaves. "
     "With an agent idle that is queued to ring command.",
 )
 AGENTS = _gauge("tandem_agents", "Agents by what routing has them do.", "tenant", "state")

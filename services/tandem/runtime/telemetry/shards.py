@@ -14,7 +14,6 @@ from tandem.core import trace
 from tandem.core.commit import Commit, Input
 from tandem.core.ports.clock import Clock
 from tandem.core.ports.log import Partition
-from tandem.core.ports.media import Originate
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime.service import kind_of
 from tandem.runtime.shard import Perform, Phase, Shard
@@ -65,22 +64,21 @@ class ShardWatch:
         self._instruments, self._meters, self._partition = instruments, instruments.meters, partition
         self._now = instruments.clock.monotonic_s
         self._unix = Nanoseconds(instruments.clock)
-        self._measures = instruments.observed.measures
+        self._measures, self._rings = instruments.observed.measures, instruments.observed.rings
         group = partition.group
         self._labels = (group, str(partition.shard))
         self._step = self._meters.histogram(names.STEP, group)
         self._append = self._meters.histogram(names.APPEND, group)
         self._takeover = self._meters.histogram(names.TAKEOVER, group)
         self._offer = self._meters.histogram(names.OFFER_LATENCY)
-        self._events: Counter[str] = Counter()
+        self._events: dict[str, int] = {}
         self._commits = self._losses = 0
         self._faults: Counter[str] = Counter()  # of earlier lives
         self._census: dict[Any, float] = {}
         self._shard: Shard | None = None
-        self._begun_s = self._turn_s = self._decided_s = 0.0
-        self._n = 0
+        self._begun_s = 0.0
         self._live = False
-        self._appended: deque[tuple[float, float]] = deque()  # (turn, append) of commits under way
+        self._appended: deque[tuple[float, float]] = deque()  # (turn begun, decided) of commits under way
         self._sent: dict[str, _Sent] = {}
         self._parents: dict[str, str] = {}  # stream/version -> span that decided it, of the last traced commit
         self._meters.watch(self._readings)
@@ -89,58 +87,50 @@ class ShardWatch:
 
     def begun(self, shard: Shard) -> None:
         """A life of the shard begins."""
-        self._shard, self._begun_s, self._n, self._live = shard, self._now(), shard.n, False
+        self._shard, self._begun_s = shard, self._now()
 
     def dropped(self) -> None:
         """It is over."""
         if self._shard is not None:
             self._losses += 1
             self._faults.update(_faults(self._shard))
-        self._shard = None
+        self._shard, self._live = None, False
         self._appended.clear()
         self._sent.clear()
         self._parents.clear()
         self._census.clear()
 
-    def turning(self) -> None:
-        """A turn begins."""
-        self._turn_s = self._now()
+    def live(self) -> None:
+        """It serves clients from now on."""
+        self._live = True
+        self._takeover.observe(self._now() - self._begun_s)
 
-    def turned(self, shard: Shard) -> None:
-        """It is over; what it gave out is about to be done."""
-        if shard.n != self._n:
-            self._n = shard.n
-            self._step.observe(self._now() - self._turn_s)
-        if not self._live and shard.phase is Phase.LIVE:
-            self._live = True
-            self._takeover.observe(self._now() - self._begun_s)
-
-    def appended(self, shard: Shard) -> None:
-        """A record goes to the log."""
-        if shard.phase is not Phase.CLAIMING:
-            self._appended.append((self._turn_s, self._now()))
+    def decided(self, commits: int, begun_s: float) -> None:
+        """A turn that began then (monotonic) has made so many commits, which are appended now."""
+        times = begun_s, self._now()
+        self._step.observe(times[1] - begun_s)
+        for _ in range(commits):
+            self._appended.append(times)
 
     def committed(self, committed: Committed) -> None:
         """A commit of ours is durable; what hung on it follows."""
-        self._decided_s, appended_s = self._appended.popleft()
-        now = self._now()
-        self._append.observe(now - appended_s)
+        times, now = self._appended.popleft(), self._now()
+        self._append.observe(now - times[1])
         self._commits += 1
-        commit, measures = committed.commit, self._measures
+        commit, counts, measures, rings = committed.commit, self._events, self._measures, self._rings
         for envelope in commit.events:
             type_ = envelope.part.type
-            self._events[type_] += 1
-            measure = measures.get(type_)
-            if measure is not None:
-                measure(self._meters, envelope, self._state(envelope.tenant, envelope.stream))
+            counts[type_] = counts.get(type_, 0) + 1
+            if type_ in measures:
+                measures[type_](self._meters, envelope, self._state(envelope.tenant, envelope.stream))
+            if type_ in rings:
+                self._offer.observe(now - times[0])
         if committed.decided and self._instruments.spans is not None:
-            self._trace(self._instruments.spans, commit, committed.decided, appended_s)
+            self._trace(self._instruments.spans, commit, committed.decided, times, now)
 
     def performed(self, order: Perform) -> None:
-        """An effect leaves."""
-        if not order.again and isinstance(getattr(order.payload, "verb", None), Originate):
-            self._offer.observe(self._now() - self._decided_s)
-        if order.trace and self._instruments.spans is not None:
+        """A traced effect leaves."""
+        if self._instruments.spans is not None:
             if len(self._sent) >= OPEN_MAX:
                 del self._sent[next(iter(self._sent))]
             parent = self._parents.get(order.key.rpartition("/")[0], order.trace)
@@ -153,11 +143,11 @@ class ShardWatch:
 
     # ---------------------------------------------------------------- traces
 
-    def _trace(self, spans: Spans, commit: Commit, decided: tuple[Decided, ...], appended_s: float) -> None:
+    def _trace(
+        self, spans: Spans, commit: Commit, decided: tuple[Decided, ...], times: tuple[float, float], now: float
+    ) -> None:
         now_ns = self._unix.now()
-        behind_ns = int((self._now() - appended_s) * 1e9)
-        appended_ns = now_ns - behind_ns
-        decided_ns = appended_ns - int((appended_s - self._decided_s) * 1e9)
+        decided_ns, appended_ns = (now_ns - int((now - moment) * 1e9) for moment in times)
         self._parents.clear()
         for one in decided:
             taken = commit.inputs[one.input]

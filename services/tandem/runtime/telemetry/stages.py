@@ -40,3 +40,5 @@ class Observed:
     census: Mapping[str, Census] = field(default_factory=dict)
     states: tuple[str, ...] = ()
     """Kinds whose aggregates are counted by the names of their states."""
+    rings: frozenset[str] = frozenset()
+    """Event types with which an agent's phone is asked to ring."""
