@@ -91,7 +91,7 @@ def run(
         Obey TANDEM_KILL_AT, for tests.
     """
     settings = configured(config)
-    log_to_stderr()
+    log_to_stderr(settings.telemetry.log_format)
     points = points_from(os.environ, allow_faults=allow_faults)
     match target:
         case "all":

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from tandem.core import trace
 from tandem.core.commit import Commit
 from tandem.core.flow import AnswerStep, FlowStep, HangUpStep, MenuOption, MenuStep, PlayStep, QueueStep
 from tandem.core.ports import media
@@ -25,6 +26,7 @@ from tandem.runtime.service import Group, Service
 from tandem.runtime.shard import Append, AskLegs, LoadKeys, Perform, Phase, Shard
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered, Offer
+from tandem.runtime.traced import Committed
 from tandem.session import events as session
 from tandem.session.domain import reception as r
 from tandem.session.inbox import media_offer
@@ -84,6 +86,8 @@ class LiveWorld:
         self.node = HandNode()
         self.keys: dict[str, bytes] = {}
         self.answers: list[Answered] = []
+        self.traced: set[str] = set()  # contacts whose legs the node reports with a trace
+        self.shown: list[Committed] = []
         self.lanes = [Lane(group) for group in groups(split)]
         self.told = 0  # events of the node that were told to the owner
         self.forgotten = 0  # events that the node was told are durable
@@ -171,6 +175,8 @@ class LiveWorld:
                     self.node.orders.append(output)
                 case Answered():
                     self.answers.append(output)
+                case Committed():
+                    self.shown.append(output)
                 case _:
                     pass
         return bool(outputs) or lane.shard.busy
@@ -219,7 +225,10 @@ class LiveWorld:
             return True
         self.told += 1
         event = media.Event(TENANT, self.told, self.now.boottime_ms, leg, body)
-        shard.offer(media_offer(NODE, "i1", event, shard.shard_time(self.now.boottime_ms)))
+        offer = media_offer(NODE, "i1", event, shard.shard_time(self.now.boottime_ms))
+        contact = media.contact_of(leg)
+        offer.trace = trace.begin(contact, 1.0) if contact in self.traced else ""
+        shard.offer(offer)
         return True
 
     def settle(self) -> None:

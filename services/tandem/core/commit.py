@@ -102,6 +102,7 @@ class Message:
     sender: str
     part: Part
     gone: Part | None = None
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,8 @@ class Kind:
 
     `starts` are the command types that begin an aggregate; another command to one that
     does not exist is answered "gone". `sealed` kinds get a data key of their own at their
-    start. `over(state)`: nothing more can happen; the aggregate leaves the live state.
+    start. `traced` kinds keep the trace that they began with, and all that happens to them
+    stands in it. `over(state)`: nothing more can happen; the aggregate leaves the live state.
     `reads` names the kind whose tenant-wide aggregate (stream = kind) `decide` may see, and
     `gate` another one.
     `legs(state)` are the (node, leg) pairs that the aggregate holds. Snapshots are made of
@@ -119,6 +120,7 @@ class Kind:
     react: Callable[[Any, Any], Sequence[Action]]
     over: Callable[[Any], bool] = lambda state: False
     sealed: bool = False
+    traced: bool = False
     reads: str = ""
     gate: str = ""
     legs: Callable[[Any], Sequence[tuple[str, str]]] = lambda state: ()

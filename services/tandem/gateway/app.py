@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from tandem.core.errors import Rejected
 from tandem.core.ports.entropy import Entropy
+from tandem.core.trace import TRACEPARENT
 from tandem.gateway import live
 from tandem.gateway.guard import Guard
 from tandem.gateway.openapi import document
@@ -119,6 +120,7 @@ class Gateway:
         body = await self._body(request)
         message = request_of(method, body, request.query_params.multi_items(), variables)
         metadata = {MIN_POSITION: request.headers.get(MIN_POSITION, "")}
+        metadata[TRACEPARENT] = request.headers.get(TRACEPARENT, "")
         if authorization is not None:
             metadata[AUTHORIZATION] = authorization
         if method.streams:

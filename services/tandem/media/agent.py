@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tandem.core import trace
 from tandem.core.ports.log import Partition
 from tandem.core.ports.media import (
     Ack,
@@ -44,6 +45,7 @@ from tandem.core.ports.media import (
     StaleEpoch,
     ToNode,
     Welcome,
+    contact_of,
 )
 from tandem.media.agent_io import (
     TOO_MANY_KEYS,
@@ -105,6 +107,10 @@ class MediaAgent:
         """What has come up since the last call."""
         turn, self._turn = self._turn, Turn()
         return turn
+
+    def load(self) -> tuple[int, int, int]:
+        """(owners' links, events that nobody has acknowledged, commands remembered)."""
+        return len(self._owners), self._state.kept_total(), len(self._state.keys)
 
     # --------------------------------------------------------------------------------- owners
 
@@ -294,7 +300,9 @@ class MediaAgent:
         self._change(RowKept(kind, id, value))
 
     def _keep(self, tenant: str, leg: str, body: MediaEvent, media_time_ms: int) -> None:
-        event = Event(tenant, self._state.last.get(tenant, 0) + 1, media_time_ms, leg, body)
+        ratio = self._settings.sample_ratio
+        context = trace.begin(contact_of(leg), ratio) if leg and ratio else ""
+        event = Event(tenant, self._state.last.get(tenant, 0) + 1, media_time_ms, leg, body, context)
         self._change(EventKept(event))
         home = self._state.homes.get(tenant)
         owner = None if home is None else self._owners.get(home)

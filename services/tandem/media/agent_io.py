@@ -33,6 +33,9 @@ class AgentSettings:
     """Events kept per tenant while no owner takes them. Over it new calls are refused, and holds
     and registrations wait, the latest of each."""
 
+    sample_ratio: float = 0.0
+    """The part of the contacts that begin here, 0 to 1, that are traced."""
+
 
 # --------------------------------------------------------------------- what the backend is asked
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,10 @@ from tandem.media.link.address import LinkAddress
 from tandem.media.link.serve import LinkServer
 from tandem.media.turn import Turns
 from tandem.runtime.media_codec import Close
+from tandem.runtime.telemetry import names
+from tandem.runtime.telemetry.media import MediaWatch
+from tandem.runtime.telemetry.meters import Reading
+from tandem.runtime.telemetry.shards import Instruments
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +63,9 @@ class MediaSettings:
     kept_max: int = KEPT_MAX
     """See `AgentSettings`."""
 
+    sample_ratio: float = 0.0
+    """See `AgentSettings`."""
+
 
 BuildBackend = Callable[[Sink], AbstractAsyncContextManager[Backend]]
 """Makes the backend and ends it. It is restored before the loop runs again after entering, so no
@@ -69,13 +76,20 @@ class MediaProcess:
     """Owns everything of one media node. Use `run`."""
 
     def __init__(
-        self, settings: MediaSettings, clock: Clock, entropy: Entropy, points: Points, build: BuildBackend
+        self,
+        settings: MediaSettings,
+        clock: Clock,
+        entropy: Entropy,
+        points: Points,
+        build: BuildBackend,
+        instruments: Instruments | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._entropy = entropy
         self._points = points
         self._build = build
+        self._watch = MediaWatch(instruments or Instruments(clock), settings.node, settings.sample_ratio)
         self._server = LinkServer(settings.listen, self, clock.boottime_ms)
         self._scheduled = False
         self._agent: MediaAgent
@@ -95,7 +109,9 @@ class MediaProcess:
                 _log.warning(
                     "journal of node %s begins anew, incarnation %s: %s", settings.node, state.incarnation, anew
                 )
-            who = AgentSettings(settings.node, self._clock.boot_id(), settings.keys_max, settings.kept_max)
+            who = AgentSettings(
+                settings.node, self._clock.boot_id(), settings.keys_max, settings.kept_max, settings.sample_ratio
+            )
             self._agent = MediaAgent(who, state)
             async with self._build(self) as backend:
                 self._turns = Turns(self._agent, state, journal, backend, self._points)
@@ -108,6 +124,13 @@ class MediaProcess:
                 finally:
                     await self._server.stop()
 
+    def readings(self) -> Iterator[Reading]:
+        """What the agent holds, for `/metrics`; once it is `ready`."""
+        owners, kept, keys = self._agent.load()
+        yield Reading(names.OWNERS_LINKED, owners)
+        yield Reading(names.EVENTS_KEPT, kept)
+        yield Reading(names.KEYS_KEPT, keys)
+
     @property
     def link_port(self) -> int:
         """The TCP port that owners dial, once `ready` was called."""
@@ -117,6 +140,7 @@ class MediaProcess:
 
     def emit(self, tenant: str, leg: str, body: MediaEvent, media_time_ms: int) -> None:
         """See `media.backend.Sink`."""
+        self._watch.emitted(tenant, leg, body)
         self._agent.emit(tenant, leg, body, media_time_ms)
         self._soon()
 
@@ -134,6 +158,7 @@ class MediaProcess:
             if isinstance(frame, Close):
                 self._agent.link_closed(link)
             else:
+                self._watch.heard(frame)
                 self._agent.receive(link, frame, now_ms)
         self._turn()
 
@@ -159,6 +184,7 @@ class MediaProcess:
         for link, reason in out.closes:
             self._server.close(link, reason)
         self._server.flush()
+        self._watch.turned()
         for notice in out.notices:
             _log.warning("%s: %s", notice.reason, notice.detail)
         for fault in out.faults:

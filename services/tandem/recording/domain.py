@@ -125,5 +125,6 @@ KIND = Kind(
     evolve=evolve,
     react=react,
     over=lambda state: isinstance(state, Done),
+    traced=True,
     states=(New, Kept, Done),
 )

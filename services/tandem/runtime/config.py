@@ -342,6 +342,42 @@ class Limits(Section, frozen=True, kw_only=True):
     ] = 6.0
 
 
+class Telemetry(Section, frozen=True, kw_only=True):
+    """Metrics, traces and log lines."""
+
+    otlp_endpoint: Annotated[
+        str,
+        Meta(
+            description="OpenTelemetry collector, as http://127.0.0.1:4317 (gRPC); empty sends nothing and traces "
+            "nothing. What it does not take is dropped; calls never wait for it.",
+            pattern="^(https?://[^/ ]+)?$",
+            max_length=256,
+        ),
+    ] = ""
+    sample_ratio: Annotated[
+        float,
+        Meta(
+            description="The part of the contacts that are traced, decided when a contact begins. A traced one is "
+            "about 60 spans; 0.01 is enough where hundreds begin in a minute.",
+            ge=0,
+            le=1,
+        ),
+    ] = 1.0
+    push_interval_s: Annotated[
+        float, Meta(description="How often metrics are pushed to the collector.", ge=1, le=3600)
+    ] = 15.0
+    media_port: Annotated[
+        Port,
+        Meta(
+            description="TCP port on 127.0.0.1 of the media node's /metrics; 0 takes any free one and writes it to "
+            "{data_dir}/run/media-metrics.json. The control plane serves /metrics on http.port, to this host alone."
+        ),
+    ] = 0
+    log_format: Annotated[
+        Literal["text", "json"], Meta(description="Log lines for people, or one JSON object each for collectors.")
+    ] = "text"
+
+
 class Demo(Section, frozen=True, kw_only=True):
     """The demo contact centre (`tandem up --demo`)."""
 
@@ -374,6 +410,7 @@ class Config(Section, frozen=True, kw_only=True):
     keys: Keys = Keys()
     retention: Retention = Retention()
     limits: Limits = Limits()
+    telemetry: Telemetry = Telemetry()
     demo: Demo = Demo()
 
     @property

@@ -39,6 +39,8 @@ from tandem.runtime.shard import (
 )
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered, Offer
+from tandem.runtime.telemetry.shards import Instruments, ShardWatch
+from tandem.runtime.traced import Committed
 
 _log = structlog.get_logger(__name__)
 
@@ -96,11 +98,13 @@ class ShardDriver:
         receivers: Mapping[str, Receiver] | None = None,
         blobs: Blobs | None = None,
         snapshot_commits: int = 10_000,
+        instruments: Instruments | None = None,
     ) -> None:
         self.group, self.partition = group, Partition(group.name, number)
         self._owner, self._log, self._keys, self._clock, self._points = owner, log, keys, clock, points
         self._nodes, self._receivers = nodes, receivers or {}
         self._blobs, self._snapshot_commits = blobs, snapshot_commits
+        self.watch = ShardWatch(instruments or Instruments(clock), self.partition)
         self._snapshotting: asyncio.Task[None] | None = None
         self._snapshot_n = 0
         self._shard: Shard | None = None
@@ -139,6 +143,7 @@ class ShardDriver:
         async with asyncio.TaskGroup() as tasks:
             try:
                 self._tasks, self._shard = tasks, shard
+                self.watch.begun(shard)
                 self._dropped.clear()
                 self._spawn(self._read(shard, end))
                 if end <= shard.offset:
@@ -165,6 +170,7 @@ class ShardDriver:
         _log.warning("snapshot passed over", name=name, why=why)
 
     def _drop(self) -> None:
+        self.watch.dropped()
         self._shard = self._tasks = self._snapshotting = None
         self._live.clear()
         self._room.set()
@@ -229,6 +235,11 @@ class ShardDriver:
     def is_live(self) -> bool:
         """Whether the shard serves clients now."""
         return self._live.is_set()
+
+    @property
+    def durable(self) -> int:
+        """Number of the last durable commit, 0 while the shard is not ours."""
+        return 0 if self._shard is None else self._shard.durable
 
     # ---------------------------------------------------------------- inputs
 
@@ -314,10 +325,15 @@ class ShardDriver:
             self._fail(error)
 
     def _work(self, shard: Shard) -> None:
-        for output in shard.turn(self._instant()):
+        n, begun_s = shard.n, self._clock.monotonic_s()
+        outputs = shard.turn(self._instant())
+        if shard.n != n:
+            self.watch.decided(shard.n - n, begun_s)
+        for output in outputs:
             self._do(shard, output)
-        if shard.phase is Phase.LIVE:
+        if shard.phase is Phase.LIVE and not self._live.is_set():
             self._live.set()
+            self.watch.live()
         if shard.waiting < BACKLOG:
             self._room.set()
         if shard.busy:
@@ -366,8 +382,12 @@ class ShardDriver:
                 self._append(shard, body)
             case Answered(handle, value, error):
                 self._finish(handle, value, error)
+            case Committed():
+                self.watch.committed(output)
             case Perform(kind=kind):
                 self._receivers[kind].perform(self, output)
+                if output.trace:
+                    self.watch.performed(output)
             case Taken(source, tenant, number):
                 self._mark({(source, tenant): number})
                 for receiver in self._receivers.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -133,6 +133,17 @@ class Host:
         """Until every shard is live."""
         for driver in self._drivers.values():
             await driver.live()
+
+    def lags(self) -> Iterator[tuple[Partition, int]]:
+        """How many commits of other groups each shard's inbox is behind."""
+        for (driver, sender), delivery in self._deliveries.items():
+            other = self._drivers.get((sender, driver.partition.shard))
+            if other is not None:
+                yield driver.partition, max(0, other.durable - delivery.n)
+
+    def durable(self, group: str, shard: int) -> int:
+        """Number of the last durable commit of a shard of this process, 0 while it has none."""
+        return self._drivers[group, shard].durable
 
     @property
     def is_ready(self) -> bool:

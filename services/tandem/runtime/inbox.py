@@ -51,4 +51,5 @@ class Inbox:
                     part=message.part,
                     sender=message.sender,
                     gone=message.gone,
+                    trace=message.trace,
                 )

@@ -20,6 +20,7 @@ from tandem.core.access import CELL_TENANT, Principal, Role
 from tandem.core.errors import BAD_FIELD, BODY_TOO_LARGE, INTERNAL, ROLE_REQUIRED, UNKNOWN_NAME, Rejected
 from tandem.core.ports.entropy import Entropy
 from tandem.core.seal import fingerprint
+from tandem.core.trace import TRACEPARENT, taken
 from tandem.runtime.auth import Credentials
 from tandem.runtime.host import Answer
 from tandem.runtime.methods import BadMethod, Method, methods_of, value_at
@@ -49,6 +50,7 @@ class Call:
     digest: str = ""
     min_position: str = ""
     position: str = ""
+    trace: str = ""
 
     @property
     def once(self) -> dict[str, Any]:
@@ -58,6 +60,7 @@ class Call:
             "method": self.method.full_name,
             "principal": self.principal,
             "digest": self.digest,
+            "trace": self.trace,
         }
 
     def answered(self, answer: Answer[Any]) -> Any:
@@ -142,6 +145,7 @@ class Api:
         if request.ByteSize() > MAX_BODY_BYTES:
             raise too_large(MAX_BODY_BYTES)
         call = Call(method, principal, tenant, min_position=metadata.get(MIN_POSITION, ""))
+        call.trace = taken(metadata.get(TRACEPARENT, ""))
         if method.repeatable:
             call.request_id = _request_id(request)
             call.digest = _digest(method, tenant, request)

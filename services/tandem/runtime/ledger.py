@@ -29,12 +29,13 @@ CELL_TENANT = "-"
 
 @dataclass(slots=True)
 class Aggregate:
-    """A live aggregate: state, version of its stream, id of its data key."""
+    """A live aggregate: state, version of its stream, id of its data key, trace context."""
 
     kind: Kind
     state: Any
     version: int = 0
     key: str = ""
+    trace: str = ""
 
 
 @dataclass(slots=True)
@@ -106,17 +107,17 @@ class Ledger:
         """A live aggregate."""
         return self.aggregates.get((tenant, stream))
 
-    def born(self, tenant: str, stream: str, key: str) -> Aggregate:
+    def born(self, tenant: str, stream: str, key: str, trace: str = "") -> Aggregate:
         """An aggregate in its initial state, not yet part of the ledger."""
         kind = self.group.kinds[kind_of(stream)]
-        return Aggregate(kind, kind.start(), 0, key)
+        return Aggregate(kind, kind.start(), 0, key, trace if kind.traced else "")
 
     def apply_event(self, envelope: Envelope, event: Any, key: str) -> Aggregate:
         """Fold one event with its settlements. Raises whatever `evolve` raises."""
         place = (envelope.tenant, envelope.stream)
         aggregate = self.aggregates.get(place)
         if aggregate is None:
-            aggregate = self.aggregates[place] = self.born(envelope.tenant, envelope.stream, key)
+            aggregate = self.aggregates[place] = self.born(envelope.tenant, envelope.stream, key, envelope.trace)
         aggregate.state = aggregate.kind.evolve(aggregate.state, event)
         aggregate.version = envelope.version
         for settled in envelope.settles:
@@ -237,8 +238,9 @@ class Ledger:
             head,
             *(
                 ("aggregate", tenant, stream, row.version, row.key, row.kind.dump(row.state))
-                for (tenant, stream), row in sorted(self.aggregates.items(), key=lambda item: item[0])
+                for (tenant, stream), row in sorted(self.aggregates.items(), key=_place)
             ),
+            *(("trace", *place, row.trace) for place, row in sorted(self.aggregates.items(), key=_place) if row.trace),
             # In the order of the log: the newest incarnation of a node is the one taken from last.
             *(("mark", source, tenant, number) for (source, tenant), number in self.marks.items()),
             *(_pending(self.pending[key].effect) for key in sorted(self.pending, key=_made)),
@@ -267,6 +269,8 @@ class Ledger:
                 case ("aggregate", tenant, stream, version, key, dumped):
                     kind = group.kinds[kind_of(stream)]
                     ledger.aggregates[tenant, stream] = Aggregate(kind, kind.load(dumped), version, key)
+                case ("trace", tenant, stream, trace):
+                    ledger.aggregates[tenant, stream].trace = trace
                 case ("mark", source, tenant, number):
                     ledger.marks[source, tenant] = number
                 case ("pending", key, tenant, stream, name, kind, at_ms, type_, clear, private):
@@ -277,6 +281,10 @@ class Ledger:
                 case _:
                     raise ValueError(f"a snapshot part of an unknown kind: {part!r:.80}")
         return ledger
+
+
+def _place(item: tuple[tuple[str, str], Aggregate]) -> tuple[str, str]:
+    return item[0]
 
 
 def _pending(effect: Effect) -> tuple[Any, ...]:

@@ -15,18 +15,22 @@ INTERRUPTED = 130
 """Exit code of a command that a signal ended."""
 
 
-def log_to_stderr() -> None:
-    """One line an event, for people and for collectors alike; exceptions in full."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-    )
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+def log_to_stderr(form: str = "text") -> None:
+    """One line an event, `text` for people or `json` for collectors, exceptions in full; what
+    the standard library's loggers say comes in the same form."""
+    shared: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    render: Any = structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"])
+    if form == "json":
+        render = structlog.processors.JSONRenderer()
+    structlog.configure(processors=[*shared, render], logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
+    plain = [structlog.stdlib.ExtraAdder(), structlog.stdlib.ProcessorFormatter.remove_processors_meta, render]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=plain))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 

@@ -107,6 +107,7 @@ def encode(record: Record) -> bytes:
                 sender=m.sender,
                 part=_part_to(m.part),
                 gone=None if m.gone is None else _part_to(m.gone),
+                trace=m.trace,
             )
             for m in record.messages
         ],
@@ -175,7 +176,15 @@ def _commit(c: pb.Commit) -> Commit:
         ),
         tuple(Effect(e.key, e.tenant, e.stream, e.name, e.kind, e.at_ms, _part(e.part)) for e in c.effects),
         tuple(
-            Message(m.group, m.tenant, m.stream, m.sender, _part(m.part), _part(m.gone) if m.HasField("gone") else None)
+            Message(
+                m.group,
+                m.tenant,
+                m.stream,
+                m.sender,
+                _part(m.part),
+                _part(m.gone) if m.HasField("gone") else None,
+                m.trace,
+            )
             for m in c.messages
         ),
         tuple(Reply(r.tenant, r.request, r.digest, r.time_ms, _part(r.part)) for r in c.replies),

@@ -19,7 +19,7 @@ from enum import Enum
 from typing import Any
 
 from tandem.core.arbiter import Arbiter
-from tandem.core.commit import Claim, Commit, Envelope, Part
+from tandem.core.commit import Claim, Commit, Effect, Envelope, Part
 from tandem.core.decider import EffectEnded
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import CommandSettled, Originate
@@ -30,6 +30,7 @@ from tandem.runtime.ledger import CELL_TENANT, STEPPED, Ledger, Pending
 from tandem.runtime.service import Group
 from tandem.runtime.shardtime import Instant, ShardTime
 from tandem.runtime.step import Answered, KeysNeeded, Offer, Step
+from tandem.runtime.traced import Committed
 from tandem.runtime.turns import Turns
 from tandem.runtime.wheel import Wheel
 
@@ -67,7 +68,8 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Perform:
-    """Do a durable effect. `again`: a repeat with its first key, to be answered or adopted."""
+    """Do a durable effect. `again`: a repeat with its first key, to be answered or adopted.
+    `trace`: the context of the aggregate that wants it."""
 
     key: str
     tenant: str
@@ -75,6 +77,7 @@ class Perform:
     kind: str
     payload: Any
     again: bool = False
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ class Lost:
     why: str
 
 
-Output = Append | Perform | Taken | Answered | LoadKeys | Introduce | AskLegs | Lost
+Output = Append | Committed | Perform | Taken | Answered | LoadKeys | Introduce | AskLegs | Lost
 
 
 @dataclass(slots=True)
@@ -378,7 +381,8 @@ class Shard:
         for key, pending in self.ledger.pending.items():
             if key not in leaving and whose(pending):
                 effect = pending.effect
-                self._out.append(Perform(key, effect.tenant, effect.stream, effect.kind, pending.payload, again=True))
+                trace = self._trace(effect)
+                self._out.append(Perform(key, effect.tenant, effect.stream, effect.kind, pending.payload, True, trace))
 
     # ---------------------------------------------------------------- inputs
 
@@ -482,6 +486,11 @@ class Shard:
         return len(self._turns) + len(self._held)
 
     @property
+    def in_flight(self) -> int:
+        """Records appended and not read back yet."""
+        return len(self._in_flight)
+
+    @property
     def now_ms(self) -> int:
         """Shard time of the last turn."""
         return self._now_ms
@@ -577,13 +586,19 @@ class Shard:
 
     def _released(self, commit: Commit, step: Step) -> list[Output]:
         """What may leave once the commit is durable, in this order."""
-        out: list[Output] = [Taken(m.source, m.tenant, m.number) for m in commit.marks]
+        out: list[Output] = [Committed(commit, tuple(step.decided))]
+        out += [Taken(m.source, m.tenant, m.number) for m in commit.marks]
         for effect in commit.effects:
             if effect.kind != "wake":
                 payload = self.ledger.pending[effect.key].payload
-                out.append(Perform(effect.key, effect.tenant, effect.stream, effect.kind, payload))
+                trace = self._trace(effect)
+                out.append(Perform(effect.key, effect.tenant, effect.stream, effect.kind, payload, False, trace))
         out += step.answers
         return out
+
+    def _trace(self, effect: Effect) -> str:
+        aggregate = self.ledger.aggregate(effect.tenant, effect.stream)
+        return "" if aggregate is None else aggregate.trace
 
     def _time_stepped(self, step: Step) -> Envelope:
         assert self._stepped_from is not None

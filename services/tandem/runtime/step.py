@@ -19,6 +19,7 @@ from tandem.core.errors import INTERNAL, NOT_IN_USE, REQUEST_ID_REUSED, UNKNOWN_
 from tandem.core.seal import AUDIO, Sealed, Secret, Withheld, associated, nonce, seal
 from tandem.runtime.ledger import REQUEST_TTL_MS, Aggregate, Ledger
 from tandem.runtime.service import kind_of
+from tandem.runtime.traced import Change, Decided
 
 CLOSING_HOPS = 2
 """How far past `MAX_HOPS` a closing answer is still decided: the one to a message that was
@@ -98,11 +99,13 @@ class Step:
     answers: list[Answered] = field(default_factory=list)
     touched: dict[tuple[str, str], None] = field(default_factory=dict)
     ended_keys: list[str] = field(default_factory=list)  # of aggregates that are over
+    decided: list[Decided] = field(default_factory=list)  # what stands in a trace
     _seals: int = 0
     _offer: Offer = field(default_factory=lambda: Offer("", 0, "", ""))
     _answer: Any = None
     _unique: str = ""
     _decisions: int = 0  # of the input at hand
+    _changes: list[Change] = field(default_factory=list)  # of the input at hand, in a trace
 
     # ---------------------------------------------------------------- inputs
 
@@ -139,11 +142,13 @@ class Step:
         if happened or refused or offer.number or offer.settles:
             # A client's command that changed nothing is not worth a record.
             self._record(offer, part, key if happened else "", refused)
+            if self._changes or offer.trace:
+                self.decided.append(Decided(len(self.inputs) - 1, tuple(self._changes)))
         if offer.handle is not None:
             self._reply(rejected)
 
     def _begin(self, offer: Offer) -> None:
-        self._offer, self._answer, self._decisions = offer, None, 0
+        self._offer, self._answer, self._decisions, self._changes = offer, None, 0, []
         self._unique = f"{self.partition}/{offer.source}/{offer.number or self.n}.{len(self.inputs)}"
 
     def _record(self, offer: Offer, part: Part, key: str, refused: str) -> None:
@@ -260,7 +265,7 @@ class Step:
                     raise Rejected(UNKNOWN_NAME, "there is no such resource")
                 self._gone(hop, queue)
                 return
-            aggregate = ledger.born(tenant, hop.stream, key)
+            aggregate = ledger.born(tenant, hop.stream, key, self._offer.trace)
         shared = ledger.aggregate(tenant, kind.reads) if kind.reads else None
         gate = ledger.aggregate(tenant, kind.gate) if kind.gate else None
         self._decisions += 1
@@ -290,6 +295,7 @@ class Step:
         version = aggregate.version + 1
         service = ledger.group.service_of[aggregate.kind.name]
         event, part = service.events.close(event, self._closer(aggregate.key, stream, version))
+        before, trace = aggregate.state, aggregate.trace if aggregate.kind.traced else self._offer.trace
         aggregate.state = aggregate.kind.evolve(aggregate.state, event)
         aggregate.version = version
         ledger.aggregates[tenant, stream] = aggregate
@@ -297,9 +303,9 @@ class Step:
         event_id = f"{self.partition}/{self.epoch}/{self.n}/{len(self.events)}"
         settles: list[str] = []
         at = len(self.events)
-        envelope = Envelope(
-            event_id, tenant, stream, version, self.now_ms, hop.cause, self._offer.actor, self._offer.trace, part
-        )
+        envelope = Envelope(event_id, tenant, stream, version, self.now_ms, hop.cause, self._offer.actor, trace, part)
+        if trace:
+            self._changes.append(Change(at, before, aggregate.state))
         self.events.append(envelope)  # what evolved stands, even if `react` raises
         try:
             for index, action in enumerate(aggregate.kind.react(aggregate.state, event)):
@@ -362,7 +368,9 @@ class Step:
             command = group.commands_of(to).decode(part)
             queue.append(_Hop(to, command, hop, cause, sender, gone, closing))
         else:
-            self.messages.append(Message(group.elsewhere[kind], self._offer.tenant, to, sender, part, gone))
+            aggregate = self.ledger.aggregate(self._offer.tenant, sender)
+            trace = aggregate.trace if aggregate is not None and aggregate.kind.traced else self._offer.trace
+            self.messages.append(Message(group.elsewhere[kind], self._offer.tenant, to, sender, part, gone, trace))
 
     # ---------------------------------------------------------------- private values
 

@@ -123,6 +123,7 @@ CONTACT = Kind(
     react=react.react,
     over=lambda state: isinstance(state, states.Done),
     sealed=True,
+    traced=True,
     reads=reception.RECEPTION,
     gate=gate.GATE,
     legs=states.legs,

@@ -21,6 +21,7 @@ from tandem.media.link.address import LinkAddress
 from tandem.media.link.owner_end import Heard
 from tandem.media.link.owners import MediaOwners
 from tandem.recording import module as recording_module
+from tandem.routing import observe as routing_observe
 from tandem.routing import servicer as routing_servicer
 from tandem.runtime.auth import CELL_SHARD, TENANT_GROUP, Credentials
 from tandem.runtime.config import Config
@@ -28,6 +29,12 @@ from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
 from tandem.runtime.step import Offer
+from tandem.runtime.telemetry import names
+from tandem.runtime.telemetry.calls import WatchedApi
+from tandem.runtime.telemetry.process import Telemetry
+from tandem.runtime.telemetry.stages import Observed
+from tandem.runtime.telemetry.views import ViewWatch, inbox_lags
+from tandem.session import observe as session_observe
 from tandem.session import servicer as session_servicer
 from tandem.session.directory import make_directory
 from tandem.session.eraser import Eraser
@@ -43,6 +50,14 @@ REALM = "tandem"
 """SIP realm of all digests: a digest is of user, realm and password, so it stays."""
 CANNOT_START = (CannotOpen,)
 """Errors of `control` that say what to do."""
+OBSERVED = Observed(
+    stages={"contact": session_observe.stages},
+    measures=session_observe.MEASURES,
+    census={"desk": routing_observe.census},
+    states=("contact",),
+    rings=frozenset({"contact.agent_offered"}),
+)
+"""What is to be seen of the services."""
 STORE_AGAIN_S = 1.0
 """Pause before a view whose store failed goes on."""
 CONFIG_WAIT_S = 2.0
@@ -61,6 +76,7 @@ class Control:
     blobs: LocalBlobs
     entropy: SystemEntropy
     credentials: Credentials
+    telemetry: Telemetry
 
     @property
     def ready(self) -> bool:
@@ -96,6 +112,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
         )
         eraser = Eraser(keys, blobs)
         owner = f"{config.cell}/{os.uname().nodename}/{os.getpid()}/{entropy.token(5)}"
+        telemetry = Telemetry(config, "all", owner, clock, OBSERVED)
         groups = make_groups()
         drivers = [
             ShardDriver(
@@ -110,16 +127,20 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 {"media": owners, "erase": eraser} if name == "live" else {},
                 blobs,
                 config.log.snapshot_commits,
+                telemetry.instruments,
             )
             for name, group in groups.items()
             for shard in range(config.live.shards)
         ]
         host = Host(drivers, log, keys, credentials.shard_of, FOLLOWS)
         hosts.append(host)
-        api = Api(credentials, entropy, lambda text, error: _log.error(text, exc_info=error))
-        made = Control(config, host, owners, api, store, blobs, entropy, credentials)
+        telemetry.shards(lambda: (driver.watch for driver in drivers))
+        telemetry.meters.watch(owners.readings)
+        telemetry.meters.watch(lambda: inbox_lags(host.lags()))
+        api = WatchedApi(credentials, entropy, _report, telemetry.instruments)
+        made = Control(config, host, owners, api, store, blobs, entropy, credentials, telemetry)
         _add_servicers(made)
-        async with asyncio.TaskGroup() as tasks:
+        async with telemetry.running(), asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(host.run()),
                 tasks.create_task(owners.run()),
@@ -140,9 +161,15 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                     task.cancel()
 
 
+def _report(text: str, error: BaseException) -> None:
+    _log.error(names.CALL_FAILED, what=text, exc_info=error)
+
+
 def _translate(heard: Heard) -> Offer:
     event = Event(heard.tenant, heard.number, heard.time_ms, heard.leg, heard.body)
-    return media_offer(heard.node, heard.incarnation, event, heard.time_ms)
+    offer = media_offer(heard.node, heard.incarnation, event, heard.time_ms)
+    offer.trace = heard.trace
+    return offer
 
 
 def _not_yet() -> Rejected:
@@ -185,13 +212,18 @@ async def _project(made: Control, shard: int) -> None:
     store, host = made.store, made.host
     recordings = recording_module.partition(shard)
 
+    meters = made.telemetry.meters
+    seen = ViewWatch(meters, "contacts", shard, lambda: host.durable("live", shard))
+    heard = ViewWatch(meters, "recordings", shard, lambda: host.durable("recording", shard))
+
     async def contacts() -> None:
         view = ContactView(store, f"live/{shard}")
-        await view.follow(host.tail("live", shard, await view.start()))
+        done = await view.start()
+        await view.follow(seen.following(done, host.tail("live", shard, done)))
 
     async def kept() -> None:
         done = await store.position(recording_module.VIEW, recordings)
-        await recording_module.follow(host.tail("recording", shard, done), store, shard)
+        await recording_module.follow(heard.following(done, host.tail("recording", shard, done)), store, shard)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_patiently(f"contacts of live/{shard}", contacts))

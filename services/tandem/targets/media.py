@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,13 +20,18 @@ from tandem.media.driver import MediaProcess, MediaSettings
 from tandem.media.journal.disk import BadNodeKey, JournalInUse, default_node_key_file
 from tandem.media.link.address import LinkAddress, UnsafeLink
 from tandem.runtime.config import Config
+from tandem.runtime.telemetry import names
+from tandem.runtime.telemetry.admin import AdminPortTaken, serve_metrics
+from tandem.runtime.telemetry.process import Telemetry, traced_ratio
 from tandem.targets.groups import PROMPTS
 from tandem.wire.sip.guard import GuardConfig
 
+METRICS = "media-metrics.json"
+"""File in the run directory that says where the node's metrics are served."""
 DIGESTS = {"md5": ("MD5",), "sha-256": ("SHA-256",), "both": ("SHA-256", "MD5")}
 """Setting `sip.digest` -> what phones are challenged with, preferred first (RFC 8760)."""
 
-CANNOT_START = (CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, UnsafeLink)
+CANNOT_START = (CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, UnsafeLink, AdminPortTaken)
 """Errors of `run_media` that say what to do."""
 
 
@@ -38,12 +44,14 @@ async def run_media(config: Config, points: Points, ready: Callable[[], None]) -
     """The media node of this process, until cancelled."""
     clock, entropy = SystemClock(), SystemEntropy()
     media = config.media
+    telemetry = Telemetry(config, "media", f"{config.cell}/{media.node}/{os.getpid()}", clock)
     settings = MediaSettings(
         media.node,
         LinkAddress(config.media_link),
         config.data_dir / "media" / "journal",
         media.node_key_file or default_node_key_file(os.environ),
         media.allow_node_key_on_disk,
+        sample_ratio=traced_ratio(config),
     )
     builtin = BuiltinConfig(
         config.data_dir / "media" / "spool",
@@ -64,6 +72,8 @@ async def run_media(config: Config, points: Points, ready: Callable[[], None]) -
     @asynccontextmanager
     async def build(sink: Any) -> AsyncIterator[BuiltinNode]:
         node = BuiltinNode(builtin, blobs, entropy, clock, prompts, sink)
+        telemetry.meters.watch(node.readings)
+        telemetry.meters.adopt(names.RTP_TICK_DELAY, node.counts.send_delay)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(node.run())
             try:
@@ -72,7 +82,24 @@ async def run_media(config: Config, points: Points, ready: Callable[[], None]) -
                 running.cancel()
                 node.close()
 
+    process = MediaProcess(settings, clock, entropy, points, build, telemetry.instruments)
+
+    def begun() -> None:
+        telemetry.meters.watch(process.readings)
+        ready()
+
     try:
-        await MediaProcess(settings, clock, entropy, points, build).run(ready)
+        async with telemetry.running(), serve_metrics(config.telemetry.media_port, telemetry.text) as port:
+            _write_port(config, port)
+            await process.run(begun)
     finally:
         await blobs.close()
+
+
+def _write_port(config: Config, port: int) -> None:
+    """For scrapers of this host: the port may be 0 in the configuration."""
+    path = config.run_dir / METRICS
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps({"metrics": f"http://127.0.0.1:{port}/metrics"}), encoding="ascii")
+    temporary.rename(path)

@@ -15,9 +15,11 @@ import uvicorn
 from tandem.core.access import CELL_TENANT, Role
 from tandem.gateway.app import Gateway, Settings
 from tandem.gateway.demo_session import DemoSession
+from tandem.gateway.metrics import metrics_route
 from tandem.gateway.page import Page, PlaceCall, page_routes
 from tandem.runtime.config import Config
 from tandem.runtime.grpc_server import GrpcServer
+from tandem.runtime.telemetry.text import CONTENT_TYPE
 from tandem.targets.control import Control
 from tandem.tenant import module as tenant_module
 
@@ -94,11 +96,12 @@ def _gateway(made: Control, port: int, place_call: PlaceCall | None, page_key: s
     names = tuple(dict.fromkeys((f"{config.http.host}:{port}", f"localhost:{port}")))
     origins = tuple(f"http://{name}" for name in names)
     settings = Settings(names, origins, config.limits.body_bytes_max)
+    metrics = metrics_route(made.telemetry.text, CONTENT_TYPE)
     if place_call is None:
-        return Gateway(made.api, made.entropy, settings, lambda: made.ready)
+        return Gateway(made.api, made.entropy, settings, lambda: made.ready, pages=[metrics])
     session = DemoSession(page_key, names, origins, made.entropy)
     page = Page(DEMO_TENANT, f"{config.sip.host}:{config.sip.port}")
-    pages = page_routes(page, session, place_call)
+    pages = [metrics, *page_routes(page, session, place_call)]
     return Gateway(made.api, made.entropy, settings, lambda: made.ready, session.credential, pages)
 
 

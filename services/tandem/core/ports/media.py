@@ -360,6 +360,7 @@ class Command:
     key: str
     leg: str
     verb: Verb
+    trace: str = ""  # the context of what is to be done
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,13 +396,15 @@ class StaleEpoch:
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, numbered per (node, incarnation, tenant) from 1 without gaps.
-    `media_time_ms` is CLOCK_BOOTTIME of the node. `leg` is empty for devices and refusals."""
+    `media_time_ms` is CLOCK_BOOTTIME of the node. `leg` is empty for devices and refusals.
+    `trace` is the context of the leg's contact, which begins with its first call."""
 
     tenant: str
     number: int
     media_time_ms: int
     leg: str
     body: MediaEvent
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.clock import Clock
@@ -16,6 +16,9 @@ from tandem.media.builtin.node import Node
 from tandem.media.builtin.ports import RtpPorts, Socket, bind
 from tandem.media.builtin.spool import FileSpool
 from tandem.media.builtin.stream import Address
+from tandem.runtime.telemetry import names
+from tandem.runtime.telemetry.media import NodeCounts
+from tandem.runtime.telemetry.meters import Reading
 from tandem.wire.sip.endpoint import Endpoint
 from tandem.wire.sip.events import EndpointConfig
 from tandem.wire.sip.guard import GuardCounters
@@ -65,6 +68,7 @@ class BuiltinNode:
             entropy.token,
         )
         self._node = Node(config, entropy, sink, endpoint, self._rtp, self._spool, prompts)
+        self.counts = NodeCounts()
         self._open = False
         self._closed = False
         self._flushing: asyncio.Handle | None = None
@@ -115,6 +119,16 @@ class BuiltinNode:
         """See `Backend`."""
         return self._node.legs()
 
+    def readings(self) -> Iterator[Reading]:
+        """What the node holds and has counted, for `/metrics`."""
+        yield from self.counts.readings()
+        callers, legs, devices = self._node.load()
+        yield Reading(names.MEDIA_LEGS, callers, ("in",))
+        yield Reading(names.MEDIA_LEGS, legs - callers, ("out",))
+        yield Reading(names.REGISTRATIONS, devices)
+        yield Reading(names.RECORDINGS_OPEN, len(self._node.recordings()))
+        yield Reading(names.SPOOL_BEHIND, self._spool.behind)
+
     # ------------------------------------------------------------------ life
 
     async def run(self) -> None:
@@ -162,10 +176,12 @@ class BuiltinNode:
         return self._clock.boottime_ms() / 1000
 
     def _on_sip(self, port: int, data: bytes, source: Address) -> None:
+        self.counts.received_sip(data)
         if self._open and self._node.sip(data, source, self._now()):
             self._flush_soon()
 
     def _on_rtp(self, port: int, data: bytes, source: Address) -> None:
+        self.counts.rtp_received += 1
         if self._node.rtp(port, data, source, self._now()):
             self._flush_soon()
 
@@ -185,6 +201,7 @@ class BuiltinNode:
         self._flushing = None
         for data, target in self._node.take_sip():
             self._sip.send(data, target)
+            self.counts.sent_sip(data)
         if self._node.audible:
             self._audible.set()
         if not self._closed:
@@ -209,9 +226,9 @@ class BuiltinNode:
             due = self._clock.monotonic_s()
             while self._node.audible:
                 await self._sleep_until(due)
-                behind = int((self._clock.monotonic_s() - due) / FRAME_S)
-                missed = max(0, behind - self._config.catch_up_frames)
-                self._send_frame(missed)
+                late_s = self._clock.monotonic_s() - due
+                missed = max(0, int(late_s / FRAME_S) - self._config.catch_up_frames)
+                self.counts.ticked(late_s, missed, self._send_frame(missed))
                 due += FRAME_S * (1 + missed)
             self._audible.clear()
 
@@ -219,11 +236,12 @@ class BuiltinNode:
         # Sleeping 0 lets sockets have a turn while it catches up.
         await asyncio.sleep(max(0.0, due - self._clock.monotonic_s()))
 
-    def _send_frame(self, missed: int) -> None:
+    def _send_frame(self, missed: int) -> int:
         sent = self._node.tick(self._now(), missed)
         for port, data, target in sent:
             self._rtp.send(port, data, target)
         self._flush_soon()
+        return len(sent)
 
 
 def _sip_socket(config: BuiltinConfig, received: Callable[[int, bytes, Address], None]) -> Socket:

@@ -135,6 +135,10 @@ class Node:
         """All legs that an owner may command, in the order in which they began."""
         return tuple(LiveLeg(leg.tenant, leg.shard, leg.id) for leg in self._board.legs.values())
 
+    def load(self) -> tuple[int, int, int]:
+        """(inbound legs, all legs, registered devices)."""
+        return self._board.callers(), len(self._board.legs), self._registrations.count
+
     # ------------------------------------------------------------------ from the driver
 
     def take_sip(self) -> list[tuple[bytes, Address]]:

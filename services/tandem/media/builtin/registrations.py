@@ -33,6 +33,11 @@ class Registrations:
         self._tenants: dict[str, str] = {}
         """Of each registered device, kept until it is told that it is gone."""
 
+    @property
+    def count(self) -> int:
+        """Devices that are registered."""
+        return len(self._tenants)
+
     def find(self, device: str, tenant: str, now: float) -> Binding | None:
         """Where that tenant's device is: its latest place, if there are several."""
         if self._tenants.get(device) != tenant:

@@ -81,6 +81,11 @@ class FileSpool:
         """Close the file and store it."""
         self._do(self._close, name, then=lambda name: self._uploads.put_nowait((name, truncated)))
 
+    @property
+    def behind(self) -> int:
+        """Pieces of work that wait for the disk."""
+        return self._behind
+
     # ------------------------------------------------------------------ from the driver
 
     async def run(self) -> None:

@@ -83,6 +83,10 @@ class JournalState:
         """How many those are."""
         return len(self._kept.get(tenant, ()))
 
+    def kept_total(self) -> int:
+        """How many of all tenants."""
+        return sum(map(len, self._kept.values()))
+
     def first_kept(self, tenant: str) -> int | None:
         """The number of the first of them."""
         return next(iter(self._kept.get(tenant, ())), None)

@@ -63,6 +63,7 @@ class NodeDialer:
         self._wrote = wrote
         self._wake = asyncio.Event()
         self.last_fault = ""
+        self.connects = 0
 
     def attach(self, link: OwnerLink) -> None:
         """See `OwnerStream.attach`."""
@@ -105,6 +106,7 @@ class NodeDialer:
             async with asyncio.timeout(self._silent_ms / 1000):
                 await call.wait_for_connection()
             backoff.reset()
+            self.connects += 1
             self._stream.connected(self._boottime_ms())
             self._wake.set()
             async with asyncio.TaskGroup() as group:

@@ -64,6 +64,7 @@ class Heard:
     time_ms: int
     leg: str
     body: MediaEvent
+    trace: str = ""
 
     @property
     def source(self) -> str:
@@ -212,7 +213,9 @@ class OwnerLink:
         moment = min(time.ours(event.media_time_ms), now_ms)
         shard_ms = max(self._shard_time(moment), self._times.get(event.tenant, 0))
         self._times[event.tenant] = shard_ms
-        return Heard(self.node, self._incarnation, event.tenant, event.number, shard_ms, event.leg, event.body)
+        return Heard(
+            self.node, self._incarnation, event.tenant, event.number, shard_ms, event.leg, event.body, event.trace
+        )
 
 
 class OwnerStream:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
 
+from tandem.core import trace
 from tandem.core.errors import Rejected
 from tandem.core.points import Point, Points
 from tandem.core.ports.clock import Clock
@@ -30,6 +31,8 @@ from tandem.media.link.owner_end import (
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.shard import Perform, Taken
 from tandem.runtime.step import Offer
+from tandem.runtime.telemetry import names
+from tandem.runtime.telemetry.meters import Reading
 
 _log = structlog.get_logger(__name__)
 
@@ -92,6 +95,13 @@ class MediaOwners:
         """Whether each shard has a link to each node that it knows."""
         return bool(self._links) and all(link.up for link in self._links.values())
 
+    def readings(self) -> Iterator[Reading]:
+        """The links, for `/metrics`."""
+        for node, dialer in self._dialers.items():
+            yield Reading(names.LINK_CONNECTS, dialer.connects, (node,))
+        for (driver, node), link in self._links.items():
+            yield Reading(names.LINK_UP, float(link.up), (node, str(driver.partition.shard)))
+
     # ---------------------------------------------------------------- Receiver
 
     def introduce(self, driver: ShardDriver, node: str, epoch: int) -> None:
@@ -113,7 +123,8 @@ class MediaOwners:
     def perform(self, driver: ShardDriver, order: Perform) -> None:
         """See `runtime.driver.Receiver`."""
         payload = order.payload
-        command = Command(order.tenant, order.key, payload.leg, opened_verb(payload.verb, driver.key))
+        context = order.trace and trace.child(order.trace, order.key)
+        command = Command(order.tenant, order.key, payload.leg, opened_verb(payload.verb, driver.key), context)
         if self._send(driver, payload.node, command):
             self._unsent += 1
 

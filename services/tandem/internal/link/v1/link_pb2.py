@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tandem.internal.link.v1 import media_pb2 as tandem_dot_internal_dot_link_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tandem/internal/link/v1/link.proto\x12\x17tandem.internal.link.v1\x1a#tandem/internal/link/v1/media.proto\"A\n\x0e\x43onnectRequest\x12/\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1f.tandem.internal.link.v1.ToNode\"D\n\x0f\x43onnectResponse\x12\x31\n\x06\x66rames\x18\x01 \x03(\x0b\x32!.tandem.internal.link.v1.FromNode\"\x86\x03\n\x06ToNode\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\r\x12/\n\x05hello\x18\x02 \x01(\x0b\x32\x1e.tandem.internal.link.v1.HelloH\x00\x12\x37\n\tdirectory\x18\x03 \x01(\x0b\x32\".tandem.internal.link.v1.DirectoryH\x00\x12\x33\n\x07\x63ommand\x18\x04 \x01(\x0b\x32 .tandem.internal.link.v1.CommandH\x00\x12+\n\x03\x61\x63k\x18\x05 \x01(\x0b\x32\x1c.tandem.internal.link.v1.AckH\x00\x12\x36\n\tlist_legs\x18\x06 \x01(\x0b\x32!.tandem.internal.link.v1.ListLegsH\x00\x12/\n\x05\x63lose\x18\x07 \x01(\x0b\x32\x1e.tandem.internal.link.v1.CloseH\x00\x12-\n\x04ping\x18\x08 \x01(\x0b\x32\x1d.tandem.internal.link.v1.PingH\x00\x42\x07\n\x05\x66rame\"\x8b\x03\n\x08\x46romNode\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\r\x12\x33\n\x07welcome\x18\x02 \x01(\x0b\x32 .tandem.internal.link.v1.WelcomeH\x00\x12:\n\x0bstale_epoch\x18\x03 \x01(\x0b\x32#.tandem.internal.link.v1.StaleEpochH\x00\x12/\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x1e.tandem.internal.link.v1.EventH\x00\x12\x34\n\x08kept_end\x18\x05 \x01(\x0b\x32 .tandem.internal.link.v1.KeptEndH\x00\x12-\n\x04legs\x18\x06 \x01(\x0b\x32\x1d.tandem.internal.link.v1.LegsH\x00\x12/\n\x05\x63lose\x18\x07 \x01(\x0b\x32\x1e.tandem.internal.link.v1.CloseH\x00\x12-\n\x04pong\x18\x08 \x01(\x0b\x32\x1d.tandem.internal.link.v1.PongH\x00\x42\x07\n\x05\x66rame\"w\n\x05Hello\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05shard\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12,\n\x05marks\x18\x05 \x03(\x0b\x32\x1d.tandem.internal.link.v1.Mark\"&\n\x04Mark\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"@\n\x0f\x44irectoryNumber\x12\x0e\n\x06number\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05shard\x18\x03 \x01(\r\"r\n\x0f\x44irectoryDevice\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05shard\x18\x03 \x01(\r\x12\r\n\x05realm\x18\x04 \x01(\t\x12\x0f\n\x07ha1_md5\x18\x05 \x01(\t\x12\x12\n\nha1_sha256\x18\x06 \x01(\t\"\x92\x01\n\tDirectory\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x39\n\x07numbers\x18\x02 \x03(\x0b\x32(.tandem.internal.link.v1.DirectoryNumber\x12\x39\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32(.tandem.internal.link.v1.DirectoryDevice\"`\n\x07\x43ommand\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0b\n\x03leg\x18\x03 \x01(\t\x12+\n\x04verb\x18\x04 \x01(\x0b\x32\x1d.tandem.internal.link.v1.Verb\"%\n\x03\x41\x63k\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\n\n\x08ListLegs\"\x17\n\x05\x43lose\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x17\n\x04Ping\x12\x0f\n\x07sent_ms\x18\x01 \x01(\x03\"\'\n\x04Pong\x12\x0f\n\x07sent_ms\x18\x01 \x01(\x03\x12\x0e\n\x06now_ms\x18\x02 \x01(\x03\"M\n\x07Welcome\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12\x0e\n\x06now_ms\x18\x04 \x01(\x03\"\x1d\n\nStaleEpoch\x12\x0f\n\x07highest\x18\x01 \x01(\x04\"~\n\x05\x45vent\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x15\n\rmedia_time_ms\x18\x03 \x01(\x03\x12\x0b\n\x03leg\x18\x04 \x01(\t\x12\x31\n\x04\x62ody\x18\x05 \x01(\x0b\x32#.tandem.internal.link.v1.MediaEvent\"\t\n\x07KeptEnd\"6\n\x04Legs\x12.\n\x04legs\x18\x01 \x03(\x0b\x32 .tandem.internal.link.v1.LegName\"&\n\x07LegName\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t2o\n\x0bLinkService\x12`\n\x07\x43onnect\x12\'.tandem.internal.link.v1.ConnectRequest\x1a(.tandem.internal.link.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tandem/internal/link/v1/link.proto\x12\x17tandem.internal.link.v1\x1a#tandem/internal/link/v1/media.proto\"A\n\x0e\x43onnectRequest\x12/\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x1f.tandem.internal.link.v1.ToNode\"D\n\x0f\x43onnectResponse\x12\x31\n\x06\x66rames\x18\x01 \x03(\x0b\x32!.tandem.internal.link.v1.FromNode\"\x86\x03\n\x06ToNode\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\r\x12/\n\x05hello\x18\x02 \x01(\x0b\x32\x1e.tandem.internal.link.v1.HelloH\x00\x12\x37\n\tdirectory\x18\x03 \x01(\x0b\x32\".tandem.internal.link.v1.DirectoryH\x00\x12\x33\n\x07\x63ommand\x18\x04 \x01(\x0b\x32 .tandem.internal.link.v1.CommandH\x00\x12+\n\x03\x61\x63k\x18\x05 \x01(\x0b\x32\x1c.tandem.internal.link.v1.AckH\x00\x12\x36\n\tlist_legs\x18\x06 \x01(\x0b\x32!.tandem.internal.link.v1.ListLegsH\x00\x12/\n\x05\x63lose\x18\x07 \x01(\x0b\x32\x1e.tandem.internal.link.v1.CloseH\x00\x12-\n\x04ping\x18\x08 \x01(\x0b\x32\x1d.tandem.internal.link.v1.PingH\x00\x42\x07\n\x05\x66rame\"\x8b\x03\n\x08\x46romNode\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\r\x12\x33\n\x07welcome\x18\x02 \x01(\x0b\x32 .tandem.internal.link.v1.WelcomeH\x00\x12:\n\x0bstale_epoch\x18\x03 \x01(\x0b\x32#.tandem.internal.link.v1.StaleEpochH\x00\x12/\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x1e.tandem.internal.link.v1.EventH\x00\x12\x34\n\x08kept_end\x18\x05 \x01(\x0b\x32 .tandem.internal.link.v1.KeptEndH\x00\x12-\n\x04legs\x18\x06 \x01(\x0b\x32\x1d.tandem.internal.link.v1.LegsH\x00\x12/\n\x05\x63lose\x18\x07 \x01(\x0b\x32\x1e.tandem.internal.link.v1.CloseH\x00\x12-\n\x04pong\x18\x08 \x01(\x0b\x32\x1d.tandem.internal.link.v1.PongH\x00\x42\x07\n\x05\x66rame\"w\n\x05Hello\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05shard\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12,\n\x05marks\x18\x05 \x03(\x0b\x32\x1d.tandem.internal.link.v1.Mark\"&\n\x04Mark\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"@\n\x0f\x44irectoryNumber\x12\x0e\n\x06number\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05shard\x18\x03 \x01(\r\"r\n\x0f\x44irectoryDevice\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05shard\x18\x03 \x01(\r\x12\r\n\x05realm\x18\x04 \x01(\t\x12\x0f\n\x07ha1_md5\x18\x05 \x01(\t\x12\x12\n\nha1_sha256\x18\x06 \x01(\t\"\x92\x01\n\tDirectory\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x39\n\x07numbers\x18\x02 \x03(\x0b\x32(.tandem.internal.link.v1.DirectoryNumber\x12\x39\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32(.tandem.internal.link.v1.DirectoryDevice\"o\n\x07\x43ommand\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0b\n\x03leg\x18\x03 \x01(\t\x12+\n\x04verb\x18\x04 \x01(\x0b\x32\x1d.tandem.internal.link.v1.Verb\x12\r\n\x05trace\x18\x05 \x01(\t\"%\n\x03\x41\x63k\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\n\n\x08ListLegs\"\x17\n\x05\x43lose\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x17\n\x04Ping\x12\x0f\n\x07sent_ms\x18\x01 \x01(\x03\"\'\n\x04Pong\x12\x0f\n\x07sent_ms\x18\x01 \x01(\x03\x12\x0e\n\x06now_ms\x18\x02 \x01(\x03\"M\n\x07Welcome\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12\x0e\n\x06now_ms\x18\x04 \x01(\x03\"\x1d\n\nStaleEpoch\x12\x0f\n\x07highest\x18\x01 \x01(\x04\"\x8d\x01\n\x05\x45vent\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x15\n\rmedia_time_ms\x18\x03 \x01(\x03\x12\x0b\n\x03leg\x18\x04 \x01(\t\x12\x31\n\x04\x62ody\x18\x05 \x01(\x0b\x32#.tandem.internal.link.v1.MediaEvent\x12\r\n\x05trace\x18\x06 \x01(\t\"\t\n\x07KeptEnd\"6\n\x04Legs\x12.\n\x04legs\x18\x01 \x03(\x0b\x32 .tandem.internal.link.v1.LegName\"&\n\x07LegName\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t2o\n\x0bLinkService\x12`\n\x07\x43onnect\x12\'.tandem.internal.link.v1.ConnectRequest\x1a(.tandem.internal.link.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,29 +51,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DIRECTORY']._serialized_start=1372
   _globals['_DIRECTORY']._serialized_end=1518
   _globals['_COMMAND']._serialized_start=1520
-  _globals['_COMMAND']._serialized_end=1616
-  _globals['_ACK']._serialized_start=1618
-  _globals['_ACK']._serialized_end=1655
-  _globals['_LISTLEGS']._serialized_start=1657
-  _globals['_LISTLEGS']._serialized_end=1667
-  _globals['_CLOSE']._serialized_start=1669
-  _globals['_CLOSE']._serialized_end=1692
-  _globals['_PING']._serialized_start=1694
-  _globals['_PING']._serialized_end=1717
-  _globals['_PONG']._serialized_start=1719
-  _globals['_PONG']._serialized_end=1758
-  _globals['_WELCOME']._serialized_start=1760
-  _globals['_WELCOME']._serialized_end=1837
-  _globals['_STALEEPOCH']._serialized_start=1839
-  _globals['_STALEEPOCH']._serialized_end=1868
-  _globals['_EVENT']._serialized_start=1870
-  _globals['_EVENT']._serialized_end=1996
-  _globals['_KEPTEND']._serialized_start=1998
-  _globals['_KEPTEND']._serialized_end=2007
-  _globals['_LEGS']._serialized_start=2009
-  _globals['_LEGS']._serialized_end=2063
-  _globals['_LEGNAME']._serialized_start=2065
-  _globals['_LEGNAME']._serialized_end=2103
-  _globals['_LINKSERVICE']._serialized_start=2105
-  _globals['_LINKSERVICE']._serialized_end=2216
+  _globals['_COMMAND']._serialized_end=1631
+  _globals['_ACK']._serialized_start=1633
+  _globals['_ACK']._serialized_end=1670
+  _globals['_LISTLEGS']._serialized_start=1672
+  _globals['_LISTLEGS']._serialized_end=1682
+  _globals['_CLOSE']._serialized_start=1684
+  _globals['_CLOSE']._serialized_end=1707
+  _globals['_PING']._serialized_start=1709
+  _globals['_PING']._serialized_end=1732
+  _globals['_PONG']._serialized_start=1734
+  _globals['_PONG']._serialized_end=1773
+  _globals['_WELCOME']._serialized_start=1775
+  _globals['_WELCOME']._serialized_end=1852
+  _globals['_STALEEPOCH']._serialized_start=1854
+  _globals['_STALEEPOCH']._serialized_end=1883
+  _globals['_EVENT']._serialized_start=1886
+  _globals['_EVENT']._serialized_end=2027
+  _globals['_KEPTEND']._serialized_start=2029
+  _globals['_KEPTEND']._serialized_end=2038
+  _globals['_LEGS']._serialized_start=2040
+  _globals['_LEGS']._serialized_end=2094
+  _globals['_LEGNAME']._serialized_start=2096
+  _globals['_LEGNAME']._serialized_end=2134
+  _globals['_LINKSERVICE']._serialized_start=2136
+  _globals['_LINKSERVICE']._serialized_end=2247
 # @@protoc_insertion_point(module_scope)

@@ -387,12 +387,15 @@ class Command(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     LEG_FIELD_NUMBER: _builtins.int
     VERB_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """The tenant."""
     key: _builtins.str
     """The same key is carried out once."""
     leg: _builtins.str
     """The leg."""
+    trace: _builtins.str
+    """Trace context, empty for a contact that is not traced."""
     @_builtins.property
     def verb(self) -> _media_pb2.Verb:
         """What to do."""
@@ -404,10 +407,11 @@ class Command(_message.Message):
         key: _builtins.str = ...,
         leg: _builtins.str = ...,
         verb: _media_pb2.Verb | None = ...,
+        trace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["verb", b"verb"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "leg", b"leg", "tenant", b"tenant", "verb", b"verb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "leg", b"leg", "tenant", b"tenant", "trace", b"trace", "verb", b"verb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -593,6 +597,7 @@ class Event(_message.Message):
     MEDIA_TIME_MS_FIELD_NUMBER: _builtins.int
     LEG_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """The tenant."""
     number: _builtins.int
@@ -601,6 +606,8 @@ class Event(_message.Message):
     """CLOCK_BOOTTIME of the node, milliseconds."""
     leg: _builtins.str
     """The leg; empty for devices and refusals."""
+    trace: _builtins.str
+    """Trace context, empty for a contact that is not traced."""
     @_builtins.property
     def body(self) -> _media_pb2.MediaEvent:
         """What happened."""
@@ -613,10 +620,11 @@ class Event(_message.Message):
         media_time_ms: _builtins.int = ...,
         leg: _builtins.str = ...,
         body: _media_pb2.MediaEvent | None = ...,
+        trace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "leg", b"leg", "media_time_ms", b"media_time_ms", "number", b"number", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "leg", b"leg", "media_time_ms", b"media_time_ms", "number", b"number", "tenant", b"tenant", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

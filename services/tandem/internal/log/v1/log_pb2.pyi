@@ -466,6 +466,7 @@ class Message(_message.Message):
     SENDER_FIELD_NUMBER: _builtins.int
     PART_FIELD_NUMBER: _builtins.int
     GONE_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """Receiving group."""
     tenant: _builtins.str
@@ -474,6 +475,8 @@ class Message(_message.Message):
     """Stream of the receiver."""
     sender: _builtins.str
     """Stream of the sender."""
+    trace: _builtins.str
+    """Trace context."""
     @_builtins.property
     def part(self) -> Global___Part:
         """The message."""
@@ -491,10 +494,11 @@ class Message(_message.Message):
         sender: _builtins.str = ...,
         part: Global___Part | None = ...,
         gone: Global___Part | None = ...,
+        trace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "group", b"group", "part", b"part", "sender", b"sender", "stream", b"stream", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "group", b"group", "part", b"part", "sender", b"sender", "stream", b"stream", "tenant", b"tenant", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
