@@ -21,7 +21,7 @@ from tandem.client.facts import CallFacts, Way
 from tandem.core.points import Point
 from tests.e2e import sounds
 from tests.e2e.cell import Cell, Centre
-from tests.e2e.crowd import Clerk, Crowd, overtaken
+from tests.e2e.crowd import Clerk, Crowd
 from tests.e2e.programs import beside
 from tests.e2e.rest import Json
 
@@ -204,7 +204,7 @@ async def check(story: Story) -> None:
     callers = [call for call in calls if call.way is Way.OUT]
     assert count.dropped(calls) == []
     assert count.rung_twice(calls) == []
-    assert overtaken(calls, "1") == []
+    assert count.overtaken(calls, "1") == []
     assert story.moved == []
     assert count.refused(calls) == {}
 
