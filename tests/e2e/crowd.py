@@ -144,6 +144,8 @@ class Crowd:
                 call.press(digit)
                 await call.until_voice()
                 await self._talk(phone, call)
+            await call.until_over()
+            await phone.leave()  # its facts stay
 
     async def keep_answering(self, phone: Phone) -> None:
         """Take one call after another; for ever."""
