@@ -213,6 +213,7 @@ class Deaths:
         if cell.control is None:
             cell.start_control()
             await asyncio.to_thread(cell.wait_ready)
+        assert cell.control is not None
         await asyncio.to_thread(cell.control.wait_line, "media node up", count=ups + SHARDS)
 
     # ---------------------------------------------------------------- what must hold
