@@ -3,7 +3,8 @@
 #   make run              a demo contact centre on 127.0.0.1; Ctrl-C ends it
 #   make test             every test (installs SIPp, baresip and Chromium where it may)
 #   make check            lint, types, import contracts and the quick tests: under two minutes
-#   make kill N=10        kill -9 the control plane N times during calls, counted by the phones
+#   make kill N=10        kill -9 control plane and media node during calls, N random times and 2/5 N at each
+#                         named point, counted by the phones; the table is in var/kill.json
 #   make fuzz SECONDS=60  every parser against inputs that nobody would send; RUNS=... counts instead
 #   make simulate SEEDS=200 FROM=0
 
@@ -39,7 +40,7 @@ format: setup
 	@.venv/bin/ruff format
 
 kill: setup
-	@$(PY) -m pytest tests/e2e/test_kill.py tests/e2e/test_kill_media.py --kills=$(N)
+	@$(PY) -m pytest -q -s tests/e2e/test_kill.py tests/e2e/test_kill_media.py --kills=$(N) --kill-json=var/kill.json
 
 fuzz: setup
 	@$(PY) -m tests.fuzz.run --runs $(RUNS) --seconds $(SECONDS)

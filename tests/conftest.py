@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -14,6 +15,7 @@ settings.load_profile("tandem")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=10, help="how often the kill tests kill at random moments")
+    parser.addoption("--kill-json", type=Path, default=None, help="where the kill tests write what they counted")
 
 
 def pytest_configure(config: pytest.Config) -> None:

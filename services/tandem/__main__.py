@@ -20,6 +20,7 @@ from tandem.runtime.config import Config
 from tandem.runtime.faults import FaultsNotAllowed, points_from
 from tandem.runtime.lifecycle import INTERRUPTED, log_to_stderr, mendable, run_until_signal
 from tandem.runtime.settings import BadConfig, load, render
+from tandem.runtime.tether import Orphaned, tether
 
 CANNOT_START = 64
 """Exit code of a process that cannot work as it is configured: starting it again changes nothing."""
@@ -92,6 +93,7 @@ def run(
     """
     settings = configured(config)
     log_to_stderr(settings.telemetry.log_format)
+    tether(os.environ)
     points = points_from(os.environ, allow_faults=allow_faults)
     match target:
         case "all":
@@ -331,7 +333,7 @@ def main() -> None:
     except (CannotStart, FaultsNotAllowed, BadKillAt) as error:
         sys.stderr.write(f"tandem: {error}\n")
         raise SystemExit(CANNOT_START) from None
-    except Failed as error:
+    except (Failed, Orphaned) as error:
         sys.stderr.write(f"tandem: {error}\n")
         raise SystemExit(1) from None
 

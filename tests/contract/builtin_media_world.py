@@ -42,8 +42,8 @@ class AgentBench(Bench):
     def directory(self, directory: MergedDirectory) -> None:
         self.node.directory(directory, self.now)
 
-    def restore(self, rows: Iterable[Row]) -> None:
-        self.node.restore(rows, self.now)
+    def restore(self, rows: Iterable[Row], died_ms: int) -> None:
+        self.node.restore(rows, died_ms, self.now)
 
     def perform(self, command: Command) -> None:
         self.node.perform(command, self.now)
@@ -78,7 +78,7 @@ class BuiltinWorld(MediaWorld):
         self._agent = self._bench.agent = MediaAgent(AgentSettings("m1", "boot-1"), state)
         self._bench.node = self._bench.new_node()
         self._turns = Turns(self._agent, state, journal, self._bench, Points())
-        self._agent.start()
+        self._agent.start(self._now_ms)
         self._deliver()
 
     @property

@@ -73,7 +73,7 @@ class ScriptedWorld(MediaWorld):
             self._media.phones = self._phones
         self._turns = Turns(self.agent, state, journal, self.media, Points())
         self.state = state
-        self.agent.start()
+        self.agent.start(self.now_ms)
         self._run()
 
     @property

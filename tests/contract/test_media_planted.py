@@ -20,9 +20,9 @@ class ForgetsKeys(MediaAgent):
 
 
 class ForgetsKeysAtDeath(MediaAgent):
-    def start(self) -> None:
+    def start(self, now_ms: int) -> None:
         self._state.keys.clear()
-        super().start()
+        super().start(now_ms)
 
 
 class RepeatsWhatIsInDoubt(MediaAgent):
@@ -59,9 +59,9 @@ class LeavesTheOldOwner(MediaAgent):
 
 
 class Renumbers(MediaAgent):
-    def start(self) -> None:
+    def start(self, now_ms: int) -> None:
         self._state.last.clear()
-        super().start()
+        super().start(now_ms)
 
 
 class CountsForTheWholeNode(MediaAgent):

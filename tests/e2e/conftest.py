@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests.e2e.cell import Cell
+from tests.e2e.kill_tally import Tally
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,12 @@ def own_cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
         yield cell
     finally:
         cell.stop()
+
+
+@pytest.fixture(scope="session")
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """What the kill tests of this run have counted (`--kill-json`)."""
+    return Tally(request.config.getoption("--kill-json"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,7 +11,7 @@ import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -144,6 +144,8 @@ class Crowd:
                 call.press(digit)
                 await call.until_voice()
                 await self._talk(phone, call)
+            await call.until_over()
+            await phone.leave()  # its facts stay
 
     async def keep_answering(self, phone: Phone) -> None:
         """Take one call after another; for ever."""
@@ -180,24 +182,6 @@ def stages(calls: Iterable[CallFacts]) -> Counter[str]:
     menu = sum(not call.pressed for call in up)
     # Positive counts alone: what a phone has not heard of yet can be one off.
     return +Counter(menu=menu, talking=talks, ringing=rings, waiting=len(up) - menu - talks - rings)
-
-
-def overtaken(calls: Sequence[CallFacts], digit: str) -> list[tuple[str, str]]:
-    """The (earlier, later) callers who pressed that digit, of whom the later had an agent's phone ring first.
-    (Whom they hear first also depends on which agent picks up sooner.)"""
-    line = [call for call in calls if call.way is Way.OUT and call.pressed and call.pressed[-1].digit == digit]
-    line.sort(key=lambda call: call.pressed[-1].at)
-    rang: dict[str, float] = {}
-    for call in calls:
-        if call.way is Way.IN and call.rang is not None:
-            rang[call.caller] = min(call.rang, rang.get(call.caller, call.rang))
-    never = float("inf")
-    return [
-        (earlier.caller, later.caller)
-        for earlier, later in itertools.combinations(line, 2)
-        if later.pressed[-1].at - earlier.pressed[-1].at > count.SLACK_S
-        and rang.get(earlier.caller, earlier.ended or never) > rang.get(later.caller, never) + count.SLACK_S
-    ]
 
 
 class Clerk:

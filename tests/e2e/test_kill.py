@@ -21,13 +21,16 @@ from tandem.client.facts import CallFacts, Way
 from tandem.core.points import Point
 from tests.e2e import sounds
 from tests.e2e.cell import Cell, Centre
-from tests.e2e.crowd import Clerk, Crowd, overtaken
+from tests.e2e.crowd import Clerk, Crowd
+from tests.e2e.kill_checks import all_contacts, blames_of, whole_story
+from tests.e2e.kill_tally import CONTROL, RANDOM, STATES, Kill, Tally
 from tests.e2e.programs import beside
-from tests.e2e.rest import Json
 
 SEED = 20260101
 TIMES = 3
-"""How often each named point is hit."""
+"""How often each named point is hit, and at least so often twice for each five random kills."""
+AT_ONCE = 2
+"""Lives in a row that end at points, before one may live."""
 RING_LIMIT_S = 5
 PASSES = {
     Point.BEFORE_APPEND: (1, 70),
@@ -38,36 +41,12 @@ PASSES = {
     Point.IN_SNAPSHOT: (1, 8),
 }
 """Point -> the passes among which one is drawn: some within the takeover, some amid the calls."""
-STATES = ("menu", "waiting", "ringing", "talking")
 QUEUES = {"sales": ("ann", "bob"), "desk": ("dan", "eve", "fay"), "nobody": ("gus",)}
 """Digit 1: those who stir. Digit 2: two who talk all the time, one whose phone rings. Digit 3: waiting for nobody."""
 STIRRING_CALLERS = 5
 SITTING_RING_S = 120
-RENEWED_EVERY = 3
+RENEWED_EVERY = 2
 """So many lives a phone rings before it is answered; every second time while the control plane is dead."""
-RANDOM = "random"
-RANG_OUT = "OFFER_OUTCOME_TIMEOUT"
-
-
-@dataclass
-class Kill:
-    """One kill: where, what was live, and how long the next life took to be ready (0 if it was killed before)."""
-
-    where: str
-    live: Counter[str] = field(default_factory=Counter)
-    serving: bool = False
-    gap_s: float = 0.0
-
-
-def table(kills: Sequence[Kill]) -> str:
-    """For the reader of the test's output."""
-    rows = [f"{'killed at':<20} {'when':<9} {'gap':>6}  live (by the phones)"]
-    for kill in kills:
-        when = "serving" if kill.serving else "takeover"
-        live = ", ".join(f"{kill.live[state]} {state}" for state in STATES)
-        gap = f"{kill.gap_s:.1f}s" if kill.gap_s else "-"
-        rows.append(f"{kill.where:<20} {when:<9} {gap:>6}  {live}")
-    return "\n".join(rows)
 
 
 @dataclass
@@ -78,6 +57,8 @@ class Story:
     centre: Centre
     crowd: Crowd
     rng: random.Random
+    planned: int
+    """How many kills there will be."""
     kills: list[Kill] = field(default_factory=list)
     enqueued: dict[str, str] = field(default_factory=dict)
     """Contact -> when it began to wait, as first told."""
@@ -92,7 +73,7 @@ class Story:
     async def kill_at_random(self) -> None:
         """After a moment of serving."""
         await asyncio.sleep(self.rng.uniform(0, 1.5))
-        kill = Kill(RANDOM, self.crowd.live(), serving=True)
+        kill = Kill(CONTROL, RANDOM, self.crowd.live())
         self.cell.kill_control()
         await self._mourn(kill)
 
@@ -105,7 +86,8 @@ class Story:
         except subprocess.TimeoutExpired:
             twice = count.rung_twice(self.crowd.facts())
             raise AssertionError(f"calls stand still: {self.crowd.live()}; phones that rang twice: {twice}") from None
-        kill = Kill(f"{point}:{nth}", self.crowd.live(), any("plane ready" in line for line in control.lines))
+        serving = any("plane ready" in line for line in control.lines)
+        kill = Kill(CONTROL, f"{point}:{nth}", self.crowd.live(), serving)
         assert code == -signal.SIGKILL, f"{kill.where} was not reached\n{control.output}"
         assert f"TANDEM_KILL_AT={kill.where} reached" in control.output
         self.cell.kill_control()
@@ -115,6 +97,7 @@ class Story:
         for state in STATES:
             assert kill.live[state] >= (2 if state == "talking" else 1), f"{kill.where}: {kill.live}"
         self.kills.append(kill)
+        print(f"{len(self.kills):4}/{self.planned} {kill}", flush=True)
         # Mostly as quick as a supervisor; sometimes long enough for phones to do a good deal.
         await asyncio.sleep(self.rng.choice((0.1, 0.1, 2.0)))
 
@@ -124,29 +107,23 @@ class Story:
         self.cell.start_control()
         await asyncio.to_thread(self.cell.wait_ready)
         self.kills[-1].gap_s = time.monotonic() - began
-        for contact in await self.contacts("LIFE_LIVE"):
+        for contact in await all_contacts(self.centre, "LIFE_LIVE"):
             told = contact.get("enqueueTime", "")
             if told and self.enqueued.setdefault(contact["name"], told) != told:
                 self.moved.append(contact["name"])
 
-    async def contacts(self, life: str = "LIFE_UNSPECIFIED") -> list[Json]:
-        """All of them, page by page."""
-        found: list[Json] = []
-        token = ""
-        while True:
-            path = f"{self.centre.tenant}/contacts"
-            page = await self.centre.rest.get(path, life=life, pageSize=200, pageToken=token)
-            found += page["contacts"]
-            token = page["nextPageToken"]
-            if not token:
-                return found
 
-
-async def test_kills_of_the_control_plane(own_cell: Cell, tmp_path: Path, kills: int) -> None:
+async def test_kills_of_the_control_plane(own_cell: Cell, tmp_path: Path, kills: int, tally: Tally) -> None:
     """Ten times at random moments, three times at each named point; nobody on the phone notices."""
+    plan = [point for point in PASSES for _ in range(max(TIMES, kills * 2 // 5))]
+    await kill_control_planes(own_cell, tmp_path / "replies.jsonl", plan, kills, tally)
+
+
+async def kill_control_planes(own_cell: Cell, replies: Path, plan: list[Point], kills: int, tally: Tally) -> None:
+    """So many random kills, and one at each point of the plan; then everything is counted."""
     rng = random.Random(SEED)
-    plan = [point for point in PASSES for _ in range(TIMES)]
     rng.shuffle(plan)
+    planned = max(kills, -(-len(plan) // AT_ONCE)) + len(plan)
     own_cell.set(log__snapshot_commits=40)
     own_cell.start()
     async with (
@@ -155,8 +132,8 @@ async def test_kills_of_the_control_plane(own_cell: Cell, tmp_path: Path, kills:
     ):
         await centre.rest.patch(f"{centre.tenant}/queues/desk", {"ringTimeout": f"{SITTING_RING_S}s"})
         crowd = Crowd(own_cell, centre, rng, stack)
-        story = Story(own_cell, centre, crowd, rng)
-        clerk = Clerk(centre, "gus", tmp_path / "replies.jsonl")
+        story = Story(own_cell, centre, crowd, rng, planned)
+        clerk = Clerk(centre, "gus", replies)
         stirring = [await crowd.agent(name, index) for index, name in enumerate(QUEUES["sales"])]
         dan, eve, fay = [await crowd.agent(name, index) for index, name in enumerate(QUEUES["desk"], 5)]
         sitting = [await crowd.menu_sitter(), await crowd.queue_sitter("3")]
@@ -167,10 +144,10 @@ async def test_kills_of_the_control_plane(own_cell: Cell, tmp_path: Path, kills:
             ring = await crowd.ring_sitter("2", fay)
             for n in itertools.count(1):
                 await story.kill_at_random()
-                if plan:
+                for _ in range(min(AT_ONCE, len(plan))):
                     await story.kill_at(plan.pop())
                 renewed = n % RENEWED_EVERY == 0
-                if renewed and n % 2:
+                if renewed and n // RENEWED_EVERY % 2:
                     fay.answer(ring[1])  # while nobody is there to know it
                 await story.live_again()
                 if renewed:
@@ -180,14 +157,13 @@ async def test_kills_of_the_control_plane(own_cell: Cell, tmp_path: Path, kills:
                 if not plan and story.randomly >= kills:
                     break
             await crowd.leave()
-        print("\n" + table(story.kills))
         assert all(call.is_up for call in sitting)
         assert all(call.is_up for talk in talks for call in talk)
         await go_home(story, [*sitting, ring[0], talks[0][0], talks[1][1]])
-        await check(story)
-        assert await clerk.missing() == []
+        wrong = await check(story) | {"replies not true": len(await clerk.missing())}
         for talk in talks:
             await check_recording(story, talk[0].facts, talk[1].facts)
+        tally.add(story.kills, sum(call.way is Way.OUT for call in crowd.facts()), wrong)
 
 
 async def go_home(story: Story, calls: Iterable[PhoneCall]) -> None:
@@ -198,34 +174,34 @@ async def go_home(story: Story, calls: Iterable[PhoneCall]) -> None:
         await watch.when(lambda: all(one["state"] == "STATE_ENDED" for one in watch.contacts.values()))
 
 
-async def check(story: Story) -> None:
-    """What spine 12 counts, from the phones and from the history."""
+async def check(story: Story) -> dict[str, int]:
+    """What spine 12 counts, from the phones and from the history: all of it must be zero."""
     calls = story.crowd.facts()
     callers = [call for call in calls if call.way is Way.OUT]
-    assert count.dropped(calls) == []
-    assert count.rung_twice(calls) == []
-    assert overtaken(calls, "1") == []
-    assert story.moved == []
-    assert count.refused(calls) == {}
-
-    contacts = await story.contacts()
+    contacts = await all_contacts(story.centre)
     assert Counter(contact["caller"]["value"] for contact in contacts) == Counter(call.caller for call in callers)
     outcomes = {contact["caller"]["value"]: contact["outcome"] for contact in contacts}
-    assert outcomes == {call.caller: outcome_of(call, calls) for call in callers}
-    for contact in contacts:
-        assert story.enqueued.get(contact["name"], contact.get("enqueueTime")) == contact.get("enqueueTime")
-
+    moved = [c for c in contacts if story.enqueued.get(c["name"], c.get("enqueueTime")) != c.get("enqueueTime")]
     blames: list[Blame] = []
     for contact in contacts:
-        events = (await story.centre.rest.get(f"{contact['name']}/events", pageSize=200))["events"]
-        assert [event["version"] for event in events] == list(range(1, len(events) + 1))
-        assert sum(event["type"] == "contact.completed" for event in events) == 1
+        events = await whole_story(story.centre, contact["name"])
         limit_s = SITTING_RING_S if contact["queue"].endswith("/desk") else RING_LIMIT_S
-        blames += [Blame(e["data"]["offer"], limit_s) for e in events if e["data"].get("outcome") == RANG_OUT]
-    assert count.blamed(blames, calls) == []
+        blames += blames_of(events, limit_s)
     states = (await story.centre.rest.get(f"{story.centre.tenant}/agentStates"))["agentStates"]
-    assert {state["status"] for state in states if state["reachable"]} <= {"STATUS_IDLE"}, states
-    print(f"{len(callers)} calls, {len(story.kills)} kills: none dropped, none rung twice, none overtaken, none blamed")
+    found: dict[str, Sequence[object]] = {
+        "dropped": count.dropped(calls),
+        "rung twice": count.rung_twice(calls),
+        "overtaken": count.overtaken(calls, "1"),
+        "refused": list(count.refused(calls)),
+        "places lost": [*story.moved, *moved],
+        "outcomes wrong": [call for call in callers if outcomes[call.caller] != outcome_of(call, calls)],
+        "blamed": count.blamed(blames, calls),
+        "agents stuck": [state for state in states if state["reachable"] and state["status"] != "STATUS_IDLE"],
+    }
+    for name, wrong in found.items():
+        for one in wrong:
+            print(f"{name}: {one}", flush=True)
+    return {name: len(wrong) for name, wrong in found.items()}
 
 
 def outcome_of(call: CallFacts, calls: Sequence[CallFacts]) -> str:
@@ -237,7 +213,7 @@ def outcome_of(call: CallFacts, calls: Sequence[CallFacts]) -> str:
 
 async def check_recording(story: Story, caller: CallFacts, agent: CallFacts) -> None:
     """A talk that saw every kill is on its recording from end to end."""
-    (contact,) = [one for one in await story.contacts() if one["caller"]["value"] == caller.caller]
+    (contact,) = [one for one in await all_contacts(story.centre) if one["caller"]["value"] == caller.caller]
     (name,) = contact["recordings"]
     left, right = sounds.channels_of(await story.centre.rest.download(name))
     assert caller.ended is not None

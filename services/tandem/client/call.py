@@ -80,6 +80,11 @@ class PhoneCall:
         return self._facts.answered is not None and not self.is_over
 
     @property
+    def sent(self) -> int:
+        """Packets of audio sent so far, 20 ms each."""
+        return self._mouth.sent
+
+    @property
     def hears(self) -> Heard | None:
         """What is heard at this moment."""
         return self._ear.now if self._ear else None

@@ -6,10 +6,10 @@ calls. Numbers of callers are therefore to be unique in a count.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from tandem.client.facts import By, CallFacts, Heard, Sound, Way
 
@@ -106,24 +106,41 @@ def rung_twice(calls: Iterable[CallFacts]) -> list[tuple[str, str]]:
 
 
 def overtaken(calls: Sequence[CallFacts], digit: str) -> list[tuple[CallFacts, CallFacts]]:
-    """The callers who pressed that digit last and were overtaken, each with one who pressed it
-    later and heard an agent first."""
-    waiting = [call for call in calls if call.way is Way.OUT and call.pressed and call.pressed[-1].digit == digit]
-    waiting.sort(key=lambda call: call.pressed[-1].at)
+    """Each (earlier, later) caller where an agent's phone began to ring for the later one while the
+    earlier, who had pressed that digit before, was in line with nobody ringing.
+
+    It is phones that tell it, when they ring: whom a caller hears first also depends on which agent
+    picks up sooner.
+    """
+    line = [call for call in calls if call.way is Way.OUT and call.pressed and call.pressed[-1].digit == digit]
     together = _by_caller(calls)
-    served = [heard_agent(call, together[call.caller]) or _NEVER for call in waiting]
-    first = list(range(len(waiting)))  # of those from here on, who was served first
-    for index in reversed(range(len(waiting) - 1)):
-        after = first[index + 1]
-        first[index] = min(index, after, key=lambda one: served[one])
-    pressed = [call.pressed[-1].at for call in waiting]
+    idle: list[tuple[float, float, int]] = []  # (from, until, place in `line`) of who waits
+    rings: list[tuple[float, int]] = []
+    for index, call in enumerate(line):
+        rung = [other for other in together[call.caller] if other.way is Way.IN and other.began < _end(call)]
+        rings += [(other.began, index) for other in rung]
+        idle += [(start, until, index) for start, until in _idle(call, rung) if start < until]
     found = []
-    for index, earlier in enumerate(waiting):
-        later = bisect_left(pressed, pressed[index] + SLACK_S)
-        left = min(served[index], _end(earlier))  # who hung up was not overtaken from then on
-        if later < len(waiting) and left > served[first[later]] + SLACK_S:
-            found.append((earlier, waiting[first[later]]))
+    starts = deque(sorted(idle))
+    waiting: list[tuple[float, float, int]] = []  # (pressed, idle until, place in `line`)
+    for at, later in sorted(rings):
+        while starts and starts[0][0] <= at:
+            _, until, index = starts.popleft()
+            heappush(waiting, (line[index].pressed[-1].at, until, index))
+        while waiting and waiting[0][1] < at:
+            heappop(waiting)
+        if waiting and waiting[0][0] < line[later].pressed[-1].at - SLACK_S:
+            found.append((line[waiting[0][2]], line[later]))
     return found
+
+
+def _idle(call: CallFacts, rung: Iterable[CallFacts]) -> Iterator[tuple[float, float]]:
+    """The times in which a caller was in line and no phone rang for it, without their first and last moments."""
+    since = call.pressed[-1].at
+    for other in sorted(rung, key=lambda other: other.began):
+        yield since + SLACK_S, other.began - SLACK_S
+        since = max(since, _end(other))
+    yield since + SLACK_S, _end(call) - SLACK_S
 
 
 def blamed(blames: Iterable[Blame], calls: Iterable[CallFacts]) -> list[Blame]:

@@ -23,6 +23,7 @@ from tandem.api.session.v1 import session_service_pb2 as ses
 from tandem.client.account import Account
 from tandem.client.api import Api
 from tandem.client.call import PhoneCall
+from tandem.client.count import Blame
 from tandem.client.demo import Timeline, find_demo
 from tandem.client.demo_tenant import TENANT, Demo, welcome
 from tandem.client.kill_report import Kept, Report, show
@@ -37,10 +38,12 @@ from tandem.runtime.config import Config
 
 NUMBER = "101"
 QUEUE = "rescue"
+RING_LIMIT_S = 15
 AGENTS = ("eve", "fay", "gus")
 ROLES = ("talking", "talking", "its agent rings", "waiting", "in the menu")
 """What each caller is doing when the control plane dies."""
 DIGIT = "1"
+RANG_OUT = "OFFER_OUTCOME_TIMEOUT"
 STEADY_S = 1.5
 """Talk and music before the kill, to compare with."""
 GAP_ANSWER_S = 0.3
@@ -72,7 +75,7 @@ class Stage:
     async def set_up(self, stack: AsyncExitStack) -> None:
         """Queue, flow, number and agents; their phones registered and available."""
         maker = TenantMaker(self._api, TENANT)
-        queue = await maker.queue(QUEUE, "Kill demo")
+        queue = await maker.queue(QUEUE, "Kill demo", ring_s=RING_LIMIT_S)
         await maker.number(NUMBER, "Kill demo", await maker.flow(QUEUE, "Kill demo", welcome({DIGIT: queue})))
         for index, id_ in enumerate(AGENTS):
             device = await maker.agent(id_, f"{id_.title()} (kill demo)", (queue,))
@@ -143,6 +146,16 @@ class Stage:
         """What the API says of each contact now, beside what it said before."""
         return [Kept(caller.contact, await self.contact(caller.contact.name)) for caller in self.callers]
 
+    async def blames(self) -> list[Blame]:
+        """The offers that ended because a phone had rung for its whole time, says the history."""
+        found: list[Blame] = []
+        for caller in self.callers:
+            request = ses.ListContactEventsRequest(parent=caller.contact.name, page_size=1000)
+            listed = await self._api.call(self._api.sessions.ListContactEvents, request)
+            told = [dict(event.data) for event in listed.events]
+            found += [Blame(data["offer"], RING_LIMIT_S) for data in told if data.get("outcome") == RANG_OUT]
+        return found
+
 
 async def show_kill(config: Config) -> int:
     """Play it; 0 if the phones count nothing that is wrong."""
@@ -186,7 +199,7 @@ async def _play(stage: Stage, place: Place, pid_file: Path) -> Report:
     ended = await _ended(stage)
     calls = [facts for phone in (*stage.agents, *(c.phone for c in stage.callers)) for facts in phone.facts()]
     lines = [(caller.role, caller.call.facts) for caller in stage.callers]
-    return Report(killed, back, lines, calls, at_once, ended, DIGIT)
+    return Report(killed, back, lines, calls, at_once, ended, await stage.blames(), DIGIT)
 
 
 async def _until_back(place: Place, pid_file: Path, old: int) -> float:

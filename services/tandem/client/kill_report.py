@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tandem.api.session.v1 import contact_pb2
 from tandem.client import count
+from tandem.client.count import Blame
 from tandem.client.facts import CallFacts, Heard, Sound
 
 AROUND_S = 0.5
@@ -43,6 +44,8 @@ class Report:
     """The contacts when the control plane was back."""
     ended: Sequence[Kept]
     """The contacts at the end."""
+    blames: Sequence[Blame]
+    """The agents who were taken out of routing."""
     digit: str
 
 
@@ -56,6 +59,7 @@ def counts(report: Report) -> dict[str, int]:
         ),
         "phones rung twice for one offer": len(count.rung_twice(report.calls)),
         "callers overtaken in line": len(count.overtaken(report.calls, report.digit)),
+        "agents blamed who did nothing wrong": len(count.blamed(report.blames, report.calls)),
         "enqueue times changed": sum(kept.place_lost for kept in (*report.at_once, *report.ended)),
         "contacts without the outcome handled": sum(kept.after.outcome != handled for kept in report.ended),
     }

@@ -56,6 +56,11 @@ class Mouth:
         self.is_muted = False
         """Nothing at all is sent: a broken phone, or one on hold."""
 
+    @property
+    def sent(self) -> int:
+        """Packets made so far, 20 ms each."""
+        return self._sent
+
     def press(self, digit: str) -> None:
         """Send a digit after those that wait. Raises ValueError for what is none, or too many."""
         if len(digit) != 1 or digit not in dtmf.DIGITS:

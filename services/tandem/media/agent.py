@@ -48,6 +48,7 @@ from tandem.core.ports.media import (
     contact_of,
 )
 from tandem.media.agent_io import (
+    BEAT_MS,
     TOO_MANY_KEYS,
     AgentSettings,
     AskLegs,
@@ -71,6 +72,7 @@ from tandem.media.journal.changes import (
     NumberReached,
     RowKept,
     TenantHomed,
+    TimeReached,
     encode_change,
 )
 from tandem.media.journal.state import JournalState
@@ -95,17 +97,36 @@ class MediaAgent:
         self._present: dict[int, bool] = {}
         self._shed: dict[tuple[str, str], int] = {}
         self._turn = Turn()
+        self._restored = False
 
-    def start(self) -> None:
-        """Once, before anything else: give the backend back what the journal holds."""
-        if self._state.directories:
+    def start(self, now_ms: int) -> None:
+        """Once, before anything else: give the backend back what the journal holds. `now_ms` is
+        CLOCK_BOOTTIME."""
+        state, boot_id = self._state, self._settings.boot_id
+        died_ms = min(state.time_ms, now_ms) if state.boot_id == boot_id else now_ms
+        if state.boot_id != boot_id:
+            self._change(TimeReached(boot_id, now_ms))
+        if state.directories:
             self._turn.calls.append(Greet(self._merged()))
-        self._turn.calls.append(Restore(self._state.backend_rows()))
-        self._turn.calls.extend(Settle(command) for command in self._state.open_commands())
+        self._turn.calls.append(Restore(state.backend_rows(), died_ms))
+        self._turn.calls.extend(Settle(command) for command in state.open_commands())
+
+    def beat(self, now_ms: int) -> None:
+        """Write the time, if `beat_ms` says that it is due."""
+        due_ms = self.beat_ms
+        if due_ms is not None and due_ms <= now_ms:
+            self._change(TimeReached(self._settings.boot_id, now_ms))
+
+    @property
+    def beat_ms(self) -> int | None:
+        """When `beat` is wanted, None while no leg lives. Not before the legs of an earlier life were
+        given back: a death on the way there must leave the time of their end as it was."""
+        return self._state.time_ms + BEAT_MS if self._state.living and self._restored else None
 
     def take(self) -> Turn:
         """What has come up since the last call."""
         turn, self._turn = self._turn, Turn()
+        self._restored = True
         return turn
 
     def load(self) -> tuple[int, int, int]:

@@ -11,6 +11,8 @@ KEYS_MAX = 200_000
 """2,000 calls with 100 commands each; about 100 MB."""
 KEPT_MAX = 20_000
 """20 minutes of 50 busy calls; about 20 MB."""
+BEAT_MS = 500
+"""How often the time is written while legs live: a node's death is told at most so much too early."""
 TOO_MANY_KEYS = "TOO_MANY_KEYS"
 """Reason of a command that was refused because the node remembers too many."""
 
@@ -66,6 +68,7 @@ class Restore:
     """`Backend.restore`."""
 
     rows: tuple[Row, ...]
+    died_ms: int
 
 
 @dataclass(frozen=True, slots=True)

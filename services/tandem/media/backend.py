@@ -84,12 +84,13 @@ class Backend(Protocol):
         are unregistered."""
         ...
 
-    def restore(self, rows: Iterable[Row]) -> None:
+    def restore(self, rows: Iterable[Row], died_ms: int) -> None:
         """The journal's rows, once at start (none for a new journal), after the journalled
         `directory` if there is one and before anything else.
 
-        A backend that died with its calls tells `LegEnded(MEDIA_LOST, NODE)` for each leg,
-        says BYE, finishes recordings from the spool and keeps registrations. One that lived
+        A backend that died with its calls tells `LegEnded(MEDIA_LOST, NODE)` for each leg at
+        `died_ms`, the last media time that stands in the journal (now, if that was another
+        boot's), says BYE, finishes recordings from the spool and keeps registrations. One that lived
         on while the agent was away takes its legs up again and tells what changed.
         """
         ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ _log = logging.getLogger(__name__)
 
 JOURNAL_RETRY_S = 1.0
 """Pause before a journal that could not be written (a full disk) is tried again. Calls go on meanwhile."""
+
+BEAT_MIN_S = 0.05
+"""While the journal cannot be written its time stands still: then so often is often enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class MediaProcess:
         self._watch = MediaWatch(instruments or Instruments(clock), settings.node, settings.sample_ratio)
         self._server = LinkServer(settings.listen, self, clock.boottime_ms)
         self._scheduled = False
+        self._beat: asyncio.TimerHandle | None = None
         self._agent: MediaAgent
         self._turns: Turns
 
@@ -103,7 +107,7 @@ class MediaProcess:
         settings = self._settings
         key = node_key(settings.node_key_file, self._entropy.secret, allow_on_disk=settings.allow_node_key_on_disk)
         settings.journal_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with DiskStore(settings.journal_file) as store:
+        with DiskStore(settings.journal_file) as store, self._beating():
             journal, state, anew = open_journal(store, key, self._entropy.secret, self._entropy.token())
             if anew:
                 _log.warning(
@@ -115,7 +119,7 @@ class MediaProcess:
             self._agent = MediaAgent(who, state)
             async with self._build(self) as backend:
                 self._turns = Turns(self._agent, state, journal, backend, self._points)
-                self._agent.start()
+                self._agent.start(self._clock.boottime_ms())
                 self._turn()
                 try:
                     await self._server.start()
@@ -178,7 +182,9 @@ class MediaProcess:
 
     def _turn(self) -> None:
         self._scheduled = False
-        out = self._turns.run(self._clock.boottime_ms())
+        now_ms = self._clock.boottime_ms()
+        self._agent.beat(now_ms)
+        out = self._turns.run(now_ms)
         for link, frame in out.sends:
             self._server.send(link, frame)
         for link, reason in out.closes:
@@ -196,3 +202,24 @@ class MediaProcess:
                 out.journal_error,
             )
             asyncio.get_running_loop().call_later(JOURNAL_RETRY_S, self._soon)
+        self._beat_later(now_ms)
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Time is written while the block runs."""
+        try:
+            yield
+        finally:
+            if self._beat is not None:
+                self._beat.cancel()
+
+    def _beat_later(self, now_ms: int) -> None:
+        """Many turns write the time by themselves; one alarm looks after the others."""
+        at_ms = self._agent.beat_ms
+        if at_ms is not None and self._beat is None:
+            delay_s = max(BEAT_MIN_S, (at_ms - now_ms) / 1000)
+            self._beat = asyncio.get_running_loop().call_later(delay_s, self._on_beat)
+
+    def _on_beat(self) -> None:
+        self._beat = None
+        self._turn()

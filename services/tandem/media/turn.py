@@ -92,8 +92,8 @@ class Turns:
                 self._backend.settle(command)
             case Greet(directory):
                 self._backend.directory(directory)
-            case Restore(rows):
-                self._backend.restore(rows)
+            case Restore(rows, died_ms):
+                self._backend.restore(rows, died_ms)
             case OwnerPresent(shard, present):
                 self._backend.owner_present(shard, present)
             case AskLegs(link):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from google.api import annotations_pb2
@@ -60,8 +61,9 @@ class Method:
         return Role.PLATFORM in self.roles
 
 
+@cache
 def methods_of(service: ServiceDescriptor) -> tuple[Method, ...]:
-    """The methods of a service. Raises `BadMethod`."""
+    """The methods of a service, worked out once. Raises `BadMethod`."""
     return tuple(_method(service, method) for method in service.methods)
 
 

@@ -2,7 +2,7 @@
 
 It keeps no state: what a part must know after a restart is in its own files. Each child is a
 process group of its own, so that Ctrl-C in a terminal reaches the supervisor alone, which
-then ends them in order.
+then ends them in order. If it is killed itself, they end by themselves (`runtime.tether`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tandem.runtime.tether import SUPERVISOR
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
@@ -79,7 +81,7 @@ class Supervisor:
             "-m",
             "tandem",
             *part.arguments,
-            env={**os.environ, **part.environment},
+            env={**os.environ, **part.environment, SUPERVISOR: str(os.getpid())},
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
         )

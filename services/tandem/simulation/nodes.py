@@ -108,7 +108,7 @@ class MediaNode:
         else:
             self.media = self._kinds.backend(self, self.host.boottime_ms, capacity=self.capacity, party=self._party)
         self._turns = Turns(self._agent, self.state, journal, self.media, self.points)
-        self._agent.start()
+        self._agent.start(self.host.boottime_ms)
         self._soon()
 
     def crash(self, *, alone: bool = False) -> None:
@@ -238,6 +238,7 @@ class MediaNode:
         self._scheduled = False
         assert self.media is not None, "a node that is up has a backend"
         self.media.advance(self.host.boottime_ms)
+        self._agent.beat(self.host.boottime_ms)
         out = self._turns.run(self.host.boottime_ms)
         if out.faults:
             raise out.faults[0]
@@ -264,14 +265,17 @@ class MediaNode:
         return None if link is None else link.stream
 
     def _arm(self) -> None:
-        """Wake for what the backend does by itself."""
-        due = None if self.media is None else self.media.due_ms()
-        if due is None:
+        """Wake for what the backend does by itself, and for the journal's time."""
+        wanted = [None if self.media is None else self.media.due_ms(), self._agent.beat_ms if self.up else None]
+        due = [at_ms for at_ms in wanted if at_ms is not None]
+        if not due:
             return
-        at_ms = due - self.host.uptime_ms
+        at_ms = max(min(due) - self.host.uptime_ms, self._scheduler.now_ms + 1)
         if self._alarm_ms <= self._scheduler.now_ms or at_ms < self._alarm_ms:
             self._alarm_ms = at_ms
             self._scheduler.at(at_ms, self._due)
 
     def _due(self) -> None:
         self.phone(lambda media: None)
+        if self.up and (self._agent.beat_ms or 0) <= self.host.boottime_ms:
+            self._soon()

@@ -225,24 +225,25 @@ class ScriptedMedia:
         for device in [device for device in self._registered if device not in directory.devices]:
             self._unregister(device)
 
-    def restore(self, rows: Iterable[Row]) -> None:
+    def restore(self, rows: Iterable[Row], died_ms: int) -> None:
         """See `media.backend.Backend`. What happened while it was detached is told now."""
         if not self._lived_on:
-            self._take_up(rows)
+            self._take_up(rows, died_ms)
         self._lived_on = False
         missed, self._missed = self._missed, []
         for tell in missed:
             tell()
 
-    def _take_up(self, rows: Iterable[Row]) -> None:
+    def _take_up(self, rows: Iterable[Row], died_ms: int) -> None:
         """An earlier life of the node left these: its legs are lost."""
-        for row in rows:
+        assert self._sink is not None, "it was made with one"
+        for row in sorted(rows, key=lambda row: row.kind is not RowKind.LEG):
             tenant = str(row.value["tenant"])
             match row.kind:
                 case RowKind.LEG:
                     if self._party is not None:
                         self._party.ended(row.id, Cause.MEDIA_LOST, By.NODE)
-                    self._emit(tenant, row.id, LegEnded(Cause.MEDIA_LOST, By.NODE))
+                    self._sink.emit(tenant, row.id, LegEnded(Cause.MEDIA_LOST, By.NODE), died_ms)
                     self._remember(RowKind.LEG, row.id, None)
                 case RowKind.REGISTRATION:
                     self._registered[row.id] = tenant

@@ -28,6 +28,7 @@ from tandem.runtime.config import Config
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
+from tandem.runtime.methods import methods_of
 from tandem.runtime.step import Offer
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.calls import WatchedApi
@@ -89,6 +90,12 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
     """The control plane of this process: all shards of all groups, ready to be served. Raises
     `LogBusy` and `CannotOpen`, which say what to do."""
     clock, entropy = SystemClock(), SystemEntropy()
+    # What takes time and needs no lock is done by one that waits before it is needed.
+    groups = make_groups()
+    for service in (tenant_module.API, session_servicer.API, routing_servicer.API, recording_module.API):
+        methods_of(service)
+    owner = f"{config.cell}/{os.uname().nodename}/{os.getpid()}/{entropy.token(5)}"
+    telemetry = Telemetry(config, "all", owner, clock, OBSERVED)
     async with AsyncExitStack() as stack:
         log = await SqliteLog.open(config.log_dir, wait=wait_for_lock)
         stack.push_async_callback(log.close)
@@ -111,9 +118,6 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
             lambda driver: make_directory(hosts[0], driver),
         )
         eraser = Eraser(keys, blobs)
-        owner = f"{config.cell}/{os.uname().nodename}/{os.getpid()}/{entropy.token(5)}"
-        telemetry = Telemetry(config, "all", owner, clock, OBSERVED)
-        groups = make_groups()
         drivers = [
             ShardDriver(
                 group,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvicorn
+import uvicorn.protocols.http.auto  # now, and not when a standby has to be quick
 
 from tandem.core.access import CELL_TENANT, Role
 from tandem.gateway.app import Gateway, Settings
@@ -55,7 +56,7 @@ async def serve(
     http_port = listener.getsockname()[1]
     page_key = _kept_secret(made, PAGE_KEY) if place_call is not None else ""
     gateway = _gateway(made, http_port, place_call, page_key)
-    settings = uvicorn.Config(gateway.app(), log_config=None, access_log=False, lifespan="off")
+    settings = uvicorn.Config(gateway.app(), log_config=None, access_log=False, lifespan="off", ws="none")
     server = _Uvicorn(settings)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -90,7 +90,7 @@ def test_the_kill_and_its_table(up: Up) -> None:
     shown = up.tandem("demo", "--kill")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     counts = re.findall(r"^ +(\d+)  (.+)$", shown.stdout, re.MULTILINE)
-    assert len(counts) == 6
+    assert len(counts) == 7
     assert {number for number, _ in counts} == {"0"}
     assert "kill -9" in shown.stdout
     assert up.program.output.count("control ended (SIGKILL)") == before + 1

@@ -188,7 +188,7 @@ async def world(
     made = World(config, sink or ListSink(), blobs or BlobTable())
     if directory is not None:
         made.node.directory(directory)
-    made.node.restore(rows or [])
+    made.node.restore(rows or [], SystemClock().boottime_ms())
     made.node.owner_present(0, owner)
     made.running = asyncio.create_task(made.node.run())
     try:

@@ -90,7 +90,7 @@ class Life(RuleBasedStateMachine):
         else:
             self.media.reattach(self.agent)
         self.turns = Turns(self.agent, state, journal, self.media, Points())
-        self.agent.start()
+        self.agent.start(self.now_ms)
         self.stream = None
         self.run_node()
 

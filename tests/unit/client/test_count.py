@@ -108,22 +108,47 @@ def test_a_phone_rung_twice_for_one_offer():
     assert count.rung_twice([agent(), replace(again, phone="bob")]) == []
 
 
+def rings(of: str, at: float, until: float, **changes) -> CallFacts:
+    """An agent's phone that rings for that caller and is not picked up."""
+    unanswered = {"answered": None, "by": By.FAR, "heard": (), "offer": f"o-{of}-{at}"}
+    return agent(of, **{"began": at, "rang": at, "ended": until} | unanswered | changes)
+
+
+def line(*pressed: float) -> list[CallFacts]:
+    """Callers c1, c2, ... who press at these times and wait."""
+    return [caller(f"c{n}", pressed=(Pressed("1", at),), ended=60.0) for n, at in enumerate(pressed, 1)]
+
+
 def test_an_overtaken_caller():
-    first, second = caller("c1", pressed=(Pressed("1", 2.0),)), caller("c2", pressed=(Pressed("1", 3.0),))
-    served = [agent("c1"), agent("c2", offer="o2")]
-    assert count.overtaken([first, second, *served], "1") == []
-    late = replace(first, heard=(music(1.0, 7.0), tone(AGENT_HZ, 7.0, 20.0)))
-    assert count.overtaken([late, second, *served], "1") == [(late, second)]
-    never = replace(first, heard=(music(1.0, 20.0),))
-    assert count.overtaken([never, second, *served], "1") == [(never, second)]
+    first, second = line(2.0, 4.0)
+    assert count.overtaken([first, second, rings("c1", 10.0, 60.0), rings("c2", 12.0, 60.0)], "1") == []
+    assert count.overtaken([first, second, rings("c2", 10.0, 60.0), rings("c1", 12.0, 60.0)], "1") == [(first, second)]
+    assert count.overtaken([first, second, rings("c2", 10.0, 60.0)], "1") == [(first, second)]
+
+
+def test_an_agent_who_picks_up_late_makes_nobody_overtaken():
+    first, second = line(2.0, 4.0)
+    slow = rings("c1", 10.0, 30.0, answered=25.0)
+    quick = rings("c2", 10.2, 30.0, answered=11.0)
+    assert count.overtaken([first, second, slow, quick], "1") == []
+
+
+def test_who_lost_the_place_after_a_ring_was_overtaken():
+    first, second, third = line(2.0, 4.0, 5.0)
+    in_vain = rings("c1", 10.0, 20.0)
+    assert count.overtaken([first, second, in_vain, rings("c2", 15.0, 60.0)], "1") == [], "two agents ring"
+    assert count.overtaken([first, second, in_vain, rings("c2", 20.2, 60.0)], "1") == [], "at the same moment"
+    assert count.overtaken([first, second, third, in_vain, rings("c2", 15.0, 60.0), rings("c3", 22.0, 60.0)], "1") == [
+        (first, third)
+    ]
 
 
 def test_who_hung_up_was_not_overtaken_and_another_digit_is_another_line():
-    gone = caller("c1", heard=(music(1.0, 4.0),), ended=4.0)
-    second = caller("c2", pressed=(Pressed("1", 3.0),))
-    assert count.overtaken([gone, second, agent("c2")], "1") == []
-    other = caller("c1", heard=(music(1.0, 20.0),), pressed=(Pressed("2", 2.0),))
-    assert count.overtaken([other, second, agent("c2")], "1") == []
+    first, second = line(2.0, 4.0)
+    later = rings("c2", 10.0, 60.0)
+    assert count.overtaken([replace(first, ended=10.3), second, later], "1") == []
+    assert count.overtaken([replace(first, pressed=(Pressed("2", 2.0),)), second, later], "1") == []
+    assert count.overtaken([replace(first, pressed=(Pressed("1", 3.8),)), second, later], "1") == []
 
 
 def test_blames_that_are_wrong():

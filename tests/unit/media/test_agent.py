@@ -41,7 +41,7 @@ from tandem.core.ports.media import (
 from tandem.core.ports.media import By as EndedBy
 from tandem.core.seal import secret
 from tandem.media.agent import MediaAgent
-from tandem.media.agent_io import TOO_MANY_KEYS, AgentSettings, Notice
+from tandem.media.agent_io import BEAT_MS, TOO_MANY_KEYS, AgentSettings, Notice
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind
 from tandem.media.journal.file import MemoryStore, open_journal
 from tandem.media.turn import BACKEND_FAULT, Turns
@@ -57,12 +57,14 @@ class Backend:
         self.asked: list[Any] = []
         self.live: tuple[LiveLeg, ...] = ()
         self.fails = False
+        self.died_ms = -1
 
     def directory(self, directory: MergedDirectory) -> None:
         self.asked.append(directory)
 
-    def restore(self, rows: Iterable[Row]) -> None:
+    def restore(self, rows: Iterable[Row], died_ms: int) -> None:
         self.asked.append(tuple(rows))
+        self.died_ms = died_ms
 
     def perform(self, command: Command) -> None:
         if self.fails:
@@ -82,20 +84,28 @@ class Backend:
 class Node:
     """An agent, a journal in memory and the backend above."""
 
-    def __init__(self, store: MemoryStore | None = None, points: Points | None = None, **limits: int) -> None:
+    def __init__(
+        self,
+        store: MemoryStore | None = None,
+        points: Points | None = None,
+        now_ms: int = 1_000,
+        boot_id: str = "boot",
+        **limits: int,
+    ) -> None:
         self.store = store or MemoryStore()
         journal, self.state, _ = open_journal(self.store, bytes(32), bytes, "i1")
         self.backend = Backend()
-        self.agent = MediaAgent(AgentSettings("m1", "boot", **limits), self.state)
+        self.agent = MediaAgent(AgentSettings("m1", boot_id, **limits), self.state)
         self.turns = Turns(self.agent, self.state, journal, self.backend, points or Points())
         self.sent: dict[str, list[FromNode]] = {}
         self.closed: dict[str, str] = {}
         self.notices: list[Notice] = []
-        self.now_ms = 1_000
-        self.agent.start()
+        self.now_ms = now_ms
+        self.agent.start(self.now_ms)
         self.run()
 
     def run(self) -> None:
+        self.agent.beat(self.now_ms)
         out = self.turns.run(self.now_ms)
         for link, frame in out.sends:
             self.sent.setdefault(link, []).append(frame)
@@ -407,3 +417,52 @@ def test_devices_are_merged_too() -> None:
     device = DirectoryDevice("anna", "t1", 0, "t1.test", "0" * 32, "0" * 64)
     node.put("a", hello(), Directory(1, (), (device,)))
     assert node.backend.asked[-1].devices == {"anna": device}
+
+
+# ------------------------------------------------------------------ the time of a death
+
+
+def test_a_death_is_told_at_the_last_time_that_was_written() -> None:
+    node = connected()
+    node.agent.remember(RowKind.LEG, "c1", {})
+    node.emit("c1", ARRIVED)
+    node.now_ms = 5_000
+    node.run()
+    assert Node(node.store, now_ms=60_000).backend.died_ms == 5_000
+
+
+def test_time_is_written_only_while_a_leg_lives() -> None:
+    node = connected()
+    assert node.agent.beat_ms is None
+    node.agent.remember(RowKind.REGISTRATION, "anna", {})
+    node.agent.remember(RowKind.LEG, "c1", {})
+    node.agent.remember(RowKind.LEG, "c1", {"again": True})
+    assert node.agent.beat_ms == 1_000 + BEAT_MS
+    size = len(node.store.data)
+    node.now_ms += BEAT_MS
+    node.run()
+    assert len(node.store.data) > size
+    node.agent.remember(RowKind.LEG, "c1", None)
+    assert node.agent.beat_ms is None
+
+
+def test_an_event_is_a_sign_of_time_too_and_outlives_a_rewriting() -> None:
+    node = connected()
+    node.agent.remember(RowKind.LEG, "c1", {})
+    node.now_ms = 1_400
+    node.emit("c1", ARRIVED)
+    node.put("a", Ack("t1", 1))
+    assert node.agent.beat_ms == 1_400 + BEAT_MS
+    once = Node(node.store, now_ms=2_000)  # an opened journal is written anew
+    assert once.backend.died_ms == 1_400
+    assert Node(once.store, now_ms=3_000).backend.died_ms == 1_400
+
+
+def test_the_time_of_another_boot_says_nothing() -> None:
+    node = connected()
+    node.agent.remember(RowKind.LEG, "c1", {})
+    node.now_ms = 900_000
+    node.run()
+    again = Node(node.store, now_ms=4_000, boot_id="boot2")
+    assert again.backend.died_ms == 4_000
+    assert Node(again.store, now_ms=9_000, boot_id="boot2").backend.died_ms == 4_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import threading
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 from tandem.adapters.files import FILE_MODE, make_directory
 from tandem.adapters.sqlite.database import CannotOpen
 from tandem.adapters.threads import tell
+
+_log = logging.getLogger(__name__)
 
 LOCK = "log.lock"
 _PID_BYTES = 20
@@ -50,9 +53,10 @@ async def hold(directory: Path, *, wait: bool) -> CellLock:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        if wait:
-            return await _Place(descriptor).lock()
         holder = os.pread(descriptor, _PID_BYTES, 0).decode("ascii", "replace") or "unknown"
+        if wait:
+            _log.info("%s is held by process %s; this one waits for the lock", path, holder)
+            return await _Place(descriptor).lock()
         os.close(descriptor)
         raise LogBusy(
             f"{path} is held by another Tandem, process {holder}: stop that one, start this one with --standby "

@@ -93,9 +93,9 @@ class BuiltinNode:
         self._node.directory(directory, self._now())
         self._flush_soon()
 
-    def restore(self, rows: Iterable[Row]) -> None:
+    def restore(self, rows: Iterable[Row], died_ms: int) -> None:
         """See `Backend`. From here on phones are answered."""
-        self._node.restore(rows, self._now())
+        self._node.restore(rows, died_ms, self._now())
         self._spool.sweep(self._node.recordings())
         self._open = True
         self._flush_soon()

@@ -100,12 +100,13 @@ class Node:
         self._registrations.directory(directory, now)
         self._show_readiness()
 
-    def restore(self, rows: Iterable[Row], now: float) -> None:
-        """What an earlier life left: its legs are lost, its registrations and recordings are kept."""
+    def restore(self, rows: Iterable[Row], died_ms: int, now: float) -> None:
+        """What an earlier life left, which ended at `died_ms`: its legs are lost, its registrations
+        and recordings are kept."""
         kept = list(rows)
         for row in kept:
             if row.kind is RowKind.LEG:
-                self._restart.lost(row.id, row.value, now)
+                self._restart.lost(row.id, row.value, died_ms, now)
             elif row.kind is RowKind.RECORDING:
                 self._recorder.restore(row.id, row.value)
         self._registrations.restore([row for row in kept if row.kind is RowKind.REGISTRATION], now)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tandem.core.ports.media import By, Cause, LegEnded
 from tandem.media.backend import RowKind
-from tandem.media.builtin.board import Board, media_ms
+from tandem.media.builtin.board import Board
 from tandem.media.builtin.causes import reason_of
 from tandem.wire.sip.dialog import Address, Dialog
 from tandem.wire.sip.message import Request, parse, respond_to
@@ -30,14 +30,14 @@ class Restart:
         self._repeats: dict[str, tuple[tuple[bytes, Address], int]] = {}
         self._datagrams: list[tuple[bytes, Address]] = []
 
-    def lost(self, leg: str, row: Mapping[str, Any], now: float) -> None:
-        """A journalled leg: tell its end, and tell the phone."""
+    def lost(self, leg: str, row: Mapping[str, Any], died_ms: int, now: float) -> None:
+        """A journalled leg: tell its end, which was at `died_ms`, and tell the phone."""
         board = self._board
         if row["invite"] is not None:
             self._refuse(leg, row, now)
         elif row["dialog"] is not None:
             board.endpoint.bye_restored(Dialog.from_dict(row["dialog"]), now, reason=reason_of(Cause.MEDIA_LOST))
-        board.sink.emit(row["tenant"], leg, LegEnded(Cause.MEDIA_LOST, By.NODE), media_ms(now))
+        board.sink.emit(row["tenant"], leg, LegEnded(Cause.MEDIA_LOST, By.NODE), died_ms)
         board.sink.remember(RowKind.LEG, leg, None)
 
     def _refuse(self, leg: str, row: Mapping[str, Any], now: float) -> None:

@@ -124,6 +124,15 @@ class LegKnown:
     ended: int
 
 
+@dataclass(frozen=True, slots=True)
+class TimeReached:
+    """CLOCK_BOOTTIME of a boot had come so far; written now and then while legs live, so that
+    their end can be told at the time at which it happened."""
+
+    boot_id: str
+    media_time_ms: int
+
+
 Change = (
     Opened
     | EpochSeen
@@ -137,6 +146,7 @@ Change = (
     | NumberReached
     | KeySettled
     | LegKnown
+    | TimeReached
 )
 
 
@@ -155,6 +165,7 @@ _ENCODE: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {
     ),
     LegKnown: lambda c: ("leg", c.tenant, c.leg, c.ended),
     Opened: lambda c: ("opened", c.incarnation),
+    TimeReached: lambda c: ("time", c.boot_id, c.media_time_ms),
 }
 
 _DECODE: Mapping[str, Callable[..., Change]] = {
@@ -174,6 +185,7 @@ _DECODE: Mapping[str, Callable[..., Change]] = {
     ),
     "leg": LegKnown,
     "opened": Opened,
+    "time": TimeReached,
 }
 
 

@@ -37,6 +37,7 @@ from tandem.media.journal.changes import (
     Opened,
     RowKept,
     TenantHomed,
+    TimeReached,
     encode_change,
 )
 
@@ -61,6 +62,11 @@ class JournalState:
 
     def __init__(self) -> None:
         self.incarnation = ""
+        self.boot_id = ""
+        self.time_ms = 0
+        """CLOCK_BOOTTIME of that boot: nothing that was written is later."""
+        self.living = 0
+        """Legs that the backend has noted and not forgotten."""
         self.epochs: dict[Partition, int] = {}
         self.homes: dict[str, Partition] = {}
         self.directories: dict[Partition, Directory] = {}
@@ -111,10 +117,10 @@ class JournalState:
                 self._ack(tenant, number)
             case KeyTaken(command):
                 self._take_key(command.tenant, command.key, Key(command.leg, command, encoded))
-            case RowKept(kind, id_, None):
-                self._rows.pop((kind, id_), None)
-            case RowKept(kind, id_, value) if value is not None:
-                self._rows[kind, id_] = value
+            case RowKept(kind, id_, value):
+                self._keep_row(kind, id_, value)
+            case TimeReached(boot_id, media_time_ms):
+                self.boot_id, self.time_ms = boot_id, media_time_ms
             case Deferred(tenant, subject, None):
                 self.deferred.pop((tenant, subject), None)
             case Deferred(tenant, subject, event) if event is not None:
@@ -140,12 +146,22 @@ class JournalState:
             case LegKnown(tenant, leg, ended):
                 self._legs[tenant, leg] = ended
 
+    def _keep_row(self, kind: RowKind, id_: str, value: Mapping[str, Any] | None) -> None:
+        known = (kind, id_) in self._rows
+        if value is not None:
+            self._rows[kind, id_] = value
+        elif known:
+            del self._rows[kind, id_]
+        if kind is RowKind.LEG:
+            self.living += (value is not None) - known
+
     def _take_key(self, tenant: str, name: str, key: Key) -> None:
         self.keys[tenant, name] = key
         self._leg_keys.setdefault((tenant, key.leg), {})[name] = None
 
     def _keep(self, event: Event, encoded: bytes) -> None:
         self.last[event.tenant] = max(event.number, self.last.get(event.tenant, 0))
+        self.time_ms = max(self.time_ms, event.media_time_ms)
         self._kept.setdefault(event.tenant, {})[event.number] = (event, encoded)
         leg = (event.tenant, event.leg)
         match event.body:
@@ -211,6 +227,7 @@ class JournalState:
             yield encode_change(Deferred(tenant, subject, event))
         for (tenant, leg), ended in self._legs.items():
             yield encode_change(LegKnown(tenant, leg, ended))
+        yield encode_change(TimeReached(self.boot_id, self.time_ms))
         for (tenant, _name), key in self.keys.items():
             if key.settled is None:
                 yield key.encoded

@@ -26,6 +26,7 @@ from tandem.core.ports.media import (
     LegResumed,
     LegRinging,
     LegUnbridged,
+    MediaEvent,
     Originate,
     Outcome,
     Play,
@@ -584,7 +585,7 @@ def test_the_next_life_ends_the_calls_of_the_last():
     rows, bench.events = bench.as_rows(), []
     bench.node = bench.new_node()
     bench.node.directory(bench.greeting("ann", "bob"), bench.now)
-    bench.node.restore(rows, bench.now)
+    bench.node.restore(rows, int(bench.now * 1000), bench.now)
     bench.settle_wire()
     lost = LegEnded(Cause.MEDIA_LOST, By.NODE)
     assert bench.events == [(leg, lost), (f"{leg}.1", lost)]
@@ -597,6 +598,29 @@ def test_the_next_life_ends_the_calls_of_the_last():
     assert agent.told(sip.CallArrived).request.headers.get("X-Tandem-Offer") == "offer-1"
 
 
+class Timed(Bench):
+    """Notes when things are said to have happened."""
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+        super().__init__()
+
+    def emit(self, tenant: str, leg: str, body: MediaEvent, media_time_ms: int) -> None:
+        self.events.append((leg, body))
+        self.times.append(media_time_ms)
+
+
+def test_calls_end_when_the_node_died_and_not_when_it_is_back():
+    bench = Timed()
+    talk(bench)
+    rows, died_ms = bench.as_rows(), int(bench.now * 1000)
+    bench.now += 40.0
+    bench.times = []
+    bench.node = bench.new_node()
+    bench.node.restore(rows, died_ms, bench.now)
+    assert bench.times == [died_ms, died_ms]
+
+
 def test_the_next_life_refuses_who_still_hears_it_ringing():
     bench = Bench()
     caller = bench.phone("4917055")
@@ -604,7 +628,7 @@ def test_the_next_life_refuses_who_still_hears_it_ringing():
     leg = bench.events[0][0]
     rows, bench.events = bench.as_rows(), []
     bench.node = bench.new_node()
-    bench.node.restore(rows, bench.now)
+    bench.node.restore(rows, int(bench.now * 1000), bench.now)
     bench.settle_wire()
     ended = caller.told(sip.CallEnded)
     assert (ended.cause, ended.status, ended.headers.get("Retry-After")) == (sip.EndCause.REJECTED, 503, "5")
@@ -640,7 +664,7 @@ def test_a_registration_outlives_the_node_but_not_its_time():
     del bench.phones[ann.address]
     bench.node = bench.new_node()
     bench.node.directory(bench.greeting("ann"), bench.now)
-    bench.node.restore(rows, bench.now)
+    bench.node.restore(rows, int(bench.now * 1000), bench.now)
     assert bench.events == []
     bench.advance(61)
     assert bench.events == [("", DeviceUnregistered("ann"))]
@@ -653,7 +677,7 @@ def test_a_registration_of_another_boot_is_void():
     bench.now = 3.0
     bench.node = bench.new_node()
     bench.node.directory(bench.greeting("ann"), bench.now)
-    bench.node.restore(rows, bench.now)
+    bench.node.restore(rows, int(bench.now * 1000), bench.now)
     assert bench.events == [("", DeviceUnregistered("ann"))]
     assert bench.outcome(bench.ring("c1.1")) == "UNREACHABLE"
 

@@ -177,7 +177,7 @@ def test_a_restored_leg_ends_once_and_its_commands_settle():
     key = bench.do(leg, Play(("menu",)))
     rows = bench.as_rows()
     bench.node = bench.new_node()
-    bench.node.restore(rows, bench.now)
+    bench.node.restore(rows, int(bench.now * 1000), bench.now)
     bench.node.settle(Command(TENANT, key, leg, Play(("menu",))), bench.now)
     assert [type(body) for body in bench.of(leg)].count(LegEnded) == 1
     assert bench.outcome(key) == "LEG_GONE"
