@@ -13,7 +13,7 @@ from tandem.internal.routing.v1 import routing_pb2 as routing
 from tandem.internal.session.v1 import session_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import Service
-from tandem.session.domain import contact, evolve, react, reception, states
+from tandem.session.domain import evolve, react, reception, recovery, states
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
 
@@ -41,6 +41,9 @@ EVENTS = Codec(
     ("contact.leg_closed", w.LegClosed, pb.LegClosed),
     ("contact.recording_ended", w.RecordingEnded, pb.RecordingEnded),
     ("contact.wrap_up_ended", w.WrapUpEnded, pb.WrapUpEnded),
+    ("contact.recovered", w.ContactRecovered, pb.ContactRecovered),
+    ("contact.queue_rejoined", w.QueueRejoined, pb.QueueRejoined),
+    ("contact.offer_not_held", w.OfferNotHeld, pb.OfferNotHeld),
     ("contact.completed", w.ContactCompleted, pb.ContactCompleted),
     ("reception.number_configured", r.NumberConfigured, pb.NumberConfigured),
     ("reception.device_configured", r.DeviceConfigured, own.DeviceConfigured),
@@ -60,6 +63,7 @@ COMMANDS = Codec(
     ("session.end_wrap_up", w.EndWrapUp, own.EndWrapUp),
     ("session.hang_up", w.HangUpContact, own.HangUpContact),
     ("session.give_up_waiting", w.GiveUpWaiting, own.GiveUpWaiting),
+    ("session.rejoin_queue", w.RejoinQueue, own.RejoinQueue),
     ("session.complete_anyway", w.CompleteAnyway, own.CompleteAnyway),
     ("config.number", r.PublishNumber, config.NumberPublished),
     ("config.device", r.PublishDevice, config.DevicePublished),
@@ -90,7 +94,7 @@ CONTACT = Kind(
     name="contact",
     start=states.New,
     starts=(w.TakeCall, w.NoteRefusal),
-    decide=contact.decide,
+    decide=recovery.decide,
     evolve=evolve.evolve,
     react=react.react,
     over=lambda state: isinstance(state, states.Done),
@@ -98,6 +102,7 @@ CONTACT = Kind(
     reads=reception.RECEPTION,
     legs=states.legs,
     states=states.STATES,
+    rescue=recovery.RESCUE,
 )
 
 SERVICE = Service(

@@ -221,15 +221,22 @@ def _accept(desk: Desk, command: w.AcceptOffer, context: Context) -> Events:
     if row is None or row.stage is Stage.ACCEPTED:
         return ()
     # An answer that crosses a rescission stands: the contact decided the order.
-    left = w.ContactLeftLine(row.contact, row.queue, "CONNECTED", command.at_ms)
-    engaged = w.AgentEngaged(row.offer, row.agent, row.contact, command.at_ms)
+    return _accepted(desk, row, command.at_ms)
+
+
+def _accepted(desk: Desk, row: Reservation, at_ms: int) -> Events:
+    left = w.ContactLeftLine(row.contact, row.queue, "CONNECTED", at_ms)
+    engaged = w.AgentEngaged(row.offer, row.agent, row.contact, at_ms)
     return (left, engaged) if row.contact in desk.entries else (engaged,)
 
 
 def _close(desk: Desk, command: w.CloseOffer, context: Context) -> Events:
     row = desk.reservations.get(command.offer)
-    if row is None or row.stage is Stage.ACCEPTED:
+    if row is None:
         return ()  # closed before
+    if row.stage is Stage.ACCEPTED:
+        # The end of the talk was missed; what is over for the contact is over.
+        return _released(desk, row, False, False, context)
     return _closed(desk, row, command.outcome, command.rang_ms, context)
 
 
@@ -299,9 +306,13 @@ def _next_agent(desk: Desk, entry: Entry | None, freed: Agent | None, context: C
 
 def _end_talk(desk: Desk, command: w.EndTalk, context: Context) -> Events:
     row = desk.reservations.get(command.offer)
-    if row is None or row.stage is not Stage.ACCEPTED:
+    if row is None:
         return ()
-    return _released(desk, row, command.audio, command.lost, context)
+    missed: Events = ()
+    if row.stage is not Stage.ACCEPTED:
+        # The answer was missed: that there was a talk says as much.
+        missed = _accepted(desk, row, context.now_ms)
+    return *missed, *_released(desk, row, command.audio, command.lost, context)
 
 
 def _released(desk: Desk, row: Reservation, audio: bool, lost: bool, context: Context) -> Events:
