@@ -31,14 +31,16 @@ class Refold:
         """Whether the state is what it was at `sound`."""
         return self._version >= self._sound
 
-    def take(self, record: Record) -> None:
-        """Fold the next record. Raises what `evolve` raises."""
-        if not self._judge.counts(record):
-            return
-        self._judge = self._judge.after(record)
-        if not isinstance(record, Commit):
-            return
-        for envelope in record.events:
+    def take(self, record: Record) -> bool:
+        """Fold the next record; whether it is done. Raises what `evolve` raises."""
+        if self._judge.counts(record):
+            self._judge = self._judge.after(record)
+            if isinstance(record, Commit):
+                self._fold(record)
+        return self.done
+
+    def _fold(self, commit: Commit) -> None:
+        for envelope in commit.events:
             ours = (envelope.tenant, envelope.stream) == self._place and envelope.type != STEPPED
             if ours and self._version < envelope.version <= self._sound:
                 if envelope.type not in OF_THE_RUNTIME:

@@ -24,6 +24,7 @@ from tandem.routing import servicer as routing_servicer
 from tandem.runtime.auth import CELL_SHARD, TENANT_GROUP, Credentials
 from tandem.runtime.config import Config
 from tandem.runtime.driver import ShardDriver
+from tandem.runtime.gate import Gate
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
 from tandem.runtime.step import Offer
@@ -93,6 +94,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
         )
         owner = f"{config.cell}/{os.uname().nodename}/{os.getpid()}/{entropy.token(5)}"
         groups = make_groups()
+        gate = Gate(config.limits.quarantined_max)
         drivers = [
             ShardDriver(
                 group,
@@ -106,6 +108,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 {"media": owners} if name == "live" else {},
                 blobs,
                 config.log.snapshot_commits,
+                gate,
             )
             for name, group in groups.items()
             for shard in range(config.live.shards)
