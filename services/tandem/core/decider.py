@@ -139,7 +139,8 @@ class Kind:
     `legs(state)` are the (node, leg) pairs that the aggregate holds. Snapshots are made of
     `dump(state)`: frozen dataclasses out of `states`, tuples and plain values; `load` takes
     them back. `rescue` is for kinds with legs. A kind without one lasts: in quarantine
-    its state is kept as it was, and the next owner tries again.
+    its state is kept as it was, and the next owner tries again: `resume()` is the command that
+    it then gets until nothing more comes of it.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Kind:
     dump: Callable[[Any], Any] = lambda state: state
     load: Callable[[Any], Any] = lambda dumped: dumped
     rescue: Rescue | None = None
+    resume: Callable[[], Any] | None = None
 
 
 Handlers = Mapping[tuple[type, type], Callable[[Any, Any, Context], Sequence[Any]]]

@@ -42,6 +42,9 @@ from tandem.runtime.service import (
 
 QUARANTINED = "QUARANTINED"
 """Why an input was refused that came to a quarantined aggregate."""
+MAX_RESUMES = 1_000
+"""How often an aggregate that is back in service is asked what is to be done; a desk brings
+together one caller and one agent each time."""
 CLOSING_HOPS = 2
 """How far past `MAX_HOPS` a closing answer is still decided: the one to a message that was
 refused for its hops, and not the round that it might set off."""
@@ -453,8 +456,17 @@ class Step:
                 self.counts.quarantines_lifted += 1
                 self.counts.quarantined_now -= 1
                 self._runtime_event(tenant, stream, QuarantineLifted(self.now_ms), (), hop, queue)
+                self._resume(aggregate, stream)
             self._follow(queue, "")
         return bool(self.events)
+
+    def _resume(self, aggregate: Aggregate, stream: str) -> None:
+        resume, before = aggregate.kind.resume, -1
+        for _ in range(MAX_RESUMES):
+            if resume is None or len(self.events) == before or aggregate.quarantine is not None:
+                return
+            before = len(self.events)
+            self._follow(deque([_Hop(stream, resume(), 0, "claim", "", None)]), "")
 
     # ---------------------------------------------------------------- deciding, one command
 

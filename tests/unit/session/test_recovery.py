@@ -261,10 +261,14 @@ def test_the_outcome_of_the_cancel_is_the_end_of_the_offer() -> None:
     assert isinstance(when.events[1], w.OfferEnded) and isinstance(when.state, st.Waiting)
 
 
-@pytest.mark.parametrize("command", [leg(LegBridged(LEG)), EffectEnded("bridge", Outcome.FAILED)])
-def test_a_bridge_that_nobody_knows_of_is_none_and_the_place_is_kept(command: Any) -> None:
-    when = refused(ACCEPTED, command)
+def test_a_bridge_that_did_not_come_about_is_none_and_the_place_is_kept() -> None:
+    when = refused(ACCEPTED, EffectEnded("bridge", Outcome.FAILED))
     assert isinstance(when.events[1], w.ContactRequeued) and isinstance(when.state, st.Waiting)
+
+
+def test_that_they_hear_each_other_is_a_fact() -> None:
+    when = refused(ACCEPTED, leg(LegBridged(LEG)))
+    assert isinstance(when.events[1], w.ContactConnected) and isinstance(when.state, st.Talking)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SAMPLES if kind not in (w.NoteLeg, w.OfferContact)])
@@ -322,7 +326,7 @@ def test_nobody_is_left_with_music_for_ever() -> None:
         actions = recovery.part(contact.state, "contact/c1", AT)
         assert actions[0] == desk(w.LeaveQueue("c1", "QUARANTINED"))
         down = {action.payload.leg for action in actions[1:]}
-        assert down == (set() if state is st.Talking else {leg for _, leg in st.legs(contact.state)})
+        assert down == (set() if state in (st.Connecting, st.Talking) else {leg for _, leg in st.legs(contact.state)})
 
 
 def test_the_agent_is_free_when_their_own_leg_is_down() -> None:

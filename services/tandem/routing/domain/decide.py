@@ -195,15 +195,26 @@ def _enqueue(desk: Desk, command: w.EnqueueContact, context: Context) -> Events:
     known = desk.queues.get(command.queue)
     if known is None or known.deleted:
         return (w.QueueRefused(command.contact, command.queue, "UNKNOWN_QUEUE"),)
-    if command.contact in desk.entries:
-        return ()  # it stands in line already
     queue, skills = _need(command)
+    entry = Entry(command.contact, queue, skills, command.priority, command.enqueued_ms)
+    missed: Events = ()
+    stands = desk.entries.get(command.contact)
+    if stands is not None:
+        if stands.offer or (stands.need, stands.order) == (entry.need, entry.order):
+            return ()  # it stands in line already
+        # That it left its earlier place was missed.
+        missed = (w.ContactLeftLine(stands.contact, stands.queue, "ELSEWHERE", context.now_ms),)
     entered = w.ContactEnteredLine(command.contact, queue, skills, command.priority, command.enqueued_ms)
     agent = desk.best_agent((queue, skills))
     if agent is None:
-        return (entered,)
-    entry = Entry(command.contact, queue, skills, command.priority, command.enqueued_ms)
-    return entered, _reserve(desk, entry, agent, context)
+        return *missed, entered
+    return *missed, entered, _reserve(desk, entry, agent, context)
+
+
+def _look_again(desk: Desk, command: w.LookAgain, context: Context) -> Events:
+    """Back in service: who waits and who is idle may not have been brought together."""
+    pair = desk.unmatched()
+    return () if pair is None else (_reserve(desk, *pair, context),)
 
 
 def _remove(desk: Desk, command: w.RemoveContact, context: Context) -> Events:
@@ -353,6 +364,7 @@ HANDLERS: dict[tuple[type, type], Any] = {
     (Desk, w.CloseGone): _gone,
     (Desk, w.EndTalk): _end_talk,
     (Desk, w.AskOffer): _ask,
+    (Desk, w.LookAgain): _look_again,
 }
 
 

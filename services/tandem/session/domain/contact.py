@@ -424,13 +424,19 @@ def _connecting_leg(state: st.Connecting, command: w.NoteLeg, context: Context) 
         case LegEnded() as ended if command.leg == offered.leg:
             return _agent_gone_early(state, ended, at)
         case LegBridged():
-            recording = f"{call.contact}-{offered.offer}"
-            key = context.derive(f"recording/{recording}")
-            return (w.ContactConnected(offered.offer, offered.agent, recording, key, at),)
+            return connected(state, context, at)
         case RecordingStored() | RecordingFailed():
             return _recording(state, command)
         case _:
             return ()
+
+
+def connected(state: st.Connecting, context: Context, at_ms: int) -> Events:
+    """Caller and agent hear each other."""
+    offered = state.offered
+    recording = f"{state.call.contact}-{offered.offer}"
+    key = context.derive(f"recording/{recording}")
+    return (w.ContactConnected(offered.offer, offered.agent, recording, key, at_ms),)
 
 
 def _agent_gone_early(state: st.Connecting, ended: LegEnded, at_ms: int) -> Events:

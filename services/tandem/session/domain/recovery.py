@@ -88,7 +88,7 @@ def decide(state: st.State, command: Any, context: Context) -> Events:
             counted = command.why != HOPS
             rejoin = isinstance(state, st.Waiting) and _stays(state, command) and _left_line(command)
             noted = w.ContactRecovered(command.refused, command.why, counted, rejoin, command.at_ms)
-            return noted, *_fallback(state, command)
+            return noted, *_fallback(state, command, context)
 
 
 def _never_began(command: Recover, context: Context) -> Events:
@@ -104,7 +104,7 @@ def _never_began(command: Recover, context: Context) -> Events:
     )
 
 
-def _fallback(state: Any, command: Recover) -> Events:
+def _fallback(state: Any, command: Recover, context: Context) -> Events:
     match state:
         case st.Closing():
             return _closing(state, command)
@@ -118,6 +118,9 @@ def _fallback(state: Any, command: Recover) -> Events:
             return _waiting(state, command)
         case st.Ringing():
             return _ringing(state, command)
+        case st.Connecting() if command.bridged:
+            # They hear each other, whatever else could not be decided about it.
+            return c.connected(state, context, command.at_ms)
         case _:
             return _with_agent(state, command)
 
@@ -201,12 +204,12 @@ def _offer_ended(state: st.Ringing, cause: Cause, command: Recover) -> w.OfferEn
 
 
 def _with_agent(state: st.Connecting | st.Talking, command: Recover) -> Events:
-    """A talk goes on; a bridge of which nobody knows is none, and the place is kept."""
+    """A talk goes on; a bridge that did not come about is none, and the place is kept."""
     offered, at_ms = state.offered, command.at_ms
     if command.refused in (OFFER, RESCIND) and command.offer != offered.offer:
         return _told(command)
     ended = command.ended if command.leg == offered.leg else None
-    if isinstance(state, st.Connecting) and (ended or command.bridged or command.order == "bridge"):
+    if isinstance(state, st.Connecting) and (ended or command.order == "bridge"):
         place = state.place
         why = w.WhyRequeued.NOT_BRIDGED
         requeued = w.ContactRequeued(place.queue, place.enqueued_ms, offered.offer, why, at_ms)
@@ -251,8 +254,8 @@ def _down(node: str, leg: str) -> Act:
 def part(state: Any, stream: str, now_ms: int) -> Sequence[Act | Tell]:
     """Out of the line; nobody will attend to a caller who does not talk, nor to a phone that rings."""
     left = Tell(DESK, w.LeaveQueue(stream.partition("/")[2], "QUARANTINED"))
-    if isinstance(state, st.Talking):
-        return (left,)
+    if isinstance(state, st.Connecting | st.Talking):
+        return (left,)  # their talk goes on, or is just beginning
     return left, *(_down(node, leg) for node, leg in st.legs(state))
 
 
