@@ -100,11 +100,13 @@ HOPS = "HOPS"
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A command that could not be decided. `type` is its stable name; `command` is None if it
-    could not even be read. `why` is the type of the exception, or `HOPS`."""
+    could not even be read. `why` is the type of the exception, or `HOPS`. `half`: some of what
+    was decided has happened, and what should have been done because of it may not be."""
 
     type: str
     command: Any
     why: str
+    half: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class Quarantine:
 
     `noted`: it stands in the log; if not, this fold alone found it so. `unread`: this fold could
     not take the stream's events after version `sound`, so its state is not what the log says.
+    `guessed`: the legs are those of an earlier state; there may be others, and they may talk.
     `torn`: a mutable state was left half changed; until it is folded anew nobody may look at it.
     """
 
@@ -55,6 +56,7 @@ class Quarantine:
     unread: bool = False
     torn: bool = False
     sound: int = 0
+    guessed: bool = False
 
 
 @dataclass(slots=True)
@@ -152,7 +154,7 @@ class Ledger:
                 legs = tuple((row.node, row.leg) for row in event.legs)
                 unread, torn = (False, False) if before is None else (before.unread, before.torn)
                 sound = envelope.version if before is None else before.sound
-                aggregate.quarantine = Quarantine(event.why, event.event, legs, True, unread, torn, sound)
+                aggregate.quarantine = Quarantine(event.why, event.event, legs, True, unread, torn, sound, event.unread)
                 if aggregate.kind.rescue is not None:
                     # What it was when it failed may differ between releases; what the log says does not.
                     aggregate.state = aggregate.kind.start()
@@ -319,7 +321,7 @@ class Ledger:
                 for (tenant, stream), row in sorted(self.aggregates.items(), key=lambda item: item[0])
             ),
             *(
-                ("quarantined", tenant, stream, row.quarantine.why, row.quarantine.event, row.quarantine.legs)
+                ("quarantined", tenant, stream, *_aside(row.quarantine))
                 for tenant, stream, row in sorted(self.quarantined(), key=lambda item: item[:2])
                 if row.quarantine is not None and row.quarantine.noted
             ),
@@ -351,9 +353,9 @@ class Ledger:
                 case ("aggregate", tenant, stream, version, key, dumped):
                     kind = group.kinds[kind_of(stream)]
                     ledger.aggregates[tenant, stream] = Aggregate(kind, kind.load(dumped), version, key)
-                case ("quarantined", tenant, stream, why, event, legs):
+                case ("quarantined", tenant, stream, why, event, legs, guessed):
                     held = ledger.aggregates[tenant, stream]
-                    held.quarantine = Quarantine(why, event, legs, sound=held.version)
+                    held.quarantine = Quarantine(why, event, legs, sound=held.version, guessed=guessed)
                 case ("mark", source, tenant, number):
                     ledger.marks[source, tenant] = number
                 case ("pending", key, tenant, stream, name, kind, at_ms, type_, clear, private):
@@ -364,6 +366,10 @@ class Ledger:
                 case _:
                     raise ValueError(f"a snapshot part of an unknown kind: {part!r:.80}")
         return ledger
+
+
+def _aside(row: Quarantine) -> tuple[Any, ...]:
+    return row.why, row.event, row.legs, row.guessed
 
 
 def _pending(effect: Effect) -> tuple[Any, ...]:

@@ -26,12 +26,14 @@ class QuarantinedLeg:
 class Quarantined:
     """Event of the runtime: an aggregate cannot be gone on with. `event` is what could not be
     folded, or the input after which nothing held; `why` the type of the exception. `legs` are
-    followed to their end; an aggregate with none left is over, but for those that last."""
+    followed to their end; an aggregate with none left is over, but for those that last. `unread`:
+    whoever set it aside could not read its history, so the legs are those of an earlier state."""
 
     why: str
     event: str
     legs: tuple[QuarantinedLeg, ...]
     at_ms: int
+    unread: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,6 +235,7 @@ class Shard:
     def _foreign(self, body: bytes, now: Instant) -> None:
         record = log_codec.decode(body)
         if isinstance(record, Commit) and record.epoch == self.epoch and self.phase in (Phase.RECOVERING, Phase.LIVE):
+            self.counts.void_commits += 1
             self._lose(f"commit {record.epoch}/{record.n} is void, or another process writes under our epoch")
             return
         if not self.judge.counts(record):

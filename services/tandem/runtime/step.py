@@ -96,6 +96,7 @@ class _Hop:
     closing: bool = False  # the closing answer to a request
     recovering: bool = False  # what it sends is a closing answer
     type: str = ""  # stable name, for one that could not be read
+    version: int = -1  # of the aggregate before it was decided
 
 
 class _Unfolded(Exception):
@@ -106,7 +107,7 @@ class _Unfolded(Exception):
         self.event = event
 
 
-class _PastLimit(Exception):
+class PastLimit(Exception):
     """A message that was not given to its receiver."""
 
 
@@ -296,7 +297,7 @@ class Step:
             hop = queue.popleft()
             try:
                 if hop.hop > (MAX_HOPS + CLOSING_HOPS if hop.closing else MAX_HOPS):
-                    raise _PastLimit(f"a message past {MAX_HOPS} hops")
+                    raise PastLimit(f"a message past {MAX_HOPS} hops")
                 self._decide(hop, key if hop.hop == 0 else "", queue)
             except Rejected as error:
                 self._gone(hop, queue)
@@ -323,7 +324,7 @@ class Step:
             self.counts.inputs_refused += 1
         else:
             self.counts.messages_refused += 1
-        if isinstance(error, _PastLimit):
+        if isinstance(error, PastLimit):
             self.counts.hop_limit += 1
         cause = error.__cause__ if isinstance(error, _Unfolded) and error.__cause__ is not None else error
         self.report(f"{type(hop.command).__name__} to {hop.stream} was refused", cause)
@@ -344,11 +345,12 @@ class Step:
             if hop.hop or type(hop.command) not in kind.starts:
                 return False
             aggregate = self.ledger.born(tenant, hop.stream, key)
-        why = HOPS if isinstance(error, _PastLimit) else type(error).__name__
+        why = HOPS if isinstance(error, PastLimit) else type(error).__name__
         name = hop.type or self._name(hop)
         recovering = _Hop(hop.stream, None, hop.hop, hop.cause, "", None, recovering=True)
         try:
-            command = kind.rescue.recover(Refusal(name, hop.command, why), self.now_ms)
+            half = 0 <= hop.version < aggregate.version
+            command = kind.rescue.recover(Refusal(name, hop.command, why, half), self.now_ms)
             self._run(aggregate, command, recovering, queue)
         except Exception as failed:  # noqa: BLE001 - whatever it is: nothing holds for this aggregate any more
             event = failed.event if isinstance(failed, _Unfolded) else name
@@ -392,14 +394,16 @@ class Step:
     ) -> None:
         self.counts.quarantines += 1
         self.counts.quarantined_now += aggregate.quarantine is None
-        rescue, state = aggregate.kind.rescue, aggregate.state
+        rescue, unread = aggregate.kind.rescue, aggregate.quarantine is not None
+        # Where the history could not be read the state is an old one: legs that it has may talk by now.
+        state = aggregate.kind.start() if unread else aggregate.state
         try:
             legs = tuple(QuarantinedLeg(node, leg) for node, leg in aggregate.legs)
             actions = rescue.part(state, stream, self.now_ms) if rescue else ()
         except Exception as error:  # noqa: BLE001 - the state is not to be trusted: its legs' ends are told by the node
             self.report(f"{stream} in quarantine: its legs cannot be told", error)
             legs, actions = (), ()
-        found = Quarantined(why, event, legs, self.now_ms)
+        found = Quarantined(why, event, legs, self.now_ms, unread)
         self._runtime_event(tenant, stream, found, actions, hop, queue)
 
     def _runtime_event(
@@ -425,7 +429,8 @@ class Step:
         if rescue is None or quarantine is None or hop.command is None:
             return False
         leg = rescue.about(hop.stream, hop.command)
-        return leg != "" and leg in (row[1] for row in quarantine.legs)
+        up = [row[1] for row in quarantine.legs]
+        return leg != "" and (leg in up or (quarantine.guessed and bool(up)))
 
     def _at_quarantined(self, aggregate: Aggregate, hop: _Hop, queue: deque[_Hop]) -> None:
         """Nothing but the ends of its legs counts any more."""
@@ -434,7 +439,8 @@ class Step:
         leg = rescue.over(hop.command) if rescue else ""
         rest = tuple(row for row in quarantine.legs if row[1] != leg)
         if rescue is not None and len(rest) < len(quarantine.legs):
-            actions = rescue.leg_over(hop.stream, leg, rest, self.now_ms)
+            others = () if quarantine.guessed else rest
+            actions = rescue.leg_over(hop.stream, leg, others, self.now_ms)
             ended = QuarantinedLegEnded(leg, self.now_ms)
             self._runtime_event(self._offer.tenant, hop.stream, ended, actions, hop, queue)
         elif not self._waits_for_leg(aggregate, hop):
@@ -490,6 +496,7 @@ class Step:
         ledger, tenant, kind = self.ledger, self._offer.tenant, aggregate.kind
         shared = ledger.aggregate(tenant, kind.reads) if kind.reads else None
         self._decisions += 1
+        hop.version = aggregate.version
         context = Context(
             tenant,
             hop.stream,

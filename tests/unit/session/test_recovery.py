@@ -73,7 +73,7 @@ def refused(past: tuple[Any, ...], command: Any, why: str = "KeyError") -> When:
 
 
 def noted(command: Any, *, rejoin: bool = False) -> w.ContactRecovered:
-    return w.ContactRecovered(name_of(command), "KeyError", True, rejoin, AT)
+    return w.ContactRecovered(name_of(command), "KeyError", True, rejoin, False, AT)
 
 
 APOLOGISES = w.FlowStepEntered(APOLOGY, w.StepKind.HANG_UP, 1, ("apology",), 0, False, AT)
@@ -101,9 +101,10 @@ def test_every_command_of_a_contact_is_tried() -> None:
     assert {cls for cls in named if cls.__module__.endswith("words")} == set(SAMPLES)
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("why", ["ZeroDivisionError", HOPS])
 @pytest.mark.parametrize("state", typing.get_args(st.State), ids=lambda cls: cls.__name__)
-def test_recover_holds_in_every_state_for_every_command(state: type, why: str) -> None:
+def test_recover_holds_in_every_state_for_every_command(state: type, why: str, half: bool) -> None:
     """Whatever was refused, without the reception, however often: no exception, one outcome at most."""
     for command in COMMANDS:
         name = "later.unknown" if command is None else name_of(command)
@@ -112,7 +113,7 @@ def test_recover_holds_in_every_state_for_every_command(state: type, why: str) -
         assert type(contact.state) is state
         outcomes = state in (st.Closing, st.Ended)
         for _ in range(MAX_RECOVERIES + 2):
-            when = contact.when(recovery.recover(Refusal(name, command, why), AT))
+            when = contact.when(recovery.recover(Refusal(name, command, why, half), AT))
             contact.state = when.state
             outcomes += sum(isinstance(event, w.ContactDisconnected) for event in when.events)
         assert outcomes <= 1, (state, command)
@@ -206,7 +207,7 @@ def test_after_a_few_such_offers_the_contact_is_not_waited_with_any_longer() -> 
 
 
 def test_a_message_past_the_hop_limit_is_not_held_against_the_contact() -> None:
-    past = (*IN_LINE, *[w.ContactRecovered("x", HOPS, False, True, AT)] * 10)
+    past = (*IN_LINE, *[w.ContactRecovered("x", HOPS, False, True, False, AT)] * 10)
     when = refused(past, OFFER, HOPS)
     assert when.events[0].rejoin and isinstance(when.state, st.Waiting)
 
@@ -298,6 +299,27 @@ def test_wrap_up_is_over_whatever_became_of_its_end() -> None:
 
 def test_an_ended_contact_is_completed_in_the_end() -> None:
     assert isinstance(refused(ENDED, w.CompleteAnyway()).state, st.Done)
+
+
+# ------------------------------------------------------------------- what had happened by halves
+
+
+def half(past: tuple[Any, ...], command: Any = None) -> When:
+    """The contact after a reaction to what had happened raised."""
+    return given(*past).when(recovery.recover(Refusal("media.note_leg", command, "KeyError", half=True), AT))
+
+
+def test_what_may_never_have_been_ordered_is_ordered_again() -> None:
+    music, rejoin = order("play", media.Play(("music",), loop=True)), Wake("rejoin", AT + REJOIN_MS, w.RejoinQueue())
+    waits = half(IN_LINE)
+    assert music in waits.actions and rejoin in waits.actions
+    assert any(isinstance(action, Wake) and action.name == "give_up" for action in waits.actions)
+    assert isinstance(half(RINGING).events[1], w.OfferCancelBegun)
+    assert order(f"hangup/{LEG}", media.HangUp(Cause.CANCELED), LEG) in half(CANCELLING).actions
+    assert isinstance(half(ACCEPTED).events[1], w.ContactRequeued)
+    assert half(CLOSING).actions == [order(f"hangup/{LEG}", media.HangUp(Cause.NORMAL), LEG)]
+    assert [action.name for action in half(ENDED).actions] == ["complete"]
+    assert isinstance(half(TALKING).state, st.Talking)
 
 
 # ------------------------------------------------------------------- routing asks again

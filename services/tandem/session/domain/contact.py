@@ -336,7 +336,7 @@ def _queue_refused(state: st.Waiting, command: w.RefuseQueue, context: Context) 
         return ()
     if command.why == DESK_GONE and state.call.recoveries < MAX_RECOVERIES:
         # The desk failed, or is out of order for a moment: the place is asked for again.
-        return (w.ContactRecovered("routing.enqueue", DESK_GONE, True, True, context.now_ms),)
+        return (w.ContactRecovered("routing.enqueue", DESK_GONE, True, True, False, context.now_ms),)
     return _out_of_line(state, command.why, context)
 
 

@@ -128,11 +128,26 @@ def _not_held(state: Any, event: w.OfferNotHeld) -> Actions:
 
 
 def _recovered(state: Any, event: w.ContactRecovered) -> Actions:
-    if not isinstance(state, st.Waiting):
-        return ()
+    """What may never have been ordered is ordered again, under the same names."""
+    match state:
+        case st.Waiting():
+            return _waits_again(state, event)
+        case st.Ringing(cancel=cancel) if event.half and cancel is not None:
+            return (_hang_up(state.call, state.offered.leg, media.Cause.CANCELED),)
+        case st.Closing() if event.half:
+            return [_hang_up(state.call, leg) for leg in state.open]
+        case st.Ended() if event.half:
+            return _after(state, event.at_ms)
+        case _:
+            return ()
+
+
+def _waits_again(state: st.Waiting, event: w.ContactRecovered) -> Actions:
     actions: list[Action] = []
-    if event.refused == "effect.ended":
+    if event.half or event.refused == "effect.ended":
         actions.append(_music(state.call, state.place.music))  # the announcement is over, or missing
+    if event.half:
+        actions += _give_up(state)
     if event.rejoin:
         actions.append(Tell(DESK, w.LeaveQueue(state.call.contact, "RECOVERED")))
         actions.append(Wake("rejoin", event.at_ms + REJOIN_MS, w.RejoinQueue()))

@@ -10,7 +10,7 @@ runtime still asks of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tandem.core.decider import HOPS, Act, Context, EffectEnded, Refusal, Rescue, Tell
@@ -39,6 +39,7 @@ class Recover:
     refused: str
     why: str
     at_ms: int
+    half: bool = False
     arrived: w.TakeCall | None = None
     leg: str = ""
     answered: bool = False
@@ -51,27 +52,22 @@ class Recover:
 
 def recover(refusal: Refusal, now_ms: int) -> Recover:
     """The command after a refusal."""
+    plain = Recover(refusal.type, refusal.why, now_ms, refusal.half)
     match refusal.command:
         case w.TakeCall() as arrived:
-            return Recover(refusal.type, refusal.why, now_ms, arrived=arrived)
+            return replace(plain, arrived=arrived)
+        case w.NoteLeg(leg=leg, body=LegEnded() as ended):
+            return replace(plain, leg=leg, ended=ended)
         case w.NoteLeg(leg=leg, body=body):
-            return Recover(
-                refusal.type,
-                refusal.why,
-                now_ms,
-                leg=leg,
-                answered=isinstance(body, LegAnswered),
-                bridged=isinstance(body, LegBridged),
-                ended=body if isinstance(body, LegEnded) else None,
-            )
+            return replace(plain, leg=leg, answered=isinstance(body, LegAnswered), bridged=isinstance(body, LegBridged))
         case w.OfferContact(offer=offer, agent=agent):
-            return Recover(refusal.type, refusal.why, now_ms, offer=offer, agent=agent)
+            return replace(plain, offer=offer, agent=agent)
         case w.RescindOffer(offer=offer) | w.EndWrapUp(offer=offer):
-            return Recover(refusal.type, refusal.why, now_ms, offer=offer)
+            return replace(plain, offer=offer)
         case EffectEnded(name=name):
-            return Recover(refusal.type, refusal.why, now_ms, order=name)
+            return replace(plain, order=name)
         case _:
-            return Recover(refusal.type, refusal.why, now_ms)
+            return plain
 
 
 def decide(state: st.State, command: Any, context: Context) -> Events:
@@ -87,7 +83,8 @@ def decide(state: st.State, command: Any, context: Context) -> Events:
             # A message past the hop limit is not the contact's doing.
             counted = command.why != HOPS
             rejoin = isinstance(state, st.Waiting) and _stays(state, command) and _left_line(command)
-            noted = w.ContactRecovered(command.refused, command.why, counted, rejoin, command.at_ms)
+            half, at_ms = command.half, command.at_ms
+            noted = w.ContactRecovered(command.refused, command.why, counted, rejoin, half, at_ms)
             return noted, *_fallback(state, command, context)
 
 
@@ -99,7 +96,7 @@ def _never_began(command: Recover, context: Context) -> Events:
     contact = context.stream.partition("/")[2]
     return (
         w.ContactStarted(contact, call.number, call.caller, call.node, "", 0, call.at_ms),
-        w.ContactRecovered(command.refused, command.why, True, False, command.at_ms),
+        w.ContactRecovered(command.refused, command.why, True, False, False, command.at_ms),
         _disconnected((contact,), command.at_ms),
     )
 
@@ -152,7 +149,7 @@ def _told(command: Recover) -> Events:
 
 
 def _in_flow(state: st.InFlow, command: Recover) -> Events:
-    if command.refused in NOT_OF_THE_FLOW or (command.leg and command.leg != state.call.contact):
+    if (not command.half and command.refused in NOT_OF_THE_FLOW) or (command.leg and command.leg != state.call.contact):
         return _told(command)
     answered = command.answered and not state.call.answered_ms
     events: Events = (w.ContactAnswered(command.at_ms),) if answered else ()
@@ -171,7 +168,7 @@ def _stays(state: st.Waiting, command: Recover) -> bool:
 
 
 def _left_line(command: Recover) -> bool:
-    return command.refused in (OFFER, "session.rejoin_queue")
+    return command.half or command.refused in (OFFER, "session.rejoin_queue")
 
 
 def _waiting(state: st.Waiting, command: Recover) -> Events:
@@ -193,7 +190,7 @@ def _ringing(state: st.Ringing, command: Recover) -> Events:
         return (_offer_ended(state, Cause.FAILED, command),)  # it was down before, or never came to be
     if state.cancel is not None:
         return ()
-    if command.leg == offered.leg or command.order == "ring" or command.refused == RESCIND:
+    if command.half or command.leg == offered.leg or command.order == "ring" or command.refused == RESCIND:
         return (w.OfferCancelBegun(offered.offer, w.OfferOutcome.RESCINDED, at_ms),)
     return ()
 
@@ -209,7 +206,7 @@ def _with_agent(state: st.Connecting | st.Talking, command: Recover) -> Events:
     if command.refused in (OFFER, RESCIND) and command.offer != offered.offer:
         return _told(command)
     ended = command.ended if command.leg == offered.leg else None
-    if isinstance(state, st.Connecting) and (ended or command.order == "bridge"):
+    if isinstance(state, st.Connecting) and (ended or command.half or command.order == "bridge"):
         place = state.place
         why = w.WhyRequeued.NOT_BRIDGED
         requeued = w.ContactRequeued(place.queue, place.enqueued_ms, offered.offer, why, at_ms)

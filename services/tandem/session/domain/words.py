@@ -526,12 +526,14 @@ class WrapUpEnded:
 @dataclass(frozen=True, slots=True)
 class ContactRecovered:
     """Something that was told of the contact could not be decided; it is at its fallback.
-    `counted` against the contact; `rejoin`: it is out of line for a moment, its place kept."""
+    `counted` against the contact; `rejoin`: it is out of line for a moment, its place kept;
+    `half`: what should have been done because of what did happen is ordered again."""
 
     refused: str
     why: str
     counted: bool
     rejoin: bool
+    half: bool
     at_ms: int
 
 

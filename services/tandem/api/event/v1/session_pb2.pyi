@@ -1132,6 +1132,7 @@ class ContactRecovered(_message.Message):
     WHY_FIELD_NUMBER: _builtins.int
     COUNTED_FIELD_NUMBER: _builtins.int
     REJOIN_FIELD_NUMBER: _builtins.int
+    HALF_FIELD_NUMBER: _builtins.int
     AT_MS_FIELD_NUMBER: _builtins.int
     refused: _builtins.str
     """Name of what could not be dealt with."""
@@ -1141,6 +1142,8 @@ class ContactRecovered(_message.Message):
     """It counts against the contact: after a few the contact is not waited with any longer."""
     rejoin: _builtins.bool
     """The contact is out of line for a moment and then back at its place."""
+    half: _builtins.bool
+    """Some of what was decided has happened; what follows from it is ordered again."""
     at_ms: _builtins.int
     """When, Unix milliseconds of shard time."""
     def __init__(
@@ -1150,11 +1153,12 @@ class ContactRecovered(_message.Message):
         why: _builtins.str = ...,
         counted: _builtins.bool = ...,
         rejoin: _builtins.bool = ...,
+        half: _builtins.bool = ...,
         at_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "counted", b"counted", "refused", b"refused", "rejoin", b"rejoin", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "counted", b"counted", "half", b"half", "refused", b"refused", "rejoin", b"rejoin", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,12 +30,15 @@ class Quarantined(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     LEGS_FIELD_NUMBER: _builtins.int
     AT_MS_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
     why: _builtins.str
     """Stable word for why."""
     event: _builtins.str
     """What could not be folded or decided: the name of an event or of a command."""
     at_ms: _builtins.int
     """When, Unix milliseconds of shard time."""
+    unread: _builtins.bool
+    """The release that set it aside could not read its history: it may have other legs as well."""
     @_builtins.property
     def legs(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuarantinedLeg]:
         """Legs that are still up, or on their way."""
@@ -47,10 +50,11 @@ class Quarantined(_message.Message):
         event: _builtins.str = ...,
         legs: _abc.Iterable[Global___QuarantinedLeg] | None = ...,
         at_ms: _builtins.int = ...,
+        unread: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "event", b"event", "legs", b"legs", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "event", b"event", "legs", b"legs", "unread", b"unread", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
