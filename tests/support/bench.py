@@ -10,8 +10,9 @@ from tandem.core.commit import Commit, Record
 from tandem.core.ports.log import Stored
 from tandem.runtime import log_codec
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.rebuild import Refold
 from tandem.runtime.service import Group
-from tandem.runtime.shard import Append, LoadKeys, Output, Perform, Phase, Shard, Taken
+from tandem.runtime.shard import Append, LoadKeys, Output, Perform, Phase, Rebuild, Shard, Taken
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered, Offer
 from tests.support.toy import NODE, Do, toy_group
@@ -77,9 +78,19 @@ class Bench:
                     self.wanted.append(output)
                     if not self.hold_keys:
                         self.load_keys()
+                case Rebuild(tenant, stream, sound):
+                    self.rebuild(tenant, stream, sound)
                 case _:
                     self.left.append(output)
         return outputs
+
+    def rebuild(self, tenant: str, stream: str, sound: int) -> None:
+        """Fold a state anew from the log."""
+        refold = Refold(self.group, tenant, stream, sound)
+        for record in self.records():
+            refold.take(record)
+        assert refold.done
+        self.shard.rebuilt(tenant, stream, refold.state)
 
     def settle(self) -> None:
         """Turn and store until nothing moves."""

@@ -8,6 +8,7 @@ decision itself (`raise`, `reject`). In a nested script `,` stands for `;`.
     tell:to:script   a message                   ask:to:script     the same, `say:gone` comes back if nobody is there
     hop:k            tell `toy/hop` `hop:k-1`    answer            the reply to a client
     over             the end of the aggregate    boom, bang        raise in evolve, in react
+    ended:x          the leg x is over, as a quarantined `ward` understands it
 """
 
 from __future__ import annotations
@@ -18,7 +19,19 @@ from typing import Any
 
 from google.protobuf.wrappers_pb2 import StringValue
 
-from tandem.core.decider import Act, Action, Answer, Context, EffectEnded, Kind, Settle, Tell, Wake
+from tandem.core.decider import (
+    Act,
+    Action,
+    Answer,
+    Context,
+    EffectEnded,
+    Kind,
+    Refusal,
+    Rescue,
+    Settle,
+    Tell,
+    Wake,
+)
 from tandem.core.errors import NOT_IN_USE, Rejected
 from tandem.core.ports import media
 from tandem.internal.session.v1 import session_pb2
@@ -106,7 +119,30 @@ def react(state: Toy, event: Did) -> Sequence[Action]:
             return ()
 
 
-def _kind(name: str, *, starts: bool = True, sealed: bool = False) -> Kind:
+def _recover(refusal: Refusal, now_ms: int) -> Do:
+    asked = refusal.command.value if isinstance(refusal.command, Do) else "unread"
+    return Do("raise" if "frail" in asked else f"say:recovered-{refusal.type}-{refusal.why}")
+
+
+def _about(stream: str, command: Any) -> str:
+    """A request that names a leg is about it."""
+    found = [piece for piece in command.value.split(";") if piece.startswith("say:about-")]
+    return found[0].removeprefix("say:about-") if found else ""
+
+
+RESCUE = Rescue(
+    recover=_recover,
+    part=lambda state, stream, now_ms: (
+        Tell("toy/desk", Do(f"say:left-{stream[5:]}")),
+        Act("down", "media", MediaOrder(NODE, stream, media.HangUp(media.Cause.FAILED)), 5000),
+    ),
+    leg_over=lambda stream, leg, rest, now_ms: (Tell("toy/desk", Do(f"say:free-{leg}-{len(rest)}")),),
+    over=lambda command: command.value.removeprefix("ended:") if isinstance(command, Do) else "",
+    about=_about,
+)
+
+
+def _kind(name: str, *, starts: bool = True, sealed: bool = False, rescue: Rescue | None = None) -> Kind:
     return Kind(
         name=name,
         start=Toy,
@@ -118,14 +154,16 @@ def _kind(name: str, *, starts: bool = True, sealed: bool = False) -> Kind:
         sealed=sealed,
         legs=lambda state: tuple((NODE, word[4:]) for word in state.words if word.startswith("leg-")),
         states=(Toy,),
+        rescue=rescue,
     )
 
 
 def service() -> Service:
-    """`toy` begins with any script, `vault` too and has a data key, `nobody` never begins."""
+    """`toy` begins with any script, `vault` too and has a data key, `nobody` never begins, `ward` has
+    a rescue."""
     return Service(
         name="toy",
-        kinds=(_kind("toy"), _kind("vault", sealed=True), _kind("nobody", starts=False)),
+        kinds=(_kind("toy"), _kind("vault", sealed=True), _kind("nobody", starts=False), _kind("ward", rescue=RESCUE)),
         events=Codec(("toy.did", Did, StringValue)),
         commands=Codec(("toy.do", Do, StringValue)),
         messages=Codec(("toy.do", Do, StringValue)),

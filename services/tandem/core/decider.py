@@ -97,6 +97,43 @@ class EffectEnded:
     reason: str = ""
 
 
+HOPS = "HOPS"
+"""Why of a `Refusal`: the message was past `MAX_HOPS`; nothing was wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A command that could not be decided. `type` is its stable name; `command` is None if it
+    could not even be read. `why` is the type of the exception, or `HOPS`. `half`: some of what
+    was decided has happened, and what should have been done because of it may not be."""
+
+    type: str
+    command: Any
+    why: str
+    half: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """What a kind gives the runtime for the day on which its decider fails (rule 12). Simple
+    functions that look at little, so that they hold where the rest did not.
+
+    `recover(refusal, now_ms)` makes the command that `decide` gets after a refused one; if
+    that raises too, the aggregate is quarantined. From then on the runtime alone follows its
+    legs: `part(state, stream, now_ms)` is what shall be done at once (state is the last good
+    one), `leg_over(stream, leg, rest, now_ms)` when a leg has ended and `rest`, pairs of node
+    and leg, are still up. `over(command)` is the leg that a command says is over, empty for
+    none; `about(stream, command)` the leg that a request is about: while that leg is up the
+    asker is not answered "gone".
+    """
+
+    recover: Callable[[Refusal, int], Any]
+    part: Callable[[Any, str, int], Sequence[Act | Tell]]
+    leg_over: Callable[[str, str, Sequence[tuple[str, str]], int], Sequence[Act | Tell]]
+    over: Callable[[Any], str]
+    about: Callable[[str, Any], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of aggregate: the first segment of its streams' names (`contact/abc`, `desk`).
@@ -109,7 +146,9 @@ class Kind:
     `gate` another one.
     `legs(state)` are the (node, leg) pairs that the aggregate holds. Snapshots are made of
     `dump(state)`: frozen dataclasses out of `states`, tuples and plain values; `load` takes
-    them back.
+    them back. `rescue` is for kinds with legs. A kind without one lasts: in quarantine
+    its state is kept as it was, and the next owner tries again: `resume()` is the command that
+    it then gets until nothing more comes of it.
     """
 
     name: str
@@ -127,6 +166,8 @@ class Kind:
     states: tuple[type, ...] = ()
     dump: Callable[[Any], Any] = lambda state: state
     load: Callable[[Any], Any] = lambda dumped: dumped
+    rescue: Rescue | None = None
+    resume: Callable[[], Any] | None = None
 
 
 Handlers = Mapping[tuple[type, type], Callable[[Any, Any, Context], Sequence[Any]]]

@@ -99,6 +99,11 @@ ERASURE_UNDER_WAY = _reason(
 NO_OWNER = _reason("NO_OWNER", Code.UNAVAILABLE, "Repeat with the same request_id after a moment.")
 VIEW_BEHIND = _reason("VIEW_BEHIND", Code.ABORTED, "The view has not reached your position yet; repeat the request.")
 TOO_MANY = _reason("TOO_MANY", Code.RESOURCE_EXHAUSTED, "Slow down and repeat after the time that the answer names.")
+OUT_OF_ORDER = _reason(
+    "OUT_OF_ORDER",
+    Code.FAILED_PRECONDITION,
+    "Tandem could not go on with this resource and set it aside; an operator has been alerted.",
+)
 ERASED = _reason("ERASED", Code.FAILED_PRECONDITION, "The key was destroyed; the data cannot be read any more.")
 INTERNAL = _reason("INTERNAL", Code.INTERNAL, "Report this with the id that the message names.")
 

@@ -336,6 +336,15 @@ class Limits(Section, frozen=True, kw_only=True):
             le=64 * 1024 * 1024,
         ),
     ] = 1024 * 1024
+    quarantined_max: Annotated[
+        int,
+        Meta(
+            description="A process that has quarantined more contacts, desks and the like than this, or would have "
+            "to, claims no further shard. A single one is a rare case; 20 are a release that does not fit its log.",
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 20
     stop_grace_s: Annotated[
         Seconds,
         Meta(description="How long calls to the API may end at a stop; above the 5 s in which a command is answered."),

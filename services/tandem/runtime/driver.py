@@ -21,9 +21,12 @@ from tandem.core.ports.blobs import BlobExists, Blobs
 from tandem.core.ports.clock import Clock
 from tandem.core.ports.keys import KeyExists, Keys
 from tandem.core.ports.log import Log, LogClosed, LogFailed, Partition
-from tandem.runtime import snapshot
+from tandem.runtime import log_codec, snapshot
 from tandem.runtime.canonical import NotCanonical
+from tandem.runtime.counts import Counts
+from tandem.runtime.gate import Gate
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.rebuild import Refold
 from tandem.runtime.service import Group
 from tandem.runtime.shard import (
     Append,
@@ -34,6 +37,7 @@ from tandem.runtime.shard import (
     Output,
     Perform,
     Phase,
+    Rebuild,
     Shard,
     Taken,
 )
@@ -99,7 +103,12 @@ class ShardDriver:
         blobs: Blobs | None = None,
         snapshot_commits: int = 10_000,
         instruments: Instruments | None = None,
+        gate: Gate | None = None,
     ) -> None:
+        self.counts = Counts()
+        self._gate, self._barred = gate, False
+        if gate is not None:
+            gate.counts.append(self.counts)
         self.group, self.partition = group, Partition(group.name, number)
         self._owner, self._log, self._keys, self._clock, self._points = owner, log, keys, clock, points
         self._nodes, self._receivers = nodes, receivers or {}
@@ -147,7 +156,7 @@ class ShardDriver:
                 self._dropped.clear()
                 self._spawn(self._read(shard, end))
                 if end <= shard.offset:
-                    shard.claim(self._instant())
+                    self._claim(shard)
                     self._soon()
                 why = await lost
             finally:
@@ -162,9 +171,20 @@ class ShardDriver:
         if self._blobs is not None:
             found = await snapshot.load(self._blobs, self.partition, self.group, end, self._passed_over)
         ledger, offset = (found.ledger, found.offset) if found else (None, 0)
-        shard = Shard(self.group, self.partition.shard, self._owner, self._nodes, self._refused, ledger, offset)
+        shard = Shard(
+            self.group, self.partition.shard, self._owner, self._nodes, self._refused, ledger, offset, self.counts
+        )
         self._snapshot_n = shard.n
         return shard
+
+    def _claim(self, shard: Shard) -> None:
+        """Claim, unless too much would have to be quarantined: then only follow."""
+        barred = self._gate is not None and not self._gate.opens(shard.unread)
+        if not barred:
+            shard.claim(self._instant())
+        elif not self._barred:
+            _log.error("shard not claimed: too many quarantines", partition=str(self.partition), unread=shard.unread)
+        self._barred = barred
 
     def _passed_over(self, name: str, why: str) -> None:
         _log.warning("snapshot passed over", name=name, why=why)
@@ -195,7 +215,7 @@ class ShardDriver:
             self._durable_moved.set()
             self._durable_moved = asyncio.Event()
             if shard.phase is Phase.FOLLOWING and shard.offset >= end:
-                shard.claim(self._instant())
+                self._claim(shard)
             self._points.reach(Point.READ_BACK)
             self._turn()
             await asyncio.sleep(0)  # inputs get their turn between batches
@@ -339,7 +359,7 @@ class ShardDriver:
         if shard.busy:
             self._soon()  # behind whatever else the loop has to do by now
         self._set_alarm(shard)
-        due = shard.n - self._snapshot_n >= self._snapshot_commits
+        due = shard.n - self._snapshot_n >= self._snapshot_commits and not shard.ledger.torn
         if due and self._blobs is not None and self._snapshotting is None and shard.phase is Phase.LIVE:
             self._snapshotting = self._spawn(self._snapshot(shard, self._blobs))
 
@@ -366,6 +386,22 @@ class ShardDriver:
             del shard.offsets[n]
             self._snapshot_n, self._snapshotting = n, None
 
+    async def _rebuild(self, shard: Shard, wanted: Rebuild) -> None:
+        """Fold one state anew, from the newest snapshot on, while its shard mates go on."""
+        end = await self._log.end(self.partition)
+        found = None
+        if self._blobs is not None:
+            found = await snapshot.load(self._blobs, self.partition, self.group, end, self._passed_over)
+        ledger, offset = (found.ledger, found.offset) if found else (None, 0)
+        refold = Refold(self.group, wanted.tenant, wanted.stream, wanted.sound, ledger)
+        if not refold.done:
+            async for records in self._log.read(self.partition, offset):
+                if any(refold.take(log_codec.decode(stored.body)) for stored in records):
+                    break
+                await asyncio.sleep(0)
+        shard.rebuilt(wanted.tenant, wanted.stream, refold.state)
+        _log.warning("state folded anew", partition=str(self.partition), tenant=wanted.tenant, stream=wanted.stream)
+
     def _set_alarm(self, shard: Shard) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
@@ -388,18 +424,23 @@ class ShardDriver:
                 self._receivers[kind].perform(self, output)
                 if output.trace:
                     self.watch.performed(output)
-            case Taken(source, tenant, number):
-                self._mark({(source, tenant): number})
-                for receiver in self._receivers.values():
-                    receiver.taken(self, output)
+            case Taken():
+                self._taken(output)
             case LoadKeys():
                 self._spawn(self._load_keys(shard, output))
             case Introduce(node, epoch):
                 self._receivers["media"].introduce(self, node, epoch)
             case AskLegs(node):
                 self._receivers["media"].ask_legs(self, node)
+            case Rebuild():
+                self._spawn(self._rebuild(shard, output))
             case Lost(why):
                 self._end(why)
+
+    def _taken(self, taken: Taken) -> None:
+        self._mark({(taken.source, taken.tenant): taken.number})
+        for receiver in self._receivers.values():
+            receiver.taken(self, taken)
 
     def _append(self, shard: Shard, body: bytes) -> None:
         self._points.reach(Point.BEFORE_APPEND)

@@ -7,15 +7,22 @@ the others apply whole commits, and both end in the same state. Nothing here dec
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tandem.core.arbiter import Arbiter
 from tandem.core.commit import Commit, Effect, Envelope, Input, Mark, Part, Record, Reply
 from tandem.core.decider import Kind
 from tandem.core.seal import Sealed, Withheld
-from tandem.runtime.service import Group, kind_of
+from tandem.runtime.service import (
+    RUNTIME_EVENTS,
+    Group,
+    Quarantined,
+    QuarantinedLegEnded,
+    QuarantineLifted,
+    kind_of,
+)
 
 MAX_REQUESTS = 10_000
 """Client requests remembered per tenant (spine 3)."""
@@ -27,6 +34,31 @@ CELL_TENANT = "-"
 """Tenant of what concerns the whole cell."""
 
 
+Legs = tuple[tuple[str, str], ...]
+"""(node, leg) pairs."""
+OF_THE_RUNTIME = RUNTIME_EVENTS.names
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Why an aggregate is not gone on with (rule 12), and the legs that it still holds.
+
+    `noted`: it stands in the log; if not, this fold alone found it so. `unread`: this fold could
+    not take the stream's events after version `sound`, so its state is not what the log says.
+    `guessed`: the legs are those of an earlier state; there may be others, and they may talk.
+    `torn`: a mutable state was left half changed; until it is folded anew nobody may look at it.
+    """
+
+    why: str
+    event: str
+    legs: Legs = ()
+    noted: bool = True
+    unread: bool = False
+    torn: bool = False
+    sound: int = 0
+    guessed: bool = False
+
+
 @dataclass(slots=True)
 class Aggregate:
     """A live aggregate: state, version of its stream, id of its data key, trace context."""
@@ -36,6 +68,19 @@ class Aggregate:
     version: int = 0
     key: str = ""
     trace: str = ""
+    quarantine: Quarantine | None = None
+
+    @property
+    def legs(self) -> Sequence[tuple[str, str]]:
+        """(node, leg) of every leg that it holds."""
+        return self.kind.legs(self.state) if self.quarantine is None else self.quarantine.legs
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can happen to it."""
+        if self.quarantine is None:
+            return self.kind.over(self.state)
+        return self.quarantine.noted and self.kind.rescue is not None and not self.quarantine.legs
 
 
 @dataclass(slots=True)
@@ -83,7 +128,7 @@ class Aggregates(dict[tuple[str, str], Aggregate]):
 
 
 class BadHistory(Exception):
-    """`evolve` raised or an event is unknown: the aggregate named cannot be folded."""
+    """An event of a kind that this release does not have: there is nothing that could be set aside."""
 
 
 @dataclass(slots=True)
@@ -127,12 +172,65 @@ class Ledger:
     def close_if_over(self, tenant: str, stream: str) -> Aggregate | None:
         """Let go of an aggregate to which nothing more can happen, with all it has pending."""
         aggregate = self.aggregates.get((tenant, stream))
-        if aggregate is None or not aggregate.kind.over(aggregate.state):
+        if aggregate is None or not aggregate.over:
             return None
         del self.aggregates[tenant, stream]
         for key in list(self.names.get((tenant, stream), {}).values()):
             self.settle(key)
         return aggregate
+
+    def apply_quarantine(self, envelope: Envelope, event: Any, key: str) -> Aggregate:
+        """Fold an event of the runtime."""
+        place = (envelope.tenant, envelope.stream)
+        aggregate = self.aggregates.get(place)
+        if aggregate is None:
+            aggregate = self.aggregates[place] = self.born(envelope.tenant, envelope.stream, key)
+        before, aggregate.version = aggregate.quarantine, envelope.version
+        match event:
+            case Quarantined():
+                legs = tuple((row.node, row.leg) for row in event.legs)
+                unread, torn = (False, False) if before is None else (before.unread, before.torn)
+                sound = envelope.version if before is None else before.sound
+                aggregate.quarantine = Quarantine(event.why, event.event, legs, True, unread, torn, sound, event.unread)
+                if aggregate.kind.rescue is not None:
+                    # What it was when it failed may differ between releases; what the log says does not.
+                    aggregate.state = aggregate.kind.start()
+                    for pending in list(self.names.get(place, {}).values()):
+                        self.settle(pending)
+            case QuarantinedLegEnded(leg=leg) if before is not None:
+                rest = tuple(row for row in before.legs if row[1] != leg)
+                aggregate.quarantine = replace(before, legs=rest)
+            case QuarantineLifted():
+                # Who could not read the history has not the state that goes on.
+                still = before is not None and before.unread
+                aggregate.quarantine = replace(before, noted=False) if before is not None and still else None
+        return aggregate
+
+    def set_aside(self, envelope: Envelope, key: str, error: Exception) -> None:
+        """An event that this release cannot fold: its aggregate is quarantined, its shard mates
+        are not (P2). Raises `BadHistory` if there is no such kind."""
+        place = (envelope.tenant, envelope.stream)
+        aggregate = self.aggregates.get(place)
+        try:
+            aggregate = aggregate or self.born(envelope.tenant, envelope.stream, key)
+        except KeyError:
+            raise BadHistory(f"event {envelope.event_id} ({envelope.type}) of {envelope.stream}") from error
+        self.aggregates[place] = aggregate
+        torn, sound = aggregate.kind.rescue is None, aggregate.version
+        legs = tuple(aggregate.legs)
+        aggregate.quarantine = Quarantine(type(error).__name__, envelope.type, legs, False, True, torn, sound)
+        aggregate.version = envelope.version
+
+    def quarantined(self) -> Iterator[tuple[str, str, Aggregate]]:
+        """(tenant, stream, aggregate) of all that are in quarantine."""
+        for (tenant, stream), aggregate in self.aggregates.items():
+            if aggregate.quarantine is not None:
+                yield tenant, stream, aggregate
+
+    @property
+    def torn(self) -> bool:
+        """Whether a state is half changed: no snapshot of it, no hash, until it is folded anew."""
+        return any(row.quarantine.torn for _, _, row in self.quarantined() if row.quarantine is not None)
 
     def apply_effect(self, effect: Effect, payload: Any) -> None:
         """Make an effect pending; one of the same name gives way."""
@@ -175,10 +273,7 @@ class Ledger:
     # ---------------------------------------------------------------- whole records
 
     def fold(self, record: Record) -> bool:
-        """Fold a record if it counts; False for a void one.
-
-        Raises `BadHistory` for an event that cannot be folded.
-        """
+        """Fold a record if it counts; False for a void one. What cannot be folded is set aside."""
         if not self.arbiter.counts(record):
             return False
         self.arbiter = self.arbiter.after(record)
@@ -195,14 +290,9 @@ class Ledger:
         for envelope in commit.events:
             if envelope.type == STEPPED:
                 continue
-            service = self.group.service_of[kind_of(envelope.stream)]
-            try:
-                event = service.events.decode(envelope.part)
-                self.apply_event(envelope, event, keys.get((envelope.tenant, envelope.stream), ""))
-            except Exception as error:
-                raise BadHistory(f"event {envelope.event_id} ({envelope.type}) of {envelope.stream}") from error
+            self._fold_event(envelope, keys.get((envelope.tenant, envelope.stream), ""))
         for effect in commit.effects:
-            self.apply_effect(effect, self.payload(effect))
+            self._fold_effect(effect)
         for envelope in commit.events:
             if envelope.type != STEPPED:
                 self.close_if_over(envelope.tenant, envelope.stream)
@@ -211,6 +301,33 @@ class Ledger:
         for reply in commit.replies:
             self.apply_reply(reply)
         self.apply_time(commit)
+
+    def _fold_event(self, envelope: Envelope, key: str) -> None:
+        aggregate = self.aggregates.get((envelope.tenant, envelope.stream))
+        try:
+            if envelope.type in OF_THE_RUNTIME:
+                self.apply_quarantine(envelope, RUNTIME_EVENTS.decode(envelope.part), key)
+            elif aggregate is not None and aggregate.quarantine is not None:
+                aggregate.version = envelope.version  # of an owner who could go on
+                for settled in envelope.settles:
+                    self.settle(settled)
+            else:
+                service = self.group.service_of[kind_of(envelope.stream)]
+                self.apply_event(envelope, service.events.decode(envelope.part), key)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this aggregate's alone
+            self.set_aside(envelope, key, error)
+
+    def _fold_effect(self, effect: Effect) -> None:
+        try:
+            self.apply_effect(effect, self.payload(effect))
+        except Exception as error:  # noqa: BLE001 - an order of another release, or damaged
+            aggregate = self.aggregates.get((effect.tenant, effect.stream))
+            if aggregate is None:
+                return  # over in this very commit
+            if aggregate.quarantine is None:
+                legs, why = tuple(aggregate.legs), type(error).__name__
+                found = Quarantine(why, effect.part.type, legs, False, True, False, aggregate.version)
+                aggregate.quarantine = found
 
     def apply_input(self, taken: Input) -> None:
         """An input may itself settle an effect: a due wake, an outcome."""
@@ -241,6 +358,11 @@ class Ledger:
                 for (tenant, stream), row in sorted(self.aggregates.items(), key=_place)
             ),
             *(("trace", *place, row.trace) for place, row in sorted(self.aggregates.items(), key=_place) if row.trace),
+            *(
+                ("quarantined", tenant, stream, *_aside(row.quarantine))
+                for tenant, stream, row in sorted(self.quarantined(), key=lambda item: item[:2])
+                if row.quarantine is not None and row.quarantine.noted
+            ),
             # In the order of the log: the newest incarnation of a node is the one taken from last.
             *(("mark", source, tenant, number) for (source, tenant), number in self.marks.items()),
             *(_pending(self.pending[key].effect) for key in sorted(self.pending, key=_made)),
@@ -271,6 +393,9 @@ class Ledger:
                     ledger.aggregates[tenant, stream] = Aggregate(kind, kind.load(dumped), version, key)
                 case ("trace", tenant, stream, trace):
                     ledger.aggregates[tenant, stream].trace = trace
+                case ("quarantined", tenant, stream, why, event, legs, guessed):
+                    held = ledger.aggregates[tenant, stream]
+                    held.quarantine = Quarantine(why, event, legs, sound=held.version, guessed=guessed)
                 case ("mark", source, tenant, number):
                     ledger.marks[source, tenant] = number
                 case ("pending", key, tenant, stream, name, kind, at_ms, type_, clear, private):
@@ -285,6 +410,10 @@ class Ledger:
 
 def _place(item: tuple[tuple[str, str], Aggregate]) -> tuple[str, str]:
     return item[0]
+
+
+def _aside(row: Quarantine) -> tuple[Any, ...]:
+    return row.why, row.event, row.legs, row.guessed
 
 
 def _pending(effect: Effect) -> tuple[Any, ...]:

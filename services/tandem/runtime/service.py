@@ -6,12 +6,57 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tandem.api.event.v1 import shard_pb2 as event_pb2
 from tandem.core.decider import EffectEnded, Kind
 from tandem.core.seal import Erased, Sealed, Withheld
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime.canonical import Canonical
 from tandem.runtime.codec import BadBinding, Codec
 
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedLeg:
+    """A leg that a quarantined aggregate holds."""
+
+    node: str
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Event of the runtime: an aggregate cannot be gone on with. `event` is what could not be
+    folded, or the input after which nothing held; `why` the type of the exception. `legs` are
+    followed to their end; an aggregate with none left is over, but for those that last. `unread`:
+    whoever set it aside could not read its history, so the legs are those of an earlier state."""
+
+    why: str
+    event: str
+    legs: tuple[QuarantinedLeg, ...]
+    at_ms: int
+    unread: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedLegEnded:
+    """Event of the runtime: a leg of a quarantined aggregate is over."""
+
+    leg: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineLifted:
+    """Event of the runtime: a new owner tries again with a tenant-wide aggregate."""
+
+    at_ms: int
+
+
+RUNTIME_EVENTS = Codec(
+    ("shard.quarantined", Quarantined, event_pb2.Quarantined),
+    ("shard.quarantined_leg_ended", QuarantinedLegEnded, event_pb2.QuarantinedLegEnded),
+    ("shard.quarantine_lifted", QuarantineLifted, event_pb2.QuarantineLifted),
+)
+"""Events of the runtime on an aggregate's own stream: every fold takes them, no decider sees them."""
 RUNTIME_COMMANDS = Codec(("effect.ended", EffectEnded, log_pb2.EffectEnded))
 """Commands that the runtime itself makes."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -26,6 +26,7 @@ from tandem.core.ports.media import CommandSettled, Originate
 from tandem.core.seal import AUDIO
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime import log_codec
+from tandem.runtime.counts import Counts
 from tandem.runtime.ledger import CELL_TENANT, STEPPED, Ledger, Pending
 from tandem.runtime.service import Group
 from tandem.runtime.shardtime import Instant, ShardTime
@@ -42,6 +43,8 @@ KEY_BLOCK = 256
 """Pairs of data keys written ahead; a refill is asked for when half are used."""
 NODE_PATIENCE_MS = 2000
 """How long a takeover waits for a silent media node (T2)."""
+WAKE_AGAIN_MS = 60_000
+"""A timer whose command was refused comes again after so long, where nobody else does its work."""
 HEARTBEAT_MS = 60_000
 """An idle owner commits its clocks at least this often (spine 5)."""
 
@@ -113,13 +116,22 @@ class AskLegs:
 
 
 @dataclass(frozen=True, slots=True)
+class Rebuild:
+    """Fold this aggregate anew from snapshot and log, up to version `sound`, and answer with `rebuilt`."""
+
+    tenant: str
+    stream: str
+    sound: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The shard is not ours any more, or our place in it is in doubt. Drop it; claim anew if preferred."""
 
     why: str
 
 
-Output = Append | Committed | Perform | Taken | Answered | LoadKeys | Introduce | AskLegs | Lost
+Output = Append | Committed | Perform | Taken | Answered | LoadKeys | Introduce | AskLegs | Rebuild | Lost
 
 
 @dataclass(slots=True)
@@ -151,7 +163,9 @@ class Shard:
         report: Callable[[str, BaseException], None] = lambda text, error: None,
         ledger: Ledger | None = None,
         offset: int = 0,
+        counts: Counts | None = None,
     ) -> None:
+        self.counts = counts or Counts()
         self.group, self.partition, self.owner = group, Partition(group.name, number), owner
         self.ledger = ledger or Ledger(group)
         self.judge: Arbiter = self.ledger.arbiter
@@ -180,6 +194,7 @@ class Shard:
         self._durable_marks: dict[tuple[str, str], int] = {}
         self._last_commit_ms = 0
         self._stepped_from: int | None = None
+        self._stock_taken = False
 
     # ---------------------------------------------------------------- log
 
@@ -206,6 +221,7 @@ class Shard:
             self._claimed(now)
             return
         if self.judge.epoch != self.epoch or n != self.judge.n + 1:
+            self.counts.void_commits += 1
             self._lose(f"commit {self.epoch}/{n} is void")
             return
         self._in_flight.popleft()
@@ -220,6 +236,7 @@ class Shard:
     def _foreign(self, body: bytes, now: Instant) -> None:
         record = log_codec.decode(body)
         if isinstance(record, Commit) and record.epoch == self.epoch and self.phase in (Phase.RECOVERING, Phase.LIVE):
+            self.counts.void_commits += 1
             self._lose(f"commit {record.epoch}/{record.n} is void, or another process writes under our epoch")
             return
         if not self.judge.counts(record):
@@ -235,6 +252,7 @@ class Shard:
         self.n = self.judge.n
 
     def _lose(self, why: str) -> None:
+        self.counts.dropped += 1
         self.phase = Phase.LOST
         self._out = [Lost(why)]
         self._in_flight.clear()
@@ -261,6 +279,13 @@ class Shard:
         before = ledger.shard_time_ms
         self._time, stepped = ShardTime.going_on(before, ledger.boot_id, ledger.boottime_ms, now)
         self._stepped_from = before if stepped else None
+        self.counts.time_steps += stepped
+        held = [(tenant, stream, row.quarantine) for tenant, stream, row in ledger.quarantined()]
+        self.counts.quarantined_now = len(held)
+        self.counts.unread_history += self.unread
+        for tenant, stream, quarantine in held:
+            if quarantine is not None and quarantine.torn:
+                self._out.append(Rebuild(tenant, stream, quarantine.sound))
         self._clock(now)
         self._last_commit_ms = self._now_ms
         self._deadline_ms = self._now_ms + NODE_PATIENCE_MS
@@ -270,6 +295,19 @@ class Shard:
         self._keyless = bool(keys)
         for node in self._nodes:
             self._out.append(Introduce(node, self.epoch))
+
+    @property
+    def unread(self) -> int:
+        """Aggregates that this process would quarantine if it owned the shard: it cannot fold their
+        history, which others may."""
+        return sum(1 for _, _, row in self.ledger.quarantined() if row.quarantine and not row.quarantine.noted)
+
+    def rebuilt(self, tenant: str, stream: str, state: Any) -> None:
+        """The answer to `Rebuild`."""
+        aggregate = self.ledger.aggregate(tenant, stream)
+        if aggregate is not None and aggregate.quarantine is not None and aggregate.quarantine.torn:
+            aggregate.state, aggregate.quarantine = state, replace(aggregate.quarantine, torn=False)
+            self.counts.rebuilt += 1
 
     def _load_keys(self, get: tuple[str, ...] = ()) -> None:
         first, self._key_number = self._key_number, self._key_number + KEY_BLOCK
@@ -314,7 +352,7 @@ class Shard:
             aggregate = self.ledger.aggregate(tenant, stream)
             if aggregate is None or (tenant, leg) in there:
                 continue
-            if (node, leg) in aggregate.kind.legs(aggregate.state):
+            if (node, leg) in aggregate.legs:
                 self._missing(tenant, stream, node, leg)
 
     def _expected(self, node: str) -> tuple[tuple[str, str, str], ...]:
@@ -328,7 +366,7 @@ class Shard:
         return tuple(
             (tenant, stream, leg)
             for (tenant, stream), aggregate in self.ledger.aggregates.items()
-            for on, leg in aggregate.kind.legs(aggregate.state)
+            for on, leg in aggregate.legs
             if on == node and (tenant, leg) not in coming
         )
 
@@ -445,9 +483,18 @@ class Shard:
         self.busy = False
         if self._keyless:
             return  # what was kept cannot be sealed, what is pending not opened (rule 9: keys first)
+        if not self._stock_taken:
+            self._take_stock()
         self._wakes()
         decided = len(self._turns) > 0 and len(self._in_flight) < MAX_IN_FLIGHT and self._step()
         self.busy = decided and len(self._turns) > 0 and len(self._in_flight) < MAX_IN_FLIGHT
+
+    def _take_stock(self) -> None:
+        """Before anything is decided: what could not be folded is quarantined in the log."""
+        self._stock_taken = True
+        step = self._new_step()
+        if step.take_stock():
+            self._append(step)
 
     def _too_early(self, output: Output) -> bool:
         """A node that is away, or still telling what it kept, is offered all that is pending
@@ -535,6 +582,7 @@ class Shard:
             self._keys.get,
             self._fresh_key,
             self._report,
+            self.counts,
         )
 
     def _fresh_key(self) -> str | None:
@@ -554,6 +602,7 @@ class Shard:
             return True
 
         taken = self._turns.round(decide, self._is_over)
+        self.counts.fair_turns += self._turns.cut
         if step.inputs:
             self._append(step)
         elif step.answers:
@@ -575,6 +624,8 @@ class Shard:
         self.n = step.n
         body = log_codec.encode(commit)
         self._armed(commit)
+        for key in step.again:
+            self._wheel.arm(key, self._now_ms + WAKE_AGAIN_MS)
         self._in_flight.append((step.n, body, self._released(commit, step)))
         self._last_commit_ms = self._now_ms
         self._out.append(Append(body))
@@ -594,6 +645,7 @@ class Shard:
                 trace = self._trace(effect)
                 out.append(Perform(effect.key, effect.tenant, effect.stream, effect.kind, payload, False, trace))
         out += step.answers
+        out += (Rebuild(tenant, stream, sound) for tenant, stream, sound in step.torn)
         return out
 
     def _trace(self, effect: Effect) -> str:

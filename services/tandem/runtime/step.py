@@ -9,18 +9,43 @@ from __future__ import annotations
 
 import hmac
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tandem.core.commit import ENGINE, Commit, Effect, Envelope, Input, Mark, Message, Part, Reply
-from tandem.core.decider import MAX_HOPS, Act, Action, Answer, Context, EffectEnded, Settle, Tell, Wake
-from tandem.core.errors import INTERNAL, NOT_IN_USE, REQUEST_ID_REUSED, UNKNOWN_NAME, Rejected
+from tandem.core.decider import (
+    HOPS,
+    MAX_HOPS,
+    Act,
+    Action,
+    Answer,
+    Context,
+    EffectEnded,
+    Refusal,
+    Settle,
+    Tell,
+    Wake,
+)
+from tandem.core.errors import INTERNAL, NOT_IN_USE, OUT_OF_ORDER, REQUEST_ID_REUSED, UNKNOWN_NAME, Rejected
 from tandem.core.seal import AUDIO, Sealed, Secret, Withheld, associated, nonce, seal
-from tandem.runtime.ledger import REQUEST_TTL_MS, Aggregate, Ledger
-from tandem.runtime.service import kind_of
+from tandem.runtime.counts import Counts
+from tandem.runtime.ledger import REQUEST_TTL_MS, Aggregate, Ledger, Pending
+from tandem.runtime.service import (
+    RUNTIME_EVENTS,
+    Quarantined,
+    QuarantinedLeg,
+    QuarantinedLegEnded,
+    QuarantineLifted,
+    kind_of,
+)
 from tandem.runtime.traced import Change, Decided
 
+QUARANTINED = "QUARANTINED"
+"""Why an input was refused that came to a quarantined aggregate."""
+MAX_RESUMES = 1_000
+"""How often an aggregate that is back in service is asked what is to be done; a desk brings
+together one caller and one agent each time."""
 CLOSING_HOPS = 2
 """How far past `MAX_HOPS` a closing answer is still decided: the one to a message that was
 refused for its hops, and not the round that it might set off."""
@@ -70,6 +95,25 @@ class _Hop:
     sender: str
     gone: Part | None
     closing: bool = False  # the closing answer to a request
+    recovering: bool = False  # what it sends is a closing answer
+    type: str = ""  # stable name, for one that could not be read
+    version: int = -1  # of the aggregate before it was decided
+
+
+class _Unfolded(Exception):
+    """`evolve` raised; what it raised is the cause."""
+
+    def __init__(self, event: str) -> None:
+        super().__init__(event)
+        self.event = event
+
+
+class PastLimit(Exception):
+    """A message that was not given to its receiver."""
+
+
+class _SetAside(Exception):
+    """A command for a quarantined aggregate."""
 
 
 class KeysNeeded(Exception):
@@ -90,6 +134,7 @@ class Step:
     key: Callable[[str], bytes | None]
     fresh: Callable[[], str | None]
     report: Callable[[str, BaseException], None]
+    counts: Counts = field(default_factory=Counts)
     inputs: list[Input] = field(default_factory=list)
     marks: dict[tuple[str, str], int] = field(default_factory=dict)
     events: list[Envelope] = field(default_factory=list)
@@ -100,6 +145,8 @@ class Step:
     touched: dict[tuple[str, str], None] = field(default_factory=dict)
     ended_keys: list[str] = field(default_factory=list)  # of aggregates that are over
     decided: list[Decided] = field(default_factory=list)  # what stands in a trace
+    again: list[str] = field(default_factory=list)  # keys of wakes whose command was refused
+    torn: list[tuple[str, str, int]] = field(default_factory=list)  # (tenant, stream, version) to fold anew
     _seals: int = 0
     _offer: Offer = field(default_factory=lambda: Offer("", 0, "", ""))
     _answer: Any = None
@@ -123,29 +170,40 @@ class Step:
         except Exception as error:  # noqa: BLE001
             self._unread(offer, error)
             return
+        aggregate = ledger.aggregate(offer.tenant, offer.stream)
+        if aggregate is not None and aggregate.quarantine is not None and offer.source == "wake":
+            return  # stays pending: it is due again when somebody takes the aggregate back into service
         key = ""
-        if kind.sealed and type(command) in kind.starts and ledger.aggregate(offer.tenant, offer.stream) is None:
+        if kind.sealed and type(command) in kind.starts and aggregate is None:
             fresh = self.fresh()
             if fresh is None:
                 raise KeysNeeded
             key = fresh
         self._begin(offer)
+        pending = ledger.pending.get(offer.settles) if offer.settles else None
+        if isinstance(command, EffectEnded):
+            command = replace(command, name=pending.effect.name if pending else "")
         if offer.settles:
-            pending = ledger.pending.get(offer.settles)
-            if isinstance(command, EffectEnded):
-                command = replace(command, name=pending.effect.name if pending else "")
             ledger.settle(offer.settles)
         part = self._recorded(offer, table, command, key)
         before = len(self.events)
         refused, rejected = self._work(command, key)
         happened = len(self.events) > before
+        if refused and offer.source == "wake" and kind.rescue is None and pending is not None:
+            # Nobody else would do what this timer should have done: it comes again.
+            self._wake_again(offer, pending)
         if happened or refused or offer.number or offer.settles:
             # A client's command that changed nothing is not worth a record.
             self._record(offer, part, key if happened else "", refused)
-            if self._changes or offer.trace:
-                self.decided.append(Decided(len(self.inputs) - 1, tuple(self._changes)))
         if offer.handle is not None:
             self._reply(rejected)
+
+    def _wake_again(self, offer: Offer, pending: Pending) -> None:
+        effect = pending.effect
+        if effect.name not in self.ledger.names.get((effect.tenant, effect.stream), {}):
+            self.ledger.apply_effect(effect, pending.payload)
+            self.again.append(effect.key)
+            offer.settles = ""
 
     def _begin(self, offer: Offer) -> None:
         self._offer, self._answer, self._decisions, self._changes = offer, None, 0, []
@@ -168,6 +226,8 @@ class Step:
                 offer.settles,
             )
         )
+        if self._changes or offer.trace:
+            self.decided.append(Decided(len(self.inputs) - 1, tuple(self._changes)))
         if offer.number:
             self.ledger.apply_mark(Mark(offer.source, offer.tenant, offer.number))
             self.marks[offer.source, offer.tenant] = offer.number
@@ -180,7 +240,11 @@ class Step:
         if offer.settles:
             self.ledger.settle(offer.settles)
         queue: deque[_Hop] = deque()
-        self._gone(_Hop(offer.stream, None, 0, f"{offer.source}/{offer.number}", offer.sender, offer.gone), queue)
+        name = offer.part.type if offer.part is not None else ""
+        hop = _Hop(offer.stream, None, 0, f"{offer.source}/{offer.number}", offer.sender, offer.gone, type=name)
+        self.counts.inputs_refused += 1
+        if self.ledger.aggregate(offer.tenant, offer.stream) is None or not self._recover(hop, error, "", queue):
+            self._gone(hop, queue)
         self._follow(queue, "")
         self._record(offer, offer.part or Part("", b""), "", type(error).__name__)
         if offer.handle is not None:
@@ -238,7 +302,7 @@ class Step:
             hop = queue.popleft()
             try:
                 if hop.hop > (MAX_HOPS + CLOSING_HOPS if hop.closing else MAX_HOPS):
-                    raise RecursionError(f"a message past {MAX_HOPS} hops")
+                    raise PastLimit(f"a message past {MAX_HOPS} hops")
                 self._decide(hop, key if hop.hop == 0 else "", queue)
             except Rejected as error:
                 self._gone(hop, queue)
@@ -246,19 +310,184 @@ class Step:
                     refused = ("", error)
                 else:
                     self.report(f"{hop.stream} rejected a message: {error.reason.name}", error)
+            except _SetAside:
+                self.counts.quarantined_inputs += 1
+                if hop.hop == 0:
+                    refused = (QUARANTINED, Rejected(OUT_OF_ORDER, "the resource was set aside"))
             except Exception as error:  # noqa: BLE001
                 # Rule 12: one input that cannot be decided stops neither shard nor process.
-                self.report(f"{type(hop.command).__name__} to {hop.stream} was refused", error)
-                self._gone(hop, queue)
+                why = self._refuse(hop, error, key if hop.hop == 0 else "", queue)
                 if hop.hop == 0:
-                    refused = (type(error).__name__, Rejected(INTERNAL, f"input {hop.cause} was refused"))
+                    refused = (why, Rejected(INTERNAL, f"input {hop.cause} was refused"))
         return refused
+
+    # ---------------------------------------------------------------- refused, recovered, quarantined
+
+    def _refuse(self, hop: _Hop, error: Exception, key: str, queue: deque[_Hop]) -> str:
+        """Refuse one command alone: its receiver recovers or is quarantined, its asker hears of it."""
+        if hop.hop == 0:
+            self.counts.inputs_refused += 1
+        else:
+            self.counts.messages_refused += 1
+        if isinstance(error, PastLimit):
+            self.counts.hop_limit += 1
+        cause = error.__cause__ if isinstance(error, _Unfolded) and error.__cause__ is not None else error
+        self.report(f"{type(hop.command).__name__} to {hop.stream} was refused", cause)
+        if isinstance(error, _Unfolded):
+            self._quarantine(hop, error.event, cause, queue)
+        elif not self._recover(hop, error, key, queue):
+            self._gone(hop, queue)
+        return type(cause).__name__
+
+    def _recover(self, hop: _Hop, error: Exception, key: str, queue: deque[_Hop]) -> bool:
+        """Give the aggregate its `Recover`; False if it has none, or there is no aggregate that could."""
+        tenant = self._offer.tenant
+        aggregate = self.ledger.aggregate(tenant, hop.stream)
+        kind = self.ledger.group.kinds.get(kind_of(hop.stream))
+        if kind is None or kind.rescue is None or (aggregate is not None and aggregate.quarantine is not None):
+            return False
+        if aggregate is None:
+            if hop.hop or type(hop.command) not in kind.starts:
+                return False
+            aggregate = self.ledger.born(tenant, hop.stream, key)
+        why = HOPS if isinstance(error, PastLimit) else type(error).__name__
+        name = hop.type or self._name(hop)
+        recovering = _Hop(hop.stream, None, hop.hop, hop.cause, "", None, recovering=True)
+        try:
+            half = 0 <= hop.version < aggregate.version
+            command = kind.rescue.recover(Refusal(name, hop.command, why, half), self.now_ms)
+            self._run(aggregate, command, recovering, queue)
+        except Exception as failed:  # noqa: BLE001 - whatever it is: nothing holds for this aggregate any more
+            event = failed.event if isinstance(failed, _Unfolded) else name
+            raised = failed.__cause__ if isinstance(failed, _Unfolded) and failed.__cause__ is not None else failed
+            self.report(f"{hop.stream} could not recover from {name}", raised)
+            self.ledger.aggregates[tenant, hop.stream] = aggregate
+            self._quarantine(hop, event, raised, queue)
+            return True
+        self.counts.recovered += 1
+        return True
+
+    def _name(self, hop: _Hop) -> str:
+        try:
+            return self.ledger.group.commands_of(hop.stream).name(hop.command)
+        except KeyError:
+            return type(hop.command).__name__
+
+    def _quarantine(self, hop: _Hop, event: str, error: BaseException, queue: deque[_Hop]) -> None:
+        """Set the aggregate aside, in the log, so that every fold does the same."""
+        tenant, stream = self._offer.tenant, hop.stream
+        aggregate = self.ledger.aggregate(tenant, stream)
+        if aggregate is None:
+            aggregate = self.ledger.aggregates[tenant, stream] = self.ledger.born(tenant, stream, "")
+        self._note(tenant, stream, aggregate, type(error).__name__, event, hop, queue)
+        if aggregate.kind.rescue is None:
+            assert aggregate.quarantine is not None, "it has just been noted"
+            aggregate.quarantine = replace(aggregate.quarantine, torn=True)
+            self.torn.append((tenant, stream, aggregate.version))
+        if not self._waits_for_leg(aggregate, hop):
+            self._gone(hop, queue)
+
+    def _note(
+        self,
+        tenant: str,
+        stream: str,
+        aggregate: Aggregate,
+        why: str,
+        event: str,
+        hop: _Hop,
+        queue: deque[_Hop],
+    ) -> None:
+        self.counts.quarantines += 1
+        self.counts.quarantined_now += aggregate.quarantine is None
+        rescue, unread = aggregate.kind.rescue, aggregate.quarantine is not None
+        # Where the history could not be read the state is an old one: legs that it has may talk by now.
+        state = aggregate.kind.start() if unread else aggregate.state
+        try:
+            legs = tuple(QuarantinedLeg(node, leg) for node, leg in aggregate.legs)
+            actions = rescue.part(state, stream, self.now_ms) if rescue else ()
+        except Exception as error:  # noqa: BLE001 - the state is not to be trusted: its legs' ends are told by the node
+            self.report(f"{stream} in quarantine: its legs cannot be told", error)
+            legs, actions = (), ()
+        found = Quarantined(why, event, legs, self.now_ms, unread)
+        self._runtime_event(tenant, stream, found, actions, hop, queue)
+
+    def _runtime_event(
+        self, tenant: str, stream: str, event: Any, actions: Sequence[Act | Tell], hop: _Hop, queue: deque[_Hop]
+    ) -> None:
+        aggregate = self.ledger.aggregates[tenant, stream]
+        part = RUNTIME_EVENTS.close(event, _no_secret)[1]
+        version = aggregate.version + 1
+        event_id = f"{self.partition}/{self.epoch}/{self.n}/{len(self.events)}"
+        actor, trace = self._offer.actor, self._offer.trace
+        envelope = Envelope(event_id, tenant, stream, version, self.now_ms, hop.cause, actor, trace, part)
+        self.ledger.apply_quarantine(envelope, event, "")
+        self.touched[tenant, stream] = None
+        self.events.append(envelope)
+        settles: list[str] = []
+        for index, action in enumerate(actions):
+            settles += self._act(action, stream, version, index, event_id, hop, queue)
+        self.events[self.events.index(envelope)] = replace(envelope, settles=tuple(settles))
+
+    def _waits_for_leg(self, aggregate: Aggregate, hop: _Hop) -> bool:
+        """A request about a leg that is up is not answered "gone": its agent is not free yet."""
+        rescue, quarantine = aggregate.kind.rescue, aggregate.quarantine
+        if rescue is None or quarantine is None or hop.command is None:
+            return False
+        leg = rescue.about(hop.stream, hop.command)
+        up = [row[1] for row in quarantine.legs]
+        return leg != "" and (leg in up or (quarantine.guessed and bool(up)))
+
+    def _at_quarantined(self, aggregate: Aggregate, hop: _Hop, queue: deque[_Hop]) -> None:
+        """Nothing but the ends of its legs counts any more."""
+        rescue, quarantine = aggregate.kind.rescue, aggregate.quarantine
+        assert quarantine is not None, "only for those in quarantine"
+        leg = rescue.over(hop.command) if rescue else ""
+        rest = tuple(row for row in quarantine.legs if row[1] != leg)
+        if rescue is not None and len(rest) < len(quarantine.legs):
+            others = () if quarantine.guessed else rest
+            actions = rescue.leg_over(hop.stream, leg, others, self.now_ms)
+            ended = QuarantinedLegEnded(leg, self.now_ms)
+            self._runtime_event(self._offer.tenant, hop.stream, ended, actions, hop, queue)
+        elif not self._waits_for_leg(aggregate, hop):
+            self._gone(hop, queue)
+        raise _SetAside
+
+    def take_stock(self) -> bool:
+        """A new owner's first step: what it could not fold is noted in the log, and those that
+        last are tried again. Whether there was anything."""
+        queue: deque[_Hop] = deque()
+        for tenant, stream, aggregate in list(self.ledger.quarantined()):
+            quarantine = aggregate.quarantine
+            assert quarantine is not None, "only those in quarantine are listed"
+            self._begin(Offer("claim", 0, tenant, stream))
+            hop = _Hop(stream, None, 0, "claim", "", None)
+            if not quarantine.noted:
+                self._note(tenant, stream, aggregate, quarantine.why, quarantine.event, hop, queue)
+            elif aggregate.kind.rescue is None and not quarantine.unread and not quarantine.torn:
+                self.counts.quarantines_lifted += 1
+                self.counts.quarantined_now -= 1
+                self._runtime_event(tenant, stream, QuarantineLifted(self.now_ms), (), hop, queue)
+                self._resume(aggregate, stream)
+            self._follow(queue, "")
+        return bool(self.events)
+
+    def _resume(self, aggregate: Aggregate, stream: str) -> None:
+        resume, before = aggregate.kind.resume, -1
+        for _ in range(MAX_RESUMES):
+            if resume is None or len(self.events) == before or aggregate.quarantine is not None:
+                return
+            before = len(self.events)
+            self._follow(deque([_Hop(stream, resume(), 0, "claim", "", None)]), "")
+
+    # ---------------------------------------------------------------- deciding, one command
 
     def _decide(self, hop: _Hop, key: str, queue: deque[_Hop]) -> None:
         ledger, tenant = self.ledger, self._offer.tenant
         aggregate = ledger.aggregate(tenant, hop.stream)
         kind = ledger.group.kinds[kind_of(hop.stream)]
-        ended = aggregate is not None and kind.over(aggregate.state)  # in this very step
+        ended = aggregate is not None and aggregate.over  # in this very step
+        if aggregate is not None and aggregate.quarantine is not None and not ended:
+            self._at_quarantined(aggregate, hop, queue)
         if aggregate is None or ended:
             if ended or type(hop.command) not in kind.starts:
                 if hop.hop == 0 and self._offer.handle is not None:
@@ -266,9 +495,14 @@ class Step:
                 self._gone(hop, queue)
                 return
             aggregate = ledger.born(tenant, hop.stream, key, self._offer.trace)
+        self._run(aggregate, hop.command, hop, queue)
+
+    def _run(self, aggregate: Aggregate, command: Any, hop: _Hop, queue: deque[_Hop]) -> None:
+        ledger, tenant, kind = self.ledger, self._offer.tenant, aggregate.kind
         shared = ledger.aggregate(tenant, kind.reads) if kind.reads else None
         gate = ledger.aggregate(tenant, kind.gate) if kind.gate else None
         self._decisions += 1
+        hop.version = aggregate.version
         context = Context(
             tenant,
             hop.stream,
@@ -281,7 +515,7 @@ class Step:
             None if gate is None else gate.state,
             ledger.aggregates.living(tenant, kind.name),
         )
-        for event in kind.decide(aggregate.state, hop.command, context):
+        for event in kind.decide(aggregate.state, command, context):
             self._happen(aggregate, hop, event, queue)
 
     def _gone(self, hop: _Hop, queue: deque[_Hop]) -> None:
@@ -296,7 +530,10 @@ class Step:
         service = ledger.group.service_of[aggregate.kind.name]
         event, part = service.events.close(event, self._closer(aggregate.key, stream, version))
         before, trace = aggregate.state, aggregate.trace if aggregate.kind.traced else self._offer.trace
-        aggregate.state = aggregate.kind.evolve(aggregate.state, event)
+        try:
+            aggregate.state = aggregate.kind.evolve(aggregate.state, event)
+        except Exception as error:
+            raise _Unfolded(part.type) from error
         aggregate.version = version
         ledger.aggregates[tenant, stream] = aggregate
         self.touched[tenant, stream] = None
@@ -315,12 +552,12 @@ class Step:
                         ledger.settle(key)
                         settles.append(key)
                 else:
-                    settles += self._act(action, stream, version, index, event_id, hop.hop, queue)
+                    settles += self._act(action, stream, version, index, event_id, hop, queue)
         finally:
             self.events[at] = replace(envelope, settles=tuple(settles))
 
     def _act(
-        self, action: Action, stream: str, version: int, index: int, event_id: str, hop: int, queue: deque[_Hop]
+        self, action: Action, stream: str, version: int, index: int, event_id: str, hop: _Hop, queue: deque[_Hop]
     ) -> tuple[str, ...]:
         """Carry it out; the keys of effects that gave way to one of their name."""
         ledger, tenant = self.ledger, self._offer.tenant
@@ -336,7 +573,7 @@ class Step:
             case Tell(to, message, gone):
                 part = service.messages.close(message, _no_secret)[1]
                 back = None if gone is None else service.commands.close(gone, _no_secret)[1]
-                self._send(to, stream, part, back, hop + 1, event_id, queue)
+                self._send(to, stream, part, back, hop.hop + 1, event_id, queue, hop.recovering)
             case Answer(value):
                 self._answer = value
             case Settle():
@@ -414,6 +651,7 @@ class Step:
         ledger = self.ledger
         for tenant, stream in self.touched:
             ended = ledger.close_if_over(tenant, stream)
+            self.counts.quarantined_now -= ended is not None and ended.quarantine is not None
             if ended is not None and ended.key:
                 self.ended_keys.append(ended.key)
         commit = Commit(

@@ -33,6 +33,8 @@ class Turns:
         self._waiting: dict[str, deque[Offer]] = {}
         self._clients: dict[str, int] = {}
         self._count = 0
+        self.cut = 0
+        """Turns of the last round that ended while their tenant still had something to say."""
 
     def __len__(self) -> int:
         return self._count
@@ -54,7 +56,7 @@ class Turns:
         `decide(offer)` says False if it cannot be decided now: it and its tenant's others go on
         waiting, at their place. One that is `over` needs no decision any more.
         """
-        taken = 0
+        taken = self.cut = 0
         for tenant in list(self._waiting):
             if taken >= MAX_INPUTS:
                 break
@@ -73,6 +75,7 @@ class Turns:
         if not waiting:
             del self._waiting[tenant]
         elif taken:
+            self.cut += taken == most
             self._waiting[tenant] = self._waiting.pop(tenant)
         return taken
 

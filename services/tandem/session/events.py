@@ -18,7 +18,7 @@ from tandem.internal.session.v1 import gate_pb2
 from tandem.internal.session.v1 import session_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import Service
-from tandem.session.domain import contact, erasure, evolve, gate, react, reception, retention, states
+from tandem.session.domain import erasure, evolve, gate, react, reception, recovery, retention, states
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
 
@@ -49,6 +49,9 @@ EVENTS = Codec(
     ("contact.leg_closed", w.LegClosed, pb.LegClosed),
     ("contact.recording_ended", w.RecordingEnded, pb.RecordingEnded),
     ("contact.wrap_up_ended", w.WrapUpEnded, pb.WrapUpEnded),
+    ("contact.recovered", w.ContactRecovered, pb.ContactRecovered),
+    ("contact.queue_rejoined", w.QueueRejoined, pb.QueueRejoined),
+    ("contact.offer_not_held", w.OfferNotHeld, pb.OfferNotHeld),
     ("contact.completed", w.ContactCompleted, pb.ContactCompleted),
     ("reception.number_configured", r.NumberConfigured, pb.NumberConfigured),
     ("reception.device_configured", r.DeviceConfigured, own.DeviceConfigured),
@@ -74,6 +77,7 @@ COMMANDS = Codec(
     ("session.end_wrap_up", w.EndWrapUp, own.EndWrapUp),
     ("session.hang_up", w.HangUpContact, own.HangUpContact),
     ("session.give_up_waiting", w.GiveUpWaiting, own.GiveUpWaiting),
+    ("session.rejoin_queue", w.RejoinQueue, own.RejoinQueue),
     ("session.complete_anyway", w.CompleteAnyway, own.CompleteAnyway),
     ("config.number", r.PublishNumber, config.NumberPublished),
     ("config.device", r.PublishDevice, config.DevicePublished),
@@ -118,7 +122,7 @@ CONTACT = Kind(
     name="contact",
     start=states.New,
     starts=(w.TakeCall, w.NoteRefusal),
-    decide=contact.decide,
+    decide=recovery.decide,
     evolve=evolve.evolve,
     react=react.react,
     over=lambda state: isinstance(state, states.Done),
@@ -128,6 +132,7 @@ CONTACT = Kind(
     gate=gate.GATE,
     legs=states.legs,
     states=states.STATES,
+    rescue=recovery.RESCUE,
 )
 
 SERVICE = Service(

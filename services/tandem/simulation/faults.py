@@ -10,6 +10,7 @@ from tandem.core.ports.log import Partition
 from tandem.routing.domain.words import AVAILABLE, SetPresence
 from tandem.simulation.chance import Chance
 from tandem.simulation.owners import Process
+from tandem.simulation.poison import Plant
 from tandem.simulation.seat import Seat
 from tandem.simulation.simlog import Doubt
 from tandem.simulation.world import Cell
@@ -56,6 +57,13 @@ class Faults:
             (("host boots anew", self._reboots), 2),
             (("keys slow", self._keys_slow), 3),
             (("recordings fail", self._spool_full), 2),
+            (("a decider raises", self._decider_raises), 4),
+            (("a decider raises again and again", self._decider_stuck), 2),
+            (("a reaction raises", self._reaction_raises), 2),
+            (("Recover raises", self._recover_raises), 2),
+            (("evolve raises", self._evolve_raises), 2),
+            (("a history cannot be folded", self._history_unread), 2),
+            (("offers go round", self._offers_go_round), 2),
         )
 
     def start(self) -> None:
@@ -101,6 +109,11 @@ class Faults:
             process.points.disarm()
         if cell.node.media is not None:
             cell.node.media.spool_full = False
+        cell.poison.disarm()
+        if cell.watch.desks_quarantined:
+            # As after a release that mends it: the next owners take back into service what lasts.
+            for process in cell.processes():
+                process.crash("for a mended release")
         for slot in range(len(cell.slots)):
             cell.start_process(slot)
         if not cell.node.up:
@@ -400,3 +413,42 @@ class Faults:
 
     def _keys_fast(self) -> None:
         self._cell.slow_keys_ms = 0
+
+    # ---------------------------------------------------------------- poison
+
+    def _decider_raises(self) -> bool:
+        kind = self._chance.pick(("contact", "contact", "desk", "desk", "reception"))
+        self._cell.poison.plant(Plant(kind, "decide", self._chance.pick((1, 1, 3))))
+        return True
+
+    def _decider_stuck(self) -> bool:
+        """For one contact from now on."""
+        self._cell.poison.plant(Plant("contact", "decide", self._chance.pick((3, 8, 30)), stuck=True))
+        return True
+
+    def _reaction_raises(self) -> bool:
+        self._cell.poison.plant(Plant(self._chance.pick(("contact", "desk")), "react", 1))
+        return True
+
+    def _recover_raises(self) -> bool:
+        self._cell.poison.plant(Plant("contact", "recover", 1))
+        self._cell.poison.plant(Plant("contact", "decide", 1))
+        return True
+
+    def _evolve_raises(self) -> bool:
+        self._cell.poison.plant(Plant(self._chance.pick(("contact", "contact", "desk")), "evolve", 1))
+        return True
+
+    def _history_unread(self) -> bool:
+        """Whoever folds the log next cannot take an event of some contact; then it becomes the owner."""
+        process = self._process()
+        if process is None:
+            return False
+        self._cell.poison.plant(Plant("contact", "fold", 1))
+        process.crash("so that its history is folded")
+        self._restart(process)
+        return True
+
+    def _offers_go_round(self) -> bool:
+        self._cell.poison.loop()
+        return True

@@ -36,6 +36,8 @@ class Outcomes(Checker):
                         raise Violation("exactly one outcome", f"{contact} after {self.of[place]}")
                     self.of[place] = "REFUSED" if envelope.type.endswith("away") else event.outcome.value
                     self._by_the_phones(contact, self.of[place], event)
+                case "shard.quarantined" if envelope.stream.startswith("contact/"):
+                    self.of.setdefault(place, "FAILED")
                 case "contact.completed":
                     if place not in self.of or place in self.completed:
                         raise Violation("exactly one outcome", f"{contact} completed without outcome, or twice")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tandem.runtime.counts import NAMES
 from tandem.simulation.outcome import Result
 
-STATES = ("nothing", "InFlow", "Waiting", "Ringing", "Connecting", "Talking", "Closing", "Ended")
+STATES = ("nothing", "InFlow", "Waiting", "Ringing", "Connecting", "Talking", "Closing", "Ended", "Quarantined")
 """States of a contact that a fault can meet."""
 
 BRANCHES = (
@@ -26,6 +27,22 @@ BRANCHES = (
     "the gone answer",
     "an input refused",
     "tenants in turn",
+    "16 hops",
+    "contact.recovered",
+    "contact.queue_rejoined",
+    "contact.offer_not_held",
+    "a contact quarantined",
+    "a desk quarantined",
+    "a desk back in service",
+    "a state folded anew",
+    *(
+        f"counted {name}"
+        for name in NAMES
+        if name not in ("quarantined_now", "void_commits")  # goes down again; is told above, as the log has it
+    ),
+    *(f"raised in contact {where}" for where in ("decide", "recover", "react", "evolve", "fold")),
+    *(f"raised in desk {where}" for where in ("decide", "react", "evolve")),
+    "raised in reception decide",
     "kept events wait for keys",
     "8 commits in flight",
     "a repeated request id",
@@ -55,6 +72,7 @@ BRANCHES = (
             "HUNG_UP",
             "MEDIA_LOST",
             "FALLBACK",
+            "FAILED",
         )
     ),
     *(

@@ -64,6 +64,7 @@ def _fill(result: Result, cell: Cell, workload: Workload, faults: Faults) -> Non
     result.faults, result.pairs, result.crashes = faults.counted, faults.pairs, faults.crashes
     if cell.node.incarnations > 1:
         cell.reached("a new incarnation")
+    cell.count()
     result.branches = cell.branches
     result.ended = {contact: outcome for (_, contact), outcome in cell.watch.outcomes.of.items()}
     for outcome in result.ended.values():

@@ -34,6 +34,7 @@ from tandem.media.link.owner_end import (
 from tandem.runtime import log_codec
 from tandem.runtime.inbox import Inbox
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.rebuild import Refold
 from tandem.runtime.service import Group
 from tandem.runtime.shard import (
     Append,
@@ -44,6 +45,7 @@ from tandem.runtime.shard import (
     Output,
     Perform,
     Phase,
+    Rebuild,
     Taken,
 )
 from tandem.runtime.step import Answered, Offer
@@ -201,9 +203,19 @@ class Seat:
             case AskLegs():
                 self.asked_ms = self.process.scheduler.now_ms
                 self._send(ListLegs())
+            case Rebuild():
+                self._rebuild(output)
             case Lost(why):
                 self.cell.reached("newer claim" if "claimed epoch" in why else "lost otherwise")
                 self.process.leave(self, why)
+
+    def _rebuild(self, wanted: Rebuild) -> None:
+        """From the beginning: all that it needs is in the log already."""
+        refold = Refold(self.group, wanted.tenant, wanted.stream, wanted.sound)
+        for stored in self.cell.log.partitions.records(self.partition):
+            refold.take(log_codec.decode(stored.body))
+        self.cell.reached("a state folded anew")
+        self.shard.rebuilt(wanted.tenant, wanted.stream, refold.state)
 
     def _perform(self, order: Perform) -> None:
         payload = order.payload

@@ -13,14 +13,16 @@ from tandem.core.errors import Rejected
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import Command
 from tandem.runtime import log_codec
-from tandem.runtime.ledger import STEPPED, Ledger
-from tandem.runtime.service import Group, kind_of
+from tandem.runtime.ledger import OF_THE_RUNTIME, STEPPED, Ledger
+from tandem.runtime.service import RUNTIME_EVENTS, Group, Quarantined, QuarantineLifted, kind_of
+from tandem.runtime.step import PastLimit
 from tandem.simulation import desks, oracle
 from tandem.simulation import invariants as inv
 from tandem.simulation.clients import Asked
 from tandem.simulation.invariants import Violation
 from tandem.simulation.nodes import MediaNode
 from tandem.simulation.phones import Dialog, Phones
+from tandem.simulation.poison import Planted
 from tandem.simulation.scheduler import Scheduler
 from tandem.simulation.seat import Seat
 from tandem.simulation.tenants import Tenant
@@ -101,7 +103,7 @@ class Watch:
             oracle.Drops(phones.dialogs, phones.callers),
             self.timers,
         ]
-        self.states: dict[str, int] = {}
+        self.desks_quarantined: dict[str, None] = {}  # tenants
         self.commits = 0
         self.compared = 0
 
@@ -153,7 +155,12 @@ class Watch:
         for envelope, event in happened:
             if hasattr(event, "outcome"):
                 self._cell.reached(f"{envelope.type} {event.outcome}")
-            elif envelope.type in ("line.queue_refused", "contact.dequeued", "contact.requeued", "contact.turned_away"):
+            elif envelope.type in (
+                "line.queue_refused",
+                "contact.dequeued",
+                "contact.requeued",
+                "contact.turned_away",
+            ) or (envelope.type in ("contact.recovered", "contact.queue_rejoined", "contact.offer_not_held")):
                 self._cell.reached(envelope.type)
             self._cell.fact(f"{partition} n={commit.n} {envelope.tenant} {envelope.stream}", event)
         for checker in self._checkers:
@@ -165,7 +172,21 @@ class Watch:
         if envelope.type == STEPPED:
             self._cell.reached("shard time stepped")
             return None
+        if envelope.type in OF_THE_RUNTIME:
+            event = RUNTIME_EVENTS.decode(envelope.part)
+            self._quarantine(envelope, event)
+            return event
         return group.service_of[kind_of(envelope.stream)].events.decode(envelope.part)
+
+    def _quarantine(self, envelope: Any, event: Any) -> None:
+        kind = kind_of(envelope.stream)
+        if isinstance(event, Quarantined):
+            self._cell.reached(f"a {kind} quarantined")
+            if kind == "desk":
+                self.desks_quarantined[envelope.tenant] = None
+        elif isinstance(event, QuarantineLifted):
+            self._cell.reached(f"a {kind} back in service")
+            self.desks_quarantined.pop(envelope.tenant, None)
 
     def _branches(self, group: Group, commit: Commit) -> None:
         reached = self._cell.reached
@@ -215,7 +236,7 @@ class Watch:
         """Owners whose state is durable have the state that their log has."""
         for seat in self._cell.seats():
             shard, fold = seat.shard, self._folds[seat.partition]
-            if seat.live and shard.n == shard.durable == fold.n and shard.epoch == fold.epoch:
+            if seat.live and not shard.ledger.torn and shard.n == shard.durable == fold.n and shard.epoch == fold.epoch:
                 mine, theirs = list(fold.ledger.parts()), list(shard.ledger.parts())
                 self.compared += 1
                 self._offered(seat, fold)
@@ -250,8 +271,13 @@ class Watch:
         self.acks.told(asked.tenant, asked.request, value)
 
     def refused(self, text: str, error: BaseException) -> None:
-        """An input was refused. Only a broken flow may bring that about."""
+        """An input was refused. Only a broken flow or a plant may bring that about."""
         if isinstance(error, KeyError) and error.args == ("nowhere",):
+            return
+        if isinstance(error, Planted):
+            return
+        if isinstance(error, PastLimit):
+            self._cell.reached("16 hops")
             return
         if isinstance(error, Rejected):
             self._cell.reached("a message rejected")
@@ -261,7 +287,7 @@ class Watch:
     def contact_states(self) -> list[str]:
         """State of every contact that is not over."""
         return [
-            type(aggregate.state).__name__
+            "Quarantined" if aggregate.quarantine else type(aggregate.state).__name__
             for fold in self._folds.values()
             for aggregate in fold.ledger.aggregates.values()
             if aggregate.kind.name == "contact"
@@ -274,7 +300,8 @@ class Watch:
         for partition, fold in self._folds.items():
             for (tenant, stream), aggregate in fold.ledger.aggregates.items():
                 if aggregate.kind.name == "contact":
-                    return f"{partition}: {stream} of {tenant} is {type(aggregate.state).__name__}"
+                    is_ = f"in quarantine: {aggregate.quarantine}" if aggregate.quarantine else type(aggregate.state)
+                    return f"{partition}: {stream} of {tenant} is {is_}"
                 if aggregate.kind.name == "desk" and (busy := _busy(aggregate.state)):
                     return f"{partition}: desk of {tenant}: {busy}"
             for key in fold.ledger.pending:

@@ -17,6 +17,7 @@ from tandem.adapters.memory.keys import KeyTable
 from tandem.core.ports.log import Partition
 from tandem.core.ports.media import Command
 from tandem.routing import events as routing
+from tandem.runtime.counts import NAMES, Counts
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.service import Group
 from tandem.runtime.shard import Shard
@@ -29,6 +30,7 @@ from tandem.simulation.lines import Line, Network
 from tandem.simulation.nodes import MediaNode, NodeKinds
 from tandem.simulation.owners import Process
 from tandem.simulation.phones import Caller, Device, Dialog, Phones
+from tandem.simulation.poison import Poison
 from tandem.simulation.scheduler import Scheduler
 from tandem.simulation.seat import Seat
 from tandem.simulation.simlog import SimLog
@@ -89,6 +91,8 @@ class Cell:
         self.chance = chance.fork("cell")
         self._facts: deque[tuple[int, str, Any]] = deque(maxlen=60)
         self.branches: dict[str, int] = {}
+        self.poison = Poison()
+        self._counts: list[Counts] = []
         self._tell = tell
         self.moment: Callable[[], None] = lambda: None
         """Called at each thing that a phone does: a moment worth a fault."""
@@ -171,11 +175,23 @@ class Cell:
         partition = Partition(group.name, number)
         ledger, offset = None, 0
         snapshot = self.watch.snapshot(partition)
+        poisoned = self.poison.group(group)
         if snapshot is not None and not self.chance.one_in(4):
             offset, blob = snapshot
-            ledger = Ledger.restored(group, iter(self.watch.unpacked(self.blobs.get(blob))))
+            ledger = Ledger.restored(poisoned, iter(self.watch.unpacked(self.blobs.get(blob))))
             self.reached("started from a snapshot")
-        return self.parts.shard(group, number, owner, nodes, self._refused, ledger, offset)
+        shard = self.parts.shard(poisoned, number, owner, nodes, self._refused, ledger, offset)
+        self._counts.append(shard.counts)
+        return shard
+
+    def count(self) -> None:
+        """What the shards have counted, as branches that were reached."""
+        for name in NAMES:
+            total = sum(getattr(counts, name) for counts in self._counts)
+            if name != "quarantined_now" and total:
+                self.branches[f"counted {name}"] = total
+        for where, times in self.poison.struck.items():
+            self.branches[f"raised in {where}"] = times
 
     def _refused(self, text: str, error: BaseException) -> None:
         self.fact(f"refused: {text}: {type(error).__name__}: {error}")

@@ -26,6 +26,7 @@ from tandem.routing import servicer as routing_servicer
 from tandem.runtime.auth import CELL_SHARD, TENANT_GROUP, Credentials
 from tandem.runtime.config import Config
 from tandem.runtime.driver import ShardDriver
+from tandem.runtime.gate import Gate
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
 from tandem.runtime.methods import methods_of
@@ -118,6 +119,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
             lambda driver: make_directory(hosts[0], driver),
         )
         eraser = Eraser(keys, blobs)
+        gate = Gate(config.limits.quarantined_max)
         drivers = [
             ShardDriver(
                 group,
@@ -132,6 +134,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 blobs,
                 config.log.snapshot_commits,
                 telemetry.instruments,
+                gate,
             )
             for name, group in groups.items()
             for shard in range(config.live.shards)

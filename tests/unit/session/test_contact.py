@@ -77,7 +77,9 @@ def order(name: str, verb: media.Verb, leg: str = "c1", deadline_ms: int = ORDER
 
 
 def desk(message: Any) -> Tell:
-    return Tell("desk", message)
+    """A desk that fails to take a contact says so."""
+    gone = w.RefuseQueue(message.queue, "DESK_GONE") if isinstance(message, w.Enqueue) else None
+    return Tell("desk", message, gone)
 
 
 def disconnected(outcome: w.ContactOutcome, by: w.EndedBy, *open_: str, cause: Cause = Cause.NORMAL) -> Any:
@@ -325,7 +327,8 @@ def test_routing_takes_the_offer_back() -> None:
         [w.OfferCancelBegun("o1", w.OfferOutcome.RESCINDED, AT)],
         [Settle("ring"), order(f"hangup/{LEG}", media.HangUp(Cause.CANCELED), LEG)],
     )
-    given(*RINGING).when(w.RescindOffer("o2", "AGENT_AWAY")).nothing()
+    not_held = w.OfferClosed("o2", "c1", w.OfferOutcome.RESCINDED, 0, AT)
+    given(*RINGING).when(w.RescindOffer("o2", "AGENT_AWAY")).then([w.OfferNotHeld("o2", AT)], [desk(not_held)])
     given(*CANCELLING).when(w.RescindOffer("o1", "OVERDUE")).nothing()
 
 
@@ -538,5 +541,7 @@ def test_an_offer_to_a_contact_in_any_state_gets_one_closing_answer() -> None:
             assert isinstance(when.state, st.Ringing)
         else:
             closed = w.OfferClosed("o2", "c1", w.OfferOutcome.RESCINDED, 0, AT)
-            when.then([w.OfferTurnedDown("o2", "ben", AT)], [desk(closed)])
+            # A desk that offers whom does not wait is told that, too: it would offer them for ever.
+            left = () if state is st.Ringing else (desk(w.LeaveQueue("c1", "NOT_WAITING")),)
+            when.then([w.OfferTurnedDown("o2", "ben", AT)], [*left, desk(closed)])
             assert type(when.state) is state

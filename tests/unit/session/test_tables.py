@@ -29,11 +29,8 @@ BEGUN = "the call has been taken: a repeat of its arrival"
 AFTER = "a contact that is over leaves the live state; in the step itself the runtime answers `gone`"
 NO_MENU = "digits of a menu that the flow has left"
 NO_LINE = "the wait is over: the wake was settled with it, or lost the race"
-NO_OFFER = "the offer is over, and its closing answer was sent when it ended"
-ACCEPTED = "an accepted offer stands; the agent is through with it when the talk is"
 NOT_ENDED = "only an ended contact waits to be completed"
 NO_WRAP_UP = "the wrap-up of an earlier talk of this contact, which goes on without it"
-ON_ITS_WAY = "the agent's leg is going down already; its end is the closing answer"
 REFUSED_BEFORE = "the queue was refused or left before"
 
 NOTHING: dict[tuple[type, type], str] = {
@@ -46,9 +43,10 @@ NOTHING: dict[tuple[type, type], str] = {
         (state, w.RefuseQueue): REFUSED_BEFORE
         for state in (st.InFlow, st.Ringing, st.Connecting, st.Talking, st.Closing, st.Ended)
     },
-    **{(state, w.RescindOffer): NO_OFFER for state in (st.InFlow, st.Waiting, st.Ended)},
-    **{(state, w.RescindOffer): ACCEPTED for state in (st.Connecting, st.Talking)},
-    (st.Closing, w.RescindOffer): ON_ITS_WAY,
+    **{
+        (state, w.RejoinQueue): NO_LINE
+        for state in (st.InFlow, st.Ringing, st.Connecting, st.Talking, st.Closing, st.Ended)
+    },
     **{(state, w.EndWrapUp): NO_WRAP_UP for state in (st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking)},
     **{(state, w.CompleteAnyway): NOT_ENDED for state in STATES[1:-2]},
 }

@@ -195,15 +195,26 @@ def _enqueue(desk: Desk, command: w.EnqueueContact, context: Context) -> Events:
     known = desk.queues.get(command.queue)
     if known is None or known.deleted:
         return (w.QueueRefused(command.contact, command.queue, "UNKNOWN_QUEUE"),)
-    if command.contact in desk.entries:
-        return ()  # it stands in line already
     queue, skills = _need(command)
+    entry = Entry(command.contact, queue, skills, command.priority, command.enqueued_ms)
+    missed: Events = ()
+    stands = desk.entries.get(command.contact)
+    if stands is not None:
+        if stands.offer or (stands.need, stands.order) == (entry.need, entry.order):
+            return ()  # it stands in line already
+        # That it left its earlier place was missed.
+        missed = (w.ContactLeftLine(stands.contact, stands.queue, "ELSEWHERE", context.now_ms),)
     entered = w.ContactEnteredLine(command.contact, queue, skills, command.priority, command.enqueued_ms)
     agent = desk.best_agent((queue, skills))
     if agent is None:
-        return (entered,)
-    entry = Entry(command.contact, queue, skills, command.priority, command.enqueued_ms)
-    return entered, _reserve(desk, entry, agent, context)
+        return *missed, entered
+    return *missed, entered, _reserve(desk, entry, agent, context)
+
+
+def _look_again(desk: Desk, command: w.LookAgain, context: Context) -> Events:
+    """Back in service: who waits and who is idle may not have been brought together."""
+    pair = desk.unmatched()
+    return () if pair is None else (_reserve(desk, *pair, context),)
 
 
 def _remove(desk: Desk, command: w.RemoveContact, context: Context) -> Events:
@@ -221,15 +232,22 @@ def _accept(desk: Desk, command: w.AcceptOffer, context: Context) -> Events:
     if row is None or row.stage is Stage.ACCEPTED:
         return ()
     # An answer that crosses a rescission stands: the contact decided the order.
-    left = w.ContactLeftLine(row.contact, row.queue, "CONNECTED", command.at_ms)
-    engaged = w.AgentEngaged(row.offer, row.agent, row.contact, command.at_ms)
+    return _accepted(desk, row, command.at_ms)
+
+
+def _accepted(desk: Desk, row: Reservation, at_ms: int) -> Events:
+    left = w.ContactLeftLine(row.contact, row.queue, "CONNECTED", at_ms)
+    engaged = w.AgentEngaged(row.offer, row.agent, row.contact, at_ms)
     return (left, engaged) if row.contact in desk.entries else (engaged,)
 
 
 def _close(desk: Desk, command: w.CloseOffer, context: Context) -> Events:
     row = desk.reservations.get(command.offer)
-    if row is None or row.stage is Stage.ACCEPTED:
+    if row is None:
         return ()  # closed before
+    if row.stage is Stage.ACCEPTED:
+        # The end of the talk was missed; what is over for the contact is over.
+        return _released(desk, row, False, False, context)
     return _closed(desk, row, command.outcome, command.rang_ms, context)
 
 
@@ -299,9 +317,13 @@ def _next_agent(desk: Desk, entry: Entry | None, freed: Agent | None, context: C
 
 def _end_talk(desk: Desk, command: w.EndTalk, context: Context) -> Events:
     row = desk.reservations.get(command.offer)
-    if row is None or row.stage is not Stage.ACCEPTED:
+    if row is None:
         return ()
-    return _released(desk, row, command.audio, command.lost, context)
+    missed: Events = ()
+    if row.stage is not Stage.ACCEPTED:
+        # The answer was missed: that there was a talk says as much.
+        missed = _accepted(desk, row, context.now_ms)
+    return *missed, *_released(desk, row, command.audio, command.lost, context)
 
 
 def _released(desk: Desk, row: Reservation, audio: bool, lost: bool, context: Context) -> Events:
@@ -342,6 +364,7 @@ HANDLERS: dict[tuple[type, type], Any] = {
     (Desk, w.CloseGone): _gone,
     (Desk, w.EndTalk): _end_talk,
     (Desk, w.AskOffer): _ask,
+    (Desk, w.LookAgain): _look_again,
 }
 
 

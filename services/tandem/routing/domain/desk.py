@@ -165,6 +165,14 @@ class Desk:
         heads = [heap[0] for need, heap in self._lines.items() if suits(profile, need)]
         return self.entries[min(heads)[2]] if heads else None
 
+    def unmatched(self) -> tuple[Entry, Agent] | None:
+        """Somebody who waits and somebody idle who suits: none after any event that the desk has taken."""
+        for profile in sorted(self._idle):
+            entry = self.best_contact(profile)
+            if entry is not None and (agent := self.best_agent(entry.need)) is not None:
+                return entry, agent
+        return None
+
     def line(self, queue: str) -> list[Entry]:
         """All who wait in a queue, those with an offer among them, in order."""
         return sorted((e for e in self.entries.values() if e.queue == queue), key=lambda entry: entry.order)

@@ -213,4 +213,5 @@ KIND = Kind(
     states=d.STATES,
     dump=d.dump,
     load=d.load,
+    resume=w.LookAgain,
 )

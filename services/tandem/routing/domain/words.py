@@ -170,6 +170,11 @@ class AskOffer:
     offer: str
 
 
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """From the runtime when the desk is back in service, until nothing more comes of it."""
+
+
 # ------------------------------------------------------------------- messages
 
 

@@ -32,6 +32,13 @@ from tandem.session.domain import words as w
 
 Events = Sequence[Any]
 
+APOLOGY = ""
+"""The step of a contact that is at its fallback; no flow has a step of this name."""
+DESK_GONE = "DESK_GONE"
+"""Why of a `RefuseQueue` that the runtime gives: the desk did not take the contact."""
+MAX_RECOVERIES = 3
+"""After so many things that could not be decided a contact is not waited with any longer."""
+
 _OFFER_OUTCOME = {
     Cause.BUSY: w.OfferOutcome.REJECTED,
     Cause.DECLINED: w.OfferOutcome.REJECTED,
@@ -153,6 +160,8 @@ def _flow_effect(state: st.InFlow, command: EffectEnded, context: Context) -> Ev
         return ()  # its end comes by itself
     if command.name not in ("answer", "play"):
         return _never_recorded(state, command, context)
+    if state.step == APOLOGY:
+        return apologised(state, at) if command.name == "play" else ()
     flow = _flow(state.call, context)
     if flow is None:
         return _flow_gone(state.call, context, at)
@@ -172,7 +181,16 @@ def _flow_effect(state: st.InFlow, command: EffectEnded, context: Context) -> Ev
             return ()  # answered: the leg's own event has said so before
 
 
+def apologised(state: st.InFlow, at_ms: int) -> Events:
+    """The apology was heard, or could not be played: the contact ends."""
+    contact = state.call.contact
+    failed = w.ContactOutcome.FAILED
+    return (w.ContactDisconnected(failed, w.EndedBy.FLOW, Cause.FAILED, (contact,), at_ms),)
+
+
 def _digits(state: st.InFlow, command: w.TakeDigits, context: Context) -> Events:
+    if state.step == APOLOGY:
+        return ()
     flow = _flow(state.call, context)
     if flow is None:
         return _flow_gone(state.call, context, command.at_ms)
@@ -210,6 +228,8 @@ def _flow_leg(state: st.InFlow, command: w.NoteLeg, context: Context) -> Events:
     match command.body:
         case LegAnswered() if command.leg == state.call.contact:
             answered = w.ContactAnswered(command.at_ms)
+            if state.step == APOLOGY:
+                return (answered,)
             flow = _flow(state.call, context)
             if flow is None:
                 return answered, *_flow_gone(state.call, context, command.at_ms)
@@ -316,7 +336,33 @@ def _out_of_line(state: st.Waiting, why: str, context: Context) -> Events:
 
 
 def _queue_refused(state: st.Waiting, command: w.RefuseQueue, context: Context) -> Events:
-    return _out_of_line(state, command.why, context) if command.queue == state.place.queue else ()
+    if command.queue != state.place.queue:
+        return ()
+    if command.why == DESK_GONE and state.call.recoveries < MAX_RECOVERIES:
+        # The desk failed, or is out of order for a moment: the place is asked for again.
+        return (w.ContactRecovered("routing.enqueue", DESK_GONE, True, True, False, context.now_ms),)
+    return _out_of_line(state, command.why, context)
+
+
+def _rejoin(state: st.Waiting, command: w.RejoinQueue, context: Context) -> Events:
+    return (w.QueueRejoined(state.place.queue, state.place.enqueued_ms, context.now_ms),)
+
+
+def _not_held(state: st.State, command: w.RescindOffer, context: Context) -> Events:
+    """Each question has its answer, also when the first one was lost: or the agent stays reserved."""
+    if holds(state, command.offer):
+        return ()
+    return (w.OfferNotHeld(command.offer, context.now_ms),)
+
+
+def holds(state: Any, offer: str) -> bool:
+    """Whether the end of that offer, or of its talk, is still to come."""
+    offered: st.Offered | None = getattr(state, "offered", None)
+    if offered is None or offered.offer != offer:
+        return False
+    if isinstance(state, st.Closing):
+        return offered.leg in state.open
+    return not isinstance(state, st.Ended)
 
 
 # ------------------------------------------------------------------- ringing
@@ -363,7 +409,9 @@ def _ringing_effect(state: st.Ringing, command: EffectEnded, context: Context) -
 
 
 def _rescind(state: st.Ringing, command: w.RescindOffer, context: Context) -> Events:
-    if command.offer != state.offered.offer or state.cancel is not None:
+    if command.offer != state.offered.offer:
+        return _not_held(state, command, context)
+    if state.cancel is not None:
         return ()
     return (w.OfferCancelBegun(command.offer, w.OfferOutcome.RESCINDED, context.now_ms),)
 
@@ -380,13 +428,19 @@ def _connecting_leg(state: st.Connecting, command: w.NoteLeg, context: Context) 
         case LegEnded() as ended if command.leg == offered.leg:
             return _agent_gone_early(state, ended, at)
         case LegBridged():
-            recording = f"{call.contact}-{offered.offer}"
-            key = context.derive(f"recording/{recording}")
-            return (w.ContactConnected(offered.offer, offered.agent, recording, key, at),)
+            return connected(state, context, at)
         case RecordingStored() | RecordingFailed():
             return _recording(state, command)
         case _:
             return ()
+
+
+def connected(state: st.Connecting, context: Context, at_ms: int) -> Events:
+    """Caller and agent hear each other."""
+    offered = state.offered
+    recording = f"{state.call.contact}-{offered.offer}"
+    key = context.derive(f"recording/{recording}")
+    return (w.ContactConnected(offered.offer, offered.agent, recording, key, at_ms),)
 
 
 def _agent_gone_early(state: st.Connecting, ended: LegEnded, at_ms: int) -> Events:
@@ -455,14 +509,15 @@ def _hang_up_ended(state: st.State, command: w.HangUpContact, context: Context) 
 def _closing_leg(state: st.Closing, command: w.NoteLeg, context: Context) -> Events:
     match command.body:
         case LegEnded(cause=cause, by=by, rang_ms=rang_ms):
-            return _closed(state, command.leg, cause, by, rang_ms, command.at_ms)
+            return closed(state, command.leg, cause, by, rang_ms, command.at_ms)
         case RecordingStored() | RecordingFailed():
             return _recording(state, command)
         case _:
             return ()  # an answer that crossed the hang-up
 
 
-def _closed(state: st.Closing, leg: str, cause: Cause, by: By, rang_ms: int, at_ms: int) -> Events:
+def closed(state: st.Closing, leg: str, cause: Cause, by: By, rang_ms: int, at_ms: int) -> Events:
+    """A leg of a closing contact is gone; nothing if it was before."""
     if leg not in state.open:
         return ()
     events: list[Any] = []
@@ -485,7 +540,7 @@ def _closing_effect(state: st.Closing, command: EffectEnded, context: Context) -
     prefix, _, leg = command.name.partition("/")
     if prefix != "hangup":
         return _never_recorded(state, command, context)
-    return _closed(state, leg, Cause.CANCELED, By.TANDEM, 0, context.now_ms)
+    return closed(state, leg, Cause.CANCELED, By.TANDEM, 0, context.now_ms)
 
 
 def _recording(
@@ -588,6 +643,7 @@ HANDLERS: dict[tuple[type, type], Any] = {
     (st.Waiting, w.OfferContact): _offer,
     (st.Waiting, w.GiveUpWaiting): _give_up,
     (st.Waiting, w.RefuseQueue): _queue_refused,
+    (st.Waiting, w.RejoinQueue): _rejoin,
     (st.Ringing, w.NoteLeg): _ringing_leg,
     (st.Ringing, EffectEnded): _ringing_effect,
     (st.Ringing, w.RescindOffer): _rescind,
@@ -606,6 +662,10 @@ HANDLERS: dict[tuple[type, type], Any] = {
     **{
         (state, w.OfferContact): _turn_down
         for state in (st.InFlow, st.Ringing, st.Connecting, st.Talking, st.Closing, st.Ended)
+    },
+    **{
+        (state, w.RescindOffer): _not_held
+        for state in (st.InFlow, st.Waiting, st.Connecting, st.Talking, st.Closing, st.Ended)
     },
     **{(state, w.HangUpContact): _hang_up for state in (st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking)},
     **{(state, w.HangUpContact): _hang_up_ended for state in (st.Closing, st.Ended)},

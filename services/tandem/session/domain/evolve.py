@@ -126,6 +126,12 @@ def _wrapped(state: Any, event: w.WrapUpEnded) -> st.State:
     return replace(state, wrapped=True) if isinstance(state, st.Closing) else replace(state, wrapping=False)
 
 
+def _recovered(state: Any, event: w.ContactRecovered) -> st.State:
+    if not event.counted:
+        return state  # type: ignore[no-any-return]
+    return _with(state, call=replace(state.call, recoveries=state.call.recoveries + 1))
+
+
 def _same(state: st.State, event: Any) -> st.State:
     return state
 
@@ -158,6 +164,9 @@ _EVOLVE: dict[type, Callable[[Any, Any], st.State]] = {
     w.LegClosed: _leg_closed,
     w.RecordingEnded: _recording,
     w.WrapUpEnded: _wrapped,
+    w.ContactRecovered: _recovered,
+    w.QueueRejoined: _same,
+    w.OfferNotHeld: _same,
     w.ContactCompleted: _done,
 }
 

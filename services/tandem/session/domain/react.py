@@ -12,7 +12,7 @@ from tandem.core.decider import Act, Action, Answer, Settle, Tell, Wake
 from tandem.core.ports import media
 from tandem.session.domain import states as st
 from tandem.session.domain import words as w
-from tandem.session.domain.contact import step_key
+from tandem.session.domain.contact import DESK_GONE, step_key
 from tandem.session.domain.gate import GATE, CountCall, RefuseCall
 
 DESK = "desk"
@@ -22,6 +22,8 @@ LONG_DEADLINE_MS = 90_000
 """The same for prompts and menus."""
 RING_GRACE_MS = 5_000
 """The ring limit is the media node's; past it by this much the owner asks (spine 5)."""
+REJOIN_MS = 1_000
+"""How long a contact that could not be offered stays out of line: a loop goes round once in it."""
 COMPLETION_MS = 3_600_000
 """An ended contact waits this long at most for its recording and wrap-up."""
 
@@ -63,7 +65,8 @@ def _step(state: st.InFlow, event: w.FlowStepEntered) -> Actions:
 
 
 def _enqueue(call: st.Call, place: st.Place) -> Tell:
-    return Tell(DESK, w.Enqueue(call.contact, place.queue, place.skills, place.priority, place.enqueued_ms))
+    message = w.Enqueue(call.contact, place.queue, place.skills, place.priority, place.enqueued_ms)
+    return Tell(DESK, message, gone=w.RefuseQueue(place.queue, DESK_GONE))
 
 
 def _queued(state: st.Waiting, event: w.ContactQueued) -> Actions:
@@ -85,7 +88,12 @@ def _music_started(state: st.Waiting | st.Ringing, event: w.QueueMusicStarted) -
 
 
 def _dequeued(state: st.InFlow, event: w.ContactDequeued) -> Actions:
-    return Settle("give_up"), Settle("announce"), Tell(DESK, w.LeaveQueue(state.call.contact, event.why))
+    return (
+        Settle("give_up"),
+        Settle("announce"),
+        Settle("rejoin"),
+        Tell(DESK, w.LeaveQueue(state.call.contact, event.why)),
+    )
 
 
 def _offered(state: st.Ringing, event: w.AgentOffered) -> Actions:
@@ -113,7 +121,50 @@ def _offer_ended(state: Any, event: w.OfferEnded) -> Actions:
 
 def _turned_down(state: Any, event: w.OfferTurnedDown) -> Actions:
     contact = state.call.contact
+    closed = Tell(DESK, w.OfferClosed(event.offer, contact, w.OfferOutcome.RESCINDED, 0, event.at_ms))
+    if isinstance(state, st.Waiting | st.Ringing):
+        return (closed,)
+    # A desk that offers whom does not wait has missed that they left: it must not offer them again.
+    return Tell(DESK, w.LeaveQueue(contact, "NOT_WAITING")), closed
+
+
+def _not_held(state: Any, event: w.OfferNotHeld) -> Actions:
+    contact = state.call.contact
+    if isinstance(state, st.Closing | st.Ended) and state.offered is not None and state.offered.offer == event.offer:
+        audio = st.wraps(state) if isinstance(state, st.Closing) else state.wrapping
+        return (Tell(DESK, w.TalkEnded(event.offer, contact, audio, False, event.at_ms)),)
     return (Tell(DESK, w.OfferClosed(event.offer, contact, w.OfferOutcome.RESCINDED, 0, event.at_ms)),)
+
+
+def _recovered(state: Any, event: w.ContactRecovered) -> Actions:
+    """What may never have been ordered is ordered again, under the same names."""
+    match state:
+        case st.Waiting():
+            return _waits_again(state, event)
+        case st.Ringing(cancel=cancel) if event.half and cancel is not None:
+            return (_hang_up(state.call, state.offered.leg, media.Cause.CANCELED),)
+        case st.Closing() if event.half:
+            return [_hang_up(state.call, leg) for leg in state.open]
+        case st.Ended() if event.half:
+            return _after(state, event.at_ms)
+        case _:
+            return ()
+
+
+def _waits_again(state: st.Waiting, event: w.ContactRecovered) -> Actions:
+    actions: list[Action] = []
+    if event.half or event.refused == "effect.ended":
+        actions.append(_music(state.call, state.place.music))  # the announcement is over, or missing
+    if event.half:
+        actions += _give_up(state)
+    if event.rejoin:
+        actions.append(Tell(DESK, w.LeaveQueue(state.call.contact, "RECOVERED")))
+        actions.append(Wake("rejoin", event.at_ms + REJOIN_MS, w.RejoinQueue()))
+    return actions
+
+
+def _rejoined(state: st.Waiting, event: w.QueueRejoined) -> Actions:
+    return (_enqueue(state.call, state.place),)
 
 
 def _answered(state: st.Connecting, event: w.AgentAnswered) -> Actions:
@@ -151,7 +202,9 @@ def _requeued(state: st.Waiting, event: w.ContactRequeued) -> Actions:
 
 def _disconnected(state: st.Closing | st.Ended, event: w.ContactDisconnected) -> Actions:
     call = state.call
-    actions: list[Action] = [Settle(name) for name in ("answer", "play", "announce", "give_up", "ring", "bridge")]
+    actions: list[Action] = [
+        Settle(name) for name in ("answer", "play", "announce", "give_up", "rejoin", "ring", "bridge")
+    ]
     actions += [_hang_up(call, leg) for leg in event.open]
     waited = state.place is not None and not (isinstance(state, st.Closing) and state.accepted)
     if waited:
@@ -220,6 +273,9 @@ _REACT: dict[type, Callable[[Any, Any], Actions]] = {
     w.ContactDisconnected: _disconnected,
     w.LegClosed: _leg_closed,
     w.RecordingEnded: _recording,
+    w.ContactRecovered: _recovered,
+    w.QueueRejoined: _rejoined,
+    w.OfferNotHeld: _not_held,
 }
 
 

@@ -27,6 +27,7 @@ class Call:
     started_ms: int
     answered_ms: int = 0
     connected_ms: int = 0  # first talk
+    recoveries: int = 0  # things told of it that could not be decided
 
 
 @dataclass(frozen=True, slots=True)

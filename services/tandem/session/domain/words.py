@@ -181,6 +181,11 @@ class GiveUpWaiting:
 
 
 @dataclass(frozen=True, slots=True)
+class RejoinQueue:
+    """Wake: back to the place in line."""
+
+
+@dataclass(frozen=True, slots=True)
 class CompleteAnyway:
     """Wake: what an ended contact still waited for did not come."""
 
@@ -516,6 +521,37 @@ class RecordingEnded:
 @dataclass(frozen=True, slots=True)
 class WrapUpEnded:
     """The agent's after-call work is over."""
+
+    offer: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRecovered:
+    """Something that was told of the contact could not be decided; it is at its fallback.
+    `counted` against the contact; `rejoin`: it is out of line for a moment, its place kept;
+    `half`: what should have been done because of what did happen is ordered again."""
+
+    refused: str
+    why: str
+    counted: bool
+    rejoin: bool
+    half: bool
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRejoined:
+    """The contact is back in line, at the place that it had."""
+
+    queue: str
+    enqueued_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferNotHeld:
+    """Routing asked after an offer that the contact has not, or no longer; its end is told again."""
 
     offer: str
     at_ms: int

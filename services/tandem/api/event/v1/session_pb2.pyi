@@ -1133,6 +1133,104 @@ class WrapUpEnded(_message.Message):
 Global___WrapUpEnded: _TypeAlias = WrapUpEnded  # noqa: Y015
 
 @_typing.final
+class ContactRecovered(_message.Message):
+    """Something that was told of the contact could not be dealt with; the contact is at its fallback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUSED_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    REJOIN_FIELD_NUMBER: _builtins.int
+    HALF_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    refused: _builtins.str
+    """Name of what could not be dealt with."""
+    why: _builtins.str
+    """Stable word for why."""
+    counted: _builtins.bool
+    """It counts against the contact: after a few the contact is not waited with any longer."""
+    rejoin: _builtins.bool
+    """The contact is out of line for a moment and then back at its place."""
+    half: _builtins.bool
+    """Some of what was decided has happened; what follows from it is ordered again."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        refused: _builtins.str = ...,
+        why: _builtins.str = ...,
+        counted: _builtins.bool = ...,
+        rejoin: _builtins.bool = ...,
+        half: _builtins.bool = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "counted", b"counted", "half", b"half", "refused", b"refused", "rejoin", b"rejoin", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactRecovered: _TypeAlias = ContactRecovered  # noqa: Y015
+
+@_typing.final
+class QueueRejoined(_message.Message):
+    """The contact is back in line, at the place that it had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    ENQUEUED_MS_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """Queue id."""
+    enqueued_ms: _builtins.int
+    """Its place in line, Unix milliseconds of shard time."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+        enqueued_ms: _builtins.int = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "enqueued_ms", b"enqueued_ms", "queue", b"queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueRejoined: _TypeAlias = QueueRejoined  # noqa: Y015
+
+@_typing.final
+class OfferNotHeld(_message.Message):
+    """Routing asked after an offer that the contact has not, or no longer; its end is told again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFER_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    offer: _builtins.str
+    """Offer id."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        offer: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "offer", b"offer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferNotHeld: _TypeAlias = OfferNotHeld  # noqa: Y015
+
+@_typing.final
 class ContactCompleted(_message.Message):
     """Nothing more will happen to this contact."""
 

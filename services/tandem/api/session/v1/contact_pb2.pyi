@@ -50,6 +50,10 @@ class Contact(_message.Message):
         """It has its outcome; what is left of its legs is going down."""
         STATE_ENDED: Contact._State.ValueType  # 7
         """It is over."""
+        STATE_QUARANTINED: Contact._State.ValueType  # 8
+        """Tandem could not go on with it and set it aside: its outcome is FAILED, and a talk goes on
+        until it is hung up.
+        """
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """Where a contact stands."""
@@ -70,6 +74,10 @@ class Contact(_message.Message):
     """It has its outcome; what is left of its legs is going down."""
     STATE_ENDED: Contact.State.ValueType  # 7
     """It is over."""
+    STATE_QUARANTINED: Contact.State.ValueType  # 8
+    """Tandem could not go on with it and set it aside: its outcome is FAILED, and a talk goes on
+    until it is hung up.
+    """
 
     class _Outcome:
         ValueType = _typing.NewType("ValueType", _builtins.int)

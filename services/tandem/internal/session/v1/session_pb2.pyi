@@ -319,6 +319,23 @@ class GiveUpWaiting(_message.Message):
 Global___GiveUpWaiting: _TypeAlias = GiveUpWaiting  # noqa: Y015
 
 @_typing.final
+class RejoinQueue(_message.Message):
+    """Wake: back to the place in line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejoinQueue: _TypeAlias = RejoinQueue  # noqa: Y015
+
+@_typing.final
 class CompleteAnyway(_message.Message):
     """Wake: what an ended contact still waited for did not come."""
 

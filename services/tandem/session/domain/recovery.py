@@ -1,0 +1,288 @@
+"""What becomes of a contact when something that was told of it cannot be decided (rule 12).
+
+`Recover` is the runtime's command after such a refusal. Its handlers touch legs, offer and
+outcome alone, and look at no flow: a contact in line keeps its place, a talk goes on, everybody
+else hears the apology. What the refused input said of a leg is a fact, and is taken as one.
+If even that raises, the contact is quarantined, and the functions at the end are all that the
+runtime still asks of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tandem.core.decider import HOPS, Act, Context, EffectEnded, Refusal, Rescue, Tell
+from tandem.core.ports.media import By, Cause, HangUp, LegAnswered, LegBridged, LegEnded
+from tandem.session.domain import contact as c
+from tandem.session.domain import states as st
+from tandem.session.domain import words as w
+from tandem.session.domain.react import DESK, ORDER_DEADLINE_MS
+
+APOLOGY_PROMPT = "apology"
+OFFER, RESCIND = "session.offer_contact", "session.rescind_offer"
+NO_WAY_BACK = ("session.refuse_queue", "session.give_up_waiting")
+"""After these a contact does not wait any more, whatever else cannot be decided."""
+NOT_OF_THE_FLOW = (OFFER, RESCIND, "session.refuse_queue", "session.end_wrap_up", "session.rejoin_queue")
+"""Latecomers that a contact in its flow need not answer with its end."""
+
+Events = Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """From the runtime: `refused` could not be decided. The rest is what it said that the Media
+    port knows: a leg, whether it was answered, bridged or has ended, an order that ended; and
+    the offer that it was about."""
+
+    refused: str
+    why: str
+    at_ms: int
+    half: bool = False
+    arrived: w.TakeCall | None = None
+    leg: str = ""
+    answered: bool = False
+    bridged: bool = False
+    ended: LegEnded | None = None
+    order: str = ""
+    offer: str = ""
+    agent: str = ""
+
+
+def recover(refusal: Refusal, now_ms: int) -> Recover:
+    """The command after a refusal."""
+    plain = Recover(refusal.type, refusal.why, now_ms, refusal.half)
+    match refusal.command:
+        case w.TakeCall() as arrived:
+            return replace(plain, arrived=arrived)
+        case w.NoteLeg(leg=leg, body=LegEnded() as ended):
+            return replace(plain, leg=leg, ended=ended)
+        case w.NoteLeg(leg=leg, body=body):
+            return replace(plain, leg=leg, answered=isinstance(body, LegAnswered), bridged=isinstance(body, LegBridged))
+        case w.OfferContact(offer=offer, agent=agent):
+            return replace(plain, offer=offer, agent=agent)
+        case w.RescindOffer(offer=offer) | w.EndWrapUp(offer=offer):
+            return replace(plain, offer=offer)
+        case EffectEnded(name=name):
+            return replace(plain, order=name)
+        case _:
+            return plain
+
+
+def decide(state: st.State, command: Any, context: Context) -> Events:
+    """The contact's `decide`, with `Recover` among its commands."""
+    if not isinstance(command, Recover):
+        return c.decide(state, command, context)
+    match state:
+        case st.New():
+            return _never_began(command, context)
+        case st.Done():
+            return ()
+        case _:
+            # A message past the hop limit is not the contact's doing.
+            counted = command.why != HOPS
+            rejoin = isinstance(state, st.Waiting) and _stays(state, command) and _left_line(command)
+            half, at_ms = command.half, command.at_ms
+            noted = w.ContactRecovered(command.refused, command.why, counted, rejoin, half, at_ms)
+            return noted, *_fallback(state, command, context)
+
+
+def _never_began(command: Recover, context: Context) -> Events:
+    """The call's own arrival could not be decided: it has its outcome, its leg is hung up."""
+    call = command.arrived
+    if call is None:
+        return ()
+    contact = context.stream.partition("/")[2]
+    return (
+        w.ContactStarted(contact, call.number, call.caller, call.node, "", 0, call.at_ms),
+        w.ContactRecovered(command.refused, command.why, True, False, False, command.at_ms),
+        _disconnected((contact,), command.at_ms),
+    )
+
+
+def _fallback(state: Any, command: Recover, context: Context) -> Events:
+    match state:
+        case st.Closing():
+            return _closing(state, command)
+        case st.Ended():
+            return _ended(state, command)
+        case _ if command.ended is not None and command.leg == state.call.contact:
+            return _caller_gone(state, command.ended, command)
+        case st.InFlow():
+            return _in_flow(state, command)
+        case st.Waiting():
+            return _waiting(state, command)
+        case st.Ringing():
+            return _ringing(state, command)
+        case st.Connecting() if command.bridged:
+            # They hear each other, whatever else could not be decided about it.
+            return c.connected(state, context, command.at_ms)
+        case _:
+            return _with_agent(state, command)
+
+
+def _disconnected(
+    open_: tuple[str, ...],
+    at_ms: int,
+    outcome: w.ContactOutcome = w.ContactOutcome.FAILED,
+    by: w.EndedBy = w.EndedBy.NODE,
+    cause: Cause = Cause.FAILED,
+) -> w.ContactDisconnected:
+    return w.ContactDisconnected(outcome, by, cause, open_, at_ms)
+
+
+def _caller_gone(state: Any, ended: LegEnded, command: Recover) -> Events:
+    caller, at_ms = state.call.contact, command.at_ms
+    open_ = tuple(leg for _, leg in st.legs(state) if leg != caller)
+    outcome = w.ContactOutcome.HANDLED if isinstance(state, st.Talking) else w.ContactOutcome.FAILED
+    by = w.EndedBy.CALLER if ended.by is By.FAR else w.EndedBy.NODE
+    events = _disconnected(open_, at_ms, outcome, by, ended.cause), w.LegClosed(caller, ended.cause, ended.by, at_ms)
+    return events if open_ or state.recordings else (*events, w.ContactCompleted(at_ms))
+
+
+def _told(command: Recover) -> Events:
+    """The closing answer to a request that the contact could not take."""
+    if command.refused == OFFER:
+        return (w.OfferTurnedDown(command.offer, command.agent, command.at_ms),)
+    return (w.OfferNotHeld(command.offer, command.at_ms),) if command.refused == RESCIND else ()
+
+
+def _in_flow(state: st.InFlow, command: Recover) -> Events:
+    if (not command.half and command.refused in NOT_OF_THE_FLOW) or (command.leg and command.leg != state.call.contact):
+        return _told(command)
+    answered = command.answered and not state.call.answered_ms
+    events: Events = (w.ContactAnswered(command.at_ms),) if answered else ()
+    return *events, *_apology(state, command, bool(state.call.answered_ms or answered))
+
+
+def _apology(state: Any, command: Recover, answered: bool) -> Events:
+    """Say sorry to who can hear it, once; then the call ends."""
+    if not answered or (isinstance(state, st.InFlow) and state.step == c.APOLOGY and state.attempt):
+        return (_disconnected((state.call.contact,), command.at_ms),)
+    return (w.FlowStepEntered(c.APOLOGY, w.StepKind.HANG_UP, 1, (APOLOGY_PROMPT,), 0, False, command.at_ms),)
+
+
+def _stays(state: st.Waiting, command: Recover) -> bool:
+    return command.refused not in NO_WAY_BACK and state.call.recoveries < c.MAX_RECOVERIES
+
+
+def _left_line(command: Recover) -> bool:
+    return command.half or command.refused in (OFFER, "session.rejoin_queue")
+
+
+def _waiting(state: st.Waiting, command: Recover) -> Events:
+    if _stays(state, command):
+        return _told(command)
+    dequeued = w.ContactDequeued(state.place.queue, "FAILED", command.at_ms)
+    return dequeued, *_told(command), *_apology(state, command, True)
+
+
+def _ringing(state: st.Ringing, command: Recover) -> Events:
+    """The agent's leg goes down, nobody is blamed, the place is kept."""
+    offered, at_ms = state.offered, command.at_ms
+    if command.refused in (OFFER, RESCIND) and command.offer != offered.offer:
+        return _told(command)
+    if command.ended is not None and command.leg == offered.leg:
+        cause, by = command.ended.cause, command.ended.by
+        return _offer_ended(state, cause, command), w.LegClosed(offered.leg, cause, by, at_ms)
+    if command.order == f"hangup/{offered.leg}":
+        return (_offer_ended(state, Cause.FAILED, command),)  # it was down before, or never came to be
+    if state.cancel is not None:
+        return ()
+    if command.half or command.leg == offered.leg or command.order == "ring" or command.refused == RESCIND:
+        return (w.OfferCancelBegun(offered.offer, w.OfferOutcome.RESCINDED, at_ms),)
+    return ()
+
+
+def _offer_ended(state: st.Ringing, cause: Cause, command: Recover) -> w.OfferEnded:
+    outcome = state.cancel or w.OfferOutcome.RESCINDED
+    return w.OfferEnded(state.offered.offer, state.offered.agent, outcome, cause, 0, command.at_ms)
+
+
+def _with_agent(state: st.Connecting | st.Talking, command: Recover) -> Events:
+    """A talk goes on; a bridge that did not come about is none, and the place is kept."""
+    offered, at_ms = state.offered, command.at_ms
+    if command.refused in (OFFER, RESCIND) and command.offer != offered.offer:
+        return _told(command)
+    ended = command.ended if command.leg == offered.leg else None
+    if isinstance(state, st.Connecting) and (ended or command.half or command.order == "bridge"):
+        place = state.place
+        why = w.WhyRequeued.NOT_BRIDGED
+        requeued = w.ContactRequeued(place.queue, place.enqueued_ms, offered.offer, why, at_ms)
+        return (requeued, w.LegClosed(offered.leg, ended.cause, ended.by, at_ms)) if ended else (requeued,)
+    if ended is not None:
+        by = w.EndedBy.AGENT if ended.by is By.FAR else w.EndedBy.NODE
+        over = _disconnected((state.call.contact,), at_ms, w.ContactOutcome.HANDLED, by, ended.cause)
+        return over, w.LegClosed(offered.leg, ended.cause, ended.by, at_ms)
+    return ()
+
+
+def _of(state: st.Closing | st.Ended, offer: str) -> bool:
+    return state.offered is not None and state.offered.offer == offer
+
+
+def _closing(state: st.Closing, command: Recover) -> Events:
+    if command.ended is not None:
+        return c.closed(state, command.leg, command.ended.cause, command.ended.by, 0, command.at_ms)
+    if command.order.startswith("hangup/"):
+        return c.closed(state, command.order.partition("/")[2], Cause.CANCELED, By.TANDEM, 0, command.at_ms)
+    if command.refused == "session.end_wrap_up" and st.wraps(state) and _of(state, command.offer):
+        return (w.WrapUpEnded(command.offer, command.at_ms),)
+    return () if c.holds(state, command.offer) else _told(command)
+
+
+def _ended(state: st.Ended, command: Recover) -> Events:
+    if command.refused == "session.complete_anyway":
+        return (w.ContactCompleted(command.at_ms),)
+    if command.refused != "session.end_wrap_up" or not state.wrapping or not _of(state, command.offer):
+        return _told(command)
+    wrapped = w.WrapUpEnded(command.offer, command.at_ms)
+    return (wrapped,) if state.recordings else (wrapped, w.ContactCompleted(command.at_ms))
+
+
+# ------------------------------------------------------------------- quarantined
+
+
+def _down(node: str, leg: str) -> Act:
+    return Act(f"hangup/{leg}", "media", w.MediaOrder(node, leg, HangUp(Cause.FAILED)), ORDER_DEADLINE_MS)
+
+
+def part(state: Any, stream: str, now_ms: int) -> Sequence[Act | Tell]:
+    """Out of the line; nobody will attend to a caller who does not talk, nor to a phone that rings."""
+    left = Tell(DESK, w.LeaveQueue(stream.partition("/")[2], "QUARANTINED"))
+    if isinstance(state, st.Connecting | st.Talking):
+        return (left,)  # their talk goes on, or is just beginning
+    return left, *(_down(node, leg) for node, leg in st.legs(state))
+
+
+def leg_over(stream: str, leg: str, rest: Sequence[tuple[str, str]], now_ms: int) -> Sequence[Act | Tell]:
+    """The agent is free once their own leg is down; with one side gone there is no talk."""
+    contact = stream.partition("/")[2]
+    down = tuple(_down(node, other) for node, other in rest)
+    offer = leg.removeprefix(f"{contact}.")
+    if offer == leg:
+        return down
+    closed = w.OfferClosed(offer, contact, w.OfferOutcome.UNKNOWN, 0, now_ms)
+    return Tell(DESK, closed), *down
+
+
+def over(command: Any) -> str:
+    """The leg that a command says is over."""
+    match command:
+        case w.NoteLeg(leg=leg, body=LegEnded()):
+            return leg
+        case EffectEnded(name=name) if name.startswith("hangup/"):
+            return name.partition("/")[2]
+        case _:
+            return ""
+
+
+def about(stream: str, command: Any) -> str:
+    """The agent's leg that a request of the desk is about."""
+    if isinstance(command, w.OfferContact | w.RescindOffer):
+        return f"{stream.partition('/')[2]}.{command.offer}"
+    return ""
+
+
+RESCUE = Rescue(recover, part, leg_over, over, about)
