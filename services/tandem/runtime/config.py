@@ -70,7 +70,7 @@ class Guard(Section, frozen=True, kw_only=True):
         float,
         Meta(
             description="New requests a second of all addresses that are neither trusted nor registered; each takes "
-            "0.3 ms, so these take 6 % of a core.",
+            "0.2 ms, so these take 4 % of a core.",
             gt=0,
         ),
     ] = 200.0

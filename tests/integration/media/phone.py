@@ -16,6 +16,7 @@ from tandem.wire.sdp import Audio, Direction, LocalAudio, Negotiation
 from tandem.wire.sip import events as sip
 from tandem.wire.sip.digest import Credentials
 from tandem.wire.sip.endpoint import Endpoint
+from tandem.wire.sip.layer import bracketed
 from tandem.wire.sip.uri import NameAddr, Uri
 from tests.support.udp_proxy import UdpProxy
 
@@ -34,7 +35,7 @@ class Phone:
         """`host` is its own address; `sip_by` and `rtp_by` carry all that it sends and gets."""
         self.user = user
         self.host = host
-        self.node = (HOST, node_port)
+        self.node = (host if ":" in host else HOST, node_port)
         self.sip_by, self.rtp_by = sip_by, rtp_by
         self.law = law
         self.tone_hz = tone_hz
@@ -68,7 +69,7 @@ class Phone:
     async def register(self, password: str, expires_s: int = 300) -> bool:
         """Whether the node took it."""
         self.endpoint.register(
-            Uri(*self.node[:1], port=self.node[1]), Uri(self.host, self.user), self._now(),
+            Uri(bracketed(self.node[0]), port=self.node[1]), Uri(bracketed(self.host), self.user), self._now(),
             expires_s=expires_s, credentials=Credentials(self.user, password),
         )  # fmt: skip
         self._pump()
@@ -79,8 +80,8 @@ class Phone:
         """Call a number at the node."""
         self._negotiation = self._new_negotiation()
         call = self.endpoint.invite(
-            Uri(HOST, number, self.node[1]), self._negotiation.offer(), self._now(),
-            caller=NameAddr(Uri(self.host, self.user)),
+            Uri(bracketed(self.node[0]), number, self.node[1]), self._negotiation.offer(), self._now(),
+            caller=NameAddr(Uri(bracketed(self.host), self.user)),
         )  # fmt: skip
         assert call is not None
         self.call = call

@@ -12,6 +12,7 @@ from tandem.media.builtin.registrations import Registrations
 from tandem.media.builtin.stream import Session
 from tandem.wire.sdp import SdpError
 from tandem.wire.sip.events import CallAnswered, CallProgress
+from tandem.wire.sip.layer import bracketed
 from tandem.wire.sip.registrar import Binding
 from tandem.wire.sip.uri import NameAddr, Uri
 
@@ -116,4 +117,4 @@ def _caller(caller: Private, host: str) -> NameAddr:
     text = caller.value.decode("utf-8", "replace") if isinstance(caller, Secret) else ""
     if not _USER.fullmatch(text):
         return NameAddr(Uri("anonymous.invalid", "anonymous"), "Anonymous")
-    return NameAddr(Uri(host, text.replace("#", "%23")), text)
+    return NameAddr(Uri(bracketed(host), text.replace("#", "%23")), text)

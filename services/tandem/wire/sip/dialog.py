@@ -116,7 +116,7 @@ class Dialog:
         uri, routes = self.target, self.routes
         if routes and routes[0].uri.param("lr") is None:
             # A strict router wants itself as Request-URI and the target at the end (12.2.1.1).
-            uri, routes = routes[0].uri, (*routes[1:], NameAddr(self.target))
+            uri, routes = replace(routes[0].uri, headers=""), (*routes[1:], NameAddr(self.target))
         pairs = (("Max-Forwards", "70"), *(("Route", str(route)) for route in routes), *headers)
         return Request(
             method, uri, (via,), self.local, self.remote, self.call_id, CSeq(number, method), Headers.of(*pairs), body
@@ -134,7 +134,7 @@ def dialog_of_server(request: Request, local_tag: str, source: Address) -> Dialo
         request.call_id,
         request.to.with_tag(local_tag),
         request.from_,
-        _target(request) or request.from_.uri,
+        _target(request) or replace(request.from_.uri, headers=""),
         source,
         addresses(request.headers, "Record-Route"),
         0,
@@ -168,4 +168,5 @@ def literal_address(uri: Uri) -> Address | None:
 def _target(message: Request | Response) -> Uri | None:
     contacts = message.contacts()
     usable = contacts and contacts[0].uri is not STAR and contacts[0].uri.is_sip
-    return contacts[0].uri if usable else None
+    # A Request-URI has no headers (19.1.1); those of a Contact would be its sender's orders to us.
+    return replace(contacts[0].uri, headers="") if usable else None

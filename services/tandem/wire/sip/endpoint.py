@@ -148,8 +148,10 @@ class Endpoint:
 
         `destination` is where the INVITE goes; by default host and port of `target`,
         which must then be an IP literal. `called` is the To header (default: `target`).
+        Headers of `target` are left out (RFC 3261 19.1.1).
         """
         address = destination or _literal(target)
+        target = replace(target, headers="")
         if self._calls.full or self._is_full_of_clients():
             return None
         handle = self._layer.token()
@@ -159,7 +161,7 @@ class Endpoint:
             target,
             (self._layer.via(),),
             caller.with_tag(handle),
-            called or NameAddr(replace(target, headers="")),
+            called or NameAddr(target),
             self._layer.new_call_id(),
             CSeq(1, "INVITE"),
             Headers.of(*lines),

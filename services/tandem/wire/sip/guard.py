@@ -47,7 +47,7 @@ class GuardConfig:
 
     total_rate: float = 200.0
     """New requests of all addresses that are neither trusted nor registered. A parse and an answer
-    take 0.3 ms, so this is 6 % of a core: a flood leaves the rest to the calls."""
+    take 0.2 ms, so this is 4 % of a core: a flood leaves the rest to the calls."""
 
     total_burst: int = 400
     """Two seconds of it."""
@@ -78,7 +78,7 @@ class GuardConfig:
     """Calls at once of all such addresses: whoever forges addresses leaves ten places to your carriers."""
 
     sources_max: int = 10_000
-    """Addresses remembered, the longest unheard forgotten first: 3 MB."""
+    """Addresses remembered, the longest unheard forgotten first: 4 MB."""
 
     def __post_init__(self) -> None:
         """Refuse what is no network, before a socket is opened."""
