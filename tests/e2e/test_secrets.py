@@ -435,6 +435,7 @@ async def test_of_an_erased_contact_no_byte_is_left(own_cell: Cell, tmp_path: Pa
     """Another program reads keys.db while it is erased, so it is not answered as done; then the control plane is
     killed; the next one finishes. Another tenant can neither erase nor see it, and its own contact stays."""
     begun, temporary, log_dir = time.time(), tmp_path / "temporary", own_cell.data_dir / "log"
+    own_cell.set(log__snapshot_commits=10)  # so that there are some for the hunt
     start(own_cell, temporary)
     async with own_cell.centre() as centre, own_cell.centre() as other, AsyncExitStack() as phones:
         await two_menus(centre)
@@ -455,6 +456,7 @@ async def test_of_an_erased_contact_no_byte_is_left(own_cell: Cell, tmp_path: Pa
             await other.rest.post(f"{gone.contact}:erase")
         assert (refused.value.status, refused.value.reason) == (404, "UNKNOWN_NAME")
 
+        assert list((own_cell.data_dir / "blobs").rglob("manifest"))
         hunt = hunt_for(centre, (gone, kept), keys)
         assert {what for _, what in await leaks(own_cell, hunt, temporary, begun)} == {
             name for name in keys if "wrapped" in name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -21,6 +22,7 @@ from tandem.core.recording import name_of
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.shard import Perform, Taken
 from tandem.runtime.step import Offer
+from tandem.session.domain.erasure import EraseOrder
 
 _log = structlog.get_logger(__name__)
 
@@ -95,15 +97,20 @@ class Eraser:
         pause = AGAIN_FIRST_S
         while True:
             try:
-                await self._keys.destroy([key for job in batch for key in job.order.payload.keys])
-                for job in batch:
-                    await self._delete(name_of(job.order.tenant, job.order.payload.recordings))
+                await self.erase([(job.order.tenant, job.order.payload) for job in batch])
             except OSError as error:
                 _log.error("an erasure is not complete", contacts=len(batch), again_in_s=pause, error=str(error))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, AGAIN_MAX_S)
             else:
                 return
+
+    async def erase(self, orders: Sequence[tuple[str, EraseOrder]]) -> None:
+        """Destroy and delete what the orders of these tenants say: keys first, so that what is left
+        of one that is cut off cannot be read. Raises OSError."""
+        await self._keys.destroy([key for _, order in orders for key in order.keys])
+        for tenant, order in orders:
+            await self._delete(name_of(tenant, order.recordings))
 
     async def _delete(self, prefix: str) -> None:
         while names := await self._blobs.list(prefix, limit=_PAGE):

@@ -125,6 +125,17 @@ async def test_a_repeat_changes_nothing_and_says_the_same(live: LiveHost, servic
     assert await all_events(servicer, admin(live)) == shown
 
 
+async def test_one_whose_keys_are_back_from_a_backup_is_erased_again(live: LiveHost, servicer: SessionServicer) -> None:
+    key, _ = await over(live, "red", "c1")
+    backup = live.keys.get((key, key + AUDIO))
+    await erase(live, servicer, admin(live))
+    live.keys._keys.update(backup)
+    assert (await get(servicer, admin(live))).caller.value == CALLER
+    again = await erase(live, servicer, admin(live))
+    assert again.caller.visibility == private_pb2.VISIBILITY_ERASED
+    assert live.keys.get((key, key + AUDIO)) == {}
+
+
 async def test_two_who_ask_at_once_get_one_erasure(live: LiveHost, servicer: SessionServicer) -> None:
     await over(live, "red", "c1")
     first, second = await asyncio.gather(
