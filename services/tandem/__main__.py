@@ -18,7 +18,7 @@ from cyclopts import Parameter
 from tandem.core.points import BadKillAt, Points
 from tandem.runtime.config import Config
 from tandem.runtime.faults import FaultsNotAllowed, points_from
-from tandem.runtime.lifecycle import INTERRUPTED, log_to_stderr, mendable, run_until_signal
+from tandem.runtime.lifecycle import INTERRUPTED, leave_no_core, log_to_stderr, mendable, run_until_signal
 from tandem.runtime.settings import BadConfig, load, render
 from tandem.runtime.tether import Orphaned, tether
 
@@ -94,6 +94,8 @@ def run(
     settings = configured(config)
     log_to_stderr(settings.telemetry.log_format)
     tether(os.environ)
+    if not settings.limits.core_dumps:
+        leave_no_core()
     points = points_from(os.environ, allow_faults=allow_faults)
     match target:
         case "all":

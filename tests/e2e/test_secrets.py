@@ -1,20 +1,26 @@
 """What is private stands nowhere in plain: not in a file, not in a log line, not after kill -9.
+And what was erased stands nowhere at all.
 
 Two robots call and talk with two robots, each with a tone of its own. The hunt goes through all
-files of the cell and of the host's temporary places while they talk, after both processes were
-killed in the middle of it, and after a clean stop.
+files of the cell and of the host's temporary places, and through the command lines and
+environments of the processes: while they talk, after both were killed in the middle of it, after
+an erasure that was cut off by kill -9, and after a clean stop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import os
 import secrets
+import sqlite3
 import stat
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +36,7 @@ from tandem.client.phone import Phone
 from tandem.client.ticker import Ticker
 from tandem.core.commit import Commit
 from tandem.core.ports.log import Partition
-from tandem.core.seal import Sealed, Withheld
+from tandem.core.seal import AUDIO, Sealed, Withheld, unwrap
 from tandem.runtime import log_codec
 from tandem.runtime.ledger import Ledger
 from tandem.session.events import COMMANDS, EVENTS
@@ -46,6 +52,8 @@ PRESSED = ("media.take_digits", "contact.menu_chosen", "contact.menu_missed")
 """Commands and events that hold what was pressed."""
 FRAGMENT = 64
 """Bytes of a tone that count as a find: 8 ms."""
+KEY_PART = 8
+"""Bytes of a key that count as a find, wherever twice as many in a row are left."""
 STRIDE = 200
 """Between the phases that are looked for: any 33 ms of the tone hold one of them."""
 WRONG, PLAIN = "9", "1"
@@ -58,9 +66,18 @@ WRONG, PLAIN = "9", "1"
 class Hunt:
     """Needles, each under a name that says what has leaked."""
 
-    def __init__(self, texts: Mapping[str, str], digests: Mapping[str, bytes], voices: Mapping[str, bytes]) -> None:
-        """`voices` are tones in mu-law, 200 ms each and whole periods of it."""
+    def __init__(
+        self,
+        texts: Mapping[str, str],
+        digests: Mapping[str, bytes],
+        voices: Mapping[str, bytes],
+        keys: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """`voices` are tones in mu-law, 200 ms each and whole periods of it; of `keys` each part counts."""
         self._plain: dict[bytes, str] = {}
+        for name, key in (keys or {}).items():
+            parts = [key[at : at + KEY_PART] for at in range(0, len(key) - KEY_PART + 1, KEY_PART)]
+            self._plain |= dict.fromkeys((*parts, key.hex().encode(), base64.b64encode(key)), name)
         for name, text in texts.items():
             self._plain |= dict.fromkeys((text.encode(), text.encode("utf-16-le"), text.encode().hex().encode()), name)
         for name, digest in digests.items():
@@ -112,6 +129,12 @@ def open_files(pid: int) -> Iterator[Path]:
                 yield descriptor
         except FileNotFoundError:
             continue
+
+
+def process_texts(pid: int) -> Iterator[Path]:
+    """What everybody on the host can read of a process: its command line, its name; and its environment."""
+    for name in ("cmdline", "comm", "environ"):
+        yield Path(f"/proc/{pid}/{name}")
 
 
 # ------------------------------------------------------------------- the cell and those who talk in it
@@ -232,19 +255,23 @@ async def talk(cell: Cell, centre: Centre, stack: AsyncExitStack, speaker: Perso
     return Talk(contact, speaker, listener, told)
 
 
-def hunt_for(centre: Centre, talks: Iterable[Talk]) -> Hunt:
-    """Everything that is private of these talks."""
+def hunt_for(centre: Centre, talks: Iterable[Talk], keys: Mapping[str, bytes] | None = None) -> Hunt:
+    """Everything that is private of these talks, and these keys."""
     people = [person for one in talks for person in (one.caller, one.agent)]
     return Hunt(
         {"the API key": centre.key} | {name: text for person in people for name, text in person.secrets.items()},
         {name: digest for person in people for name, digest in person.digests.items()},
         {f"the voice of {person.id}": person.voice for person in people},
+        keys,
     )
 
 
 def start(cell: Cell, temporary: Path) -> None:
     """Both processes, whose temporary files would come to lie in that directory."""
     temporary.mkdir(exist_ok=True)
+    if os.geteuid() != 0:
+        # Only root looks into the open files of processes that leave no core (proc(5)).
+        cell.set(limits__core_dumps="true")
     cell.start_media(TMPDIR=str(temporary))
     cell.start_control(TMPDIR=str(temporary))
     cell.wait_ready()
@@ -259,6 +286,7 @@ async def leaks(cell: Cell, hunt: Hunt, temporary: Path, since: float) -> set[tu
         yield from regular_files(temporary)
         for pid in running:
             yield from open_files(pid)
+            yield from process_texts(pid)
         for place in ("/tmp", "/var/tmp", "/dev/shm", os.environ.get("XDG_RUNTIME_DIR", "/dev/shm")):
             yield from regular_files(Path(place), since)
 
@@ -328,10 +356,12 @@ async def pressed_in(directory: Path, contact: str) -> list[tuple[str, str, type
 
 
 def test_the_hunt_finds_what_is_planted(tmp_path: Path) -> None:
-    """A number in the middle of a page, a name as UTF-16, a digest as text, a tone in one of two channels."""
+    """A number in the middle of a page, a name as UTF-16, a digest as text, a tone in one of two channels, a part
+    of a key; in files, in one without a name, in one in memory, in a command line, in an environment."""
     digest = hashlib.md5(b"ann.t1:tandem:geheim", usedforsecurity=False).digest()
     voices = {"mu": sounds.mu_law_tone(1135, 0.2), "a": sounds.mu_law_tone(1465, 0.2)}
-    hunt = Hunt({"number": "4915799000001", "name": "Ottilie"}, {"digest": digest}, voices)
+    wrapped = os.urandom(60)
+    hunt = Hunt({"number": "4915799000001", "name": "Ottilie"}, {"digest": digest}, voices, {"key": wrapped})
     other, silence = sounds.mu_law_tone(1250, 0.2), bytes([0xFF]) * 400
     chunk = bytearray(3200)
     chunk[::2], chunk[1::2] = voices["mu"], other
@@ -342,6 +372,8 @@ def test_the_hunt_finds_what_is_planted(tmp_path: Path) -> None:
         "left": (b"\x01" + chunk, {"mu"}),
         "a-law": (transcode(Law.MU, Law.A, voices["a"][777:] + silence), {"a"}),
         "piece": (silence + voices["mu"][333 : 333 + FRAGMENT + STRIDE] + silence, {"mu"}),
+        "wrapped": (os.urandom(4000) + wrapped[13:29] + os.urandom(99), {"key"}),
+        "base64": (base64.b64encode(wrapped), {"key"}),
         "nothing": (os.urandom(100_000) + other + silence, set()),
     }
     for name, (data, expected) in planted.items():
@@ -353,6 +385,24 @@ def test_the_hunt_finds_what_is_planted(tmp_path: Path) -> None:
         file.flush()
         Path(file.name).unlink()
         assert {what for _, what in hunt.in_files(open_files(os.getpid()))} >= {"number"}
+    begun = time.time() - 1
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="tandem-hunt-") as file:
+        file.write(b"Ottilie")
+        file.flush()
+        assert (file.name, "name") in hunt.in_files(regular_files(Path("/dev/shm"), begun))
+    script = ("sh", "-c", "echo ready; read end")
+    for where, command, more in (
+        ("cmdline", (*script, "4915799000001"), {}),
+        ("environ", script, {"PHONE": "4915799000001"}),
+    ):
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env={**os.environ, **more}, stdin=pipe, stdout=pipe) as child:
+            try:
+                assert child.stdout is not None
+                child.stdout.readline()
+                assert hunt.in_files(process_texts(child.pid)) == {(f"/proc/{child.pid}/{where}", "number")}
+            finally:
+                child.kill()
 
 
 async def test_private_values_are_nowhere_in_plain(own_cell: Cell, tmp_path: Path) -> None:
@@ -382,6 +432,90 @@ async def test_private_values_are_nowhere_in_plain(own_cell: Cell, tmp_path: Pat
     assert own_cell.media is not None
     assert (own_cell.control.stop(), own_cell.media.stop()) == (0, 0)
     assert await leaks(own_cell, hunt, temporary, begun) == set()
+
+
+async def test_of_an_erased_contact_no_byte_is_left(own_cell: Cell, tmp_path: Path) -> None:
+    """Another program reads keys.db while it is erased, so it is not answered as done; then the control plane is
+    killed; the next one finishes. Another tenant can neither erase nor see it, and its own contact stays."""
+    begun, temporary, log_dir = time.time(), tmp_path / "temporary", own_cell.data_dir / "log"
+    own_cell.set(log__snapshot_commits=10)  # so that there are some for the hunt
+    start(own_cell, temporary)
+    async with own_cell.centre() as centre, own_cell.centre() as other, AsyncExitStack() as phones:
+        await two_menus(centre)
+        await two_menus(other)
+        ann, bob = await agent(centre, "ann", 1785, Law.MU), await agent(other, "bob", 2015, Law.A)
+        gone = await talk(own_cell, centre, phones, caller("the first caller", 1135, Law.MU), ann, "7")
+        kept = await talk(own_cell, other, phones, caller("the second caller", 1465, Law.A), bob, "3")
+        for one, of in ((gone, centre), (kept, other)):
+            with pytest.raises(Refused) as refused:
+                await of.rest.post(f"{one.contact}:erase")
+            assert (refused.value.status, refused.value.reason) == (400, "CONTACT_NOT_OVER")
+            await of.rest.post(f"{one.contact}:hangUp")
+            await ended(of.rest, of.tenant, one.contact)
+        keys = keys_of(log_dir, gone.contact)
+        hunt = hunt_for(centre, (gone, kept), {name: key for name, key in keys.items() if "wrapped" not in name})
+        assert await leaks(own_cell, hunt, temporary, begun) == set()
+        with pytest.raises(Refused) as refused:
+            await other.rest.post(f"{gone.contact}:erase")
+        assert (refused.value.status, refused.value.reason) == (404, "UNKNOWN_NAME")
+
+        assert list((own_cell.data_dir / "blobs").rglob("manifest"))
+        hunt = hunt_for(centre, (gone, kept), keys)
+        assert {what for _, what in await leaks(own_cell, hunt, temporary, begun)} == {
+            name for name in keys if "wrapped" in name
+        }
+        with closing(sqlite3.connect(log_dir / "keys.db", isolation_level=None)) as backup:
+            backup.execute("BEGIN")
+            backup.execute("SELECT count(*) FROM key").fetchone()
+            with pytest.raises(Refused) as refused:
+                await centre.rest.post(f"{gone.contact}:erase", {"requestId": "once"})
+            assert (refused.value.status, refused.value.reason) == (503, "ERASURE_UNDER_WAY")
+            assert await leaks(own_cell, hunt, temporary, begun) != set()
+            own_cell.kill_control()
+        own_cell.start_control(TMPDIR=str(temporary))
+        own_cell.wait_ready()
+
+        erased = await centre.rest.post(f"{gone.contact}:erase", {"requestId": "once"})
+        assert erased["caller"] == {"value": "", "visibility": "VISIBILITY_ERASED"}
+        assert erased["eraseTime"]
+        assert await leaks(own_cell, hunt, temporary, begun) == set()
+        blobs = [path.name for path in regular_files(own_cell.data_dir / "blobs")]
+        assert not [name for name in blobs if name.startswith(gone.contact.rpartition("/")[2])]
+        await check_download_is_gone(centre.rest, erased["recordings"])
+        listed = (await centre.rest.get(f"{gone.contact}/events", pageSize=100))["events"]
+        assert [(event["type"], event["actor"] != "") for event in listed[-1:]] == [("contact.erased", True)]
+        assert [event["type"] for event in listed].count("contact.erased") == 1
+        await check_kept(other.rest, other.tenant, kept, hunt)
+
+        own_cell.kill_media()
+        own_cell.kill_control()
+    assert await leaks(own_cell, hunt, temporary, begun) == set()
+    assert state(await fold(log_dir))
+
+
+def keys_of(log_dir: Path, contact: str) -> dict[str, bytes]:
+    """The keys of a contact as the files of a running cell have them, wrapped and not."""
+    stream = f"contact/{contact.rpartition('/')[2]}"
+    cell_key, keys = (log_dir / "cell.key").read_bytes(), {}
+    with closing(sqlite3.connect(f"file:{log_dir}/log.db?mode=ro", uri=True)) as log:
+        bodies = [bytes(row[0]) for row in log.execute("SELECT body FROM record WHERE partition LIKE 'live/%'")]
+    commits = [commit for commit in map(log_codec.decode, bodies) if isinstance(commit, Commit)]
+    (key,) = [taken.key for commit in commits for taken in commit.inputs if taken.stream == stream and taken.key]
+    with closing(sqlite3.connect(f"file:{log_dir}/keys.db?mode=ro", uri=True)) as there:
+        for id_ in (key, key + AUDIO):
+            digest = hashlib.sha256(id_.encode()).digest()
+            wrapped = bytes(there.execute("SELECT wrapped FROM key WHERE digest = ?", (digest,)).fetchone()[0])
+            keys |= {f"{id_}, wrapped": wrapped, id_: unwrap(cell_key, id_, wrapped)}
+    return keys
+
+
+async def check_download_is_gone(rest: Rest, recordings: Iterable[str]) -> None:
+    """For ever, and the recording says so itself."""
+    for recording in recordings:
+        with pytest.raises(Refused) as refused:
+            await download(rest, recording)
+        assert (refused.value.status, refused.value.reason) == (410, "ERASED")
+        assert (await rest.get(recording))["erased"] is True
 
 
 def check_open_files(cell: Cell) -> None:
@@ -429,14 +563,15 @@ async def check_digits(log_dir: Path, *talks: Talk) -> None:
 
 
 async def check_fold_without_key(log_dir: Path, contact: str, hunt: Hunt) -> None:
-    """Destroy a live contact's key: the log folds to the same state, in which nothing private is readable."""
+    """Destroy a live contact's keys: the log folds to the same state, in which nothing private is readable."""
     before = await fold(log_dir)
     key = key_of(before, contact)
+    both = [key, key + AUDIO]
     keys = await SqliteKeys.open(log_dir, entropy=SystemEntropy())
     try:
-        assert set(await keys.get([key])) == {key}
-        await keys.destroy([key])
-        assert await keys.get([key]) == {}
+        assert set(await keys.get(both)) == set(both)
+        await keys.destroy(both)
+        assert await keys.get(both) == {}
     finally:
         await keys.close()
     after = state(await fold(log_dir))

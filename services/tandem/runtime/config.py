@@ -345,6 +345,13 @@ class Limits(Section, frozen=True, kw_only=True):
             le=1_000_000,
         ),
     ] = 20
+    core_dumps: Annotated[
+        bool,
+        Meta(
+            description="Let a crash write the process' memory to a core file, and debuggers attach. Keys and private "
+            "values stand in it: only for finding a fault, and never with real callers."
+        ),
+    ] = False
     stop_grace_s: Annotated[
         Seconds,
         Meta(description="How long calls to the API may end at a stop; above the 5 s in which a command is answered."),

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from tandem.core.decider import EffectEnded
-from tandem.core.errors import NO_OWNER, TOO_MANY, Rejected
+from tandem.core.errors import Rejected
 from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.keys import Keys
 from tandem.core.ports.media import Outcome
@@ -21,6 +22,7 @@ from tandem.core.recording import name_of
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.shard import Perform, Taken
 from tandem.runtime.step import Offer
+from tandem.session.domain.erasure import EraseOrder
 
 _log = structlog.get_logger(__name__)
 
@@ -80,50 +82,59 @@ class Eraser:
             await self._less.wait()
 
     async def run(self) -> None:
-        """Work off what is ordered, until cancelled."""
-        while True:
-            await self._more.wait()
-            while self._jobs:
-                batch = [self._jobs.popleft() for _ in range(min(MAX_BATCH, len(self._jobs)))]
-                await self._erase_at_last(batch)
-                for job in batch:
-                    await self._tell(job)
-                self._less.set()
-            self._more.clear()
-
-    async def _erase_at_last(self, batch: list[_Job]) -> None:
+        """Work off what is ordered, until cancelled. What storage refuses goes to the end of the line."""
         pause = AGAIN_FIRST_S
         while True:
-            try:
-                await self._keys.destroy([key for job in batch for key in job.order.payload.keys])
-                for job in batch:
-                    await self._delete(name_of(job.order.tenant, job.order.payload.recordings))
-            except OSError as error:
-                _log.error("an erasure is not complete", contacts=len(batch), again_in_s=pause, error=str(error))
+            await self._more.wait()
+            batch = [self._jobs.popleft() for _ in range(min(MAX_BATCH, len(self._jobs)))]
+            done = await self._erased(batch)
+            for job in done:
+                await self._tell(job)
+            self._jobs += [job for job in batch if job not in done]
+            self._less.set()
+            if not self._jobs:
+                self._more.clear()
+            if done:
+                pause = AGAIN_FIRST_S
+            else:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, AGAIN_MAX_S)
-            else:
-                return
 
-    async def _delete(self, prefix: str) -> None:
-        while names := await self._blobs.list(prefix, limit=_PAGE):
+    async def _erased(self, batch: Sequence[_Job]) -> list[_Job]:
+        """Those of which no byte is left."""
+        done = []
+        try:
+            await self._keys.destroy([key for job in batch for key in job.order.payload.keys])
+        except OSError as error:
+            _log.error("keys are not destroyed yet", contacts=len(batch), error=str(error))
+            return []
+        for job in batch:
+            try:
+                await self._delete(job.order.tenant, job.order.payload)
+            except OSError as error:
+                _log.error("recordings are not deleted yet", stream=job.order.stream, error=str(error))
+            else:
+                done.append(job)
+        return done
+
+    async def erase(self, orders: Sequence[tuple[str, EraseOrder]]) -> None:
+        """Destroy and delete what the orders of these tenants say: keys first, so that what is left
+        of one that is cut off cannot be read. Raises OSError."""
+        await self._keys.destroy([key for _, order in orders for key in order.keys])
+        for tenant, order in orders:
+            await self._delete(tenant, order)
+
+    async def _delete(self, tenant: str, order: EraseOrder) -> None:
+        while names := await self._blobs.list(name_of(tenant, order.recordings), limit=_PAGE):
             for name in names:
                 await self._blobs.delete(name)
 
     async def _tell(self, job: _Job) -> None:
-        """The end of the effect, until it is durable or somebody else has told it."""
+        """The end of the effect, once it is durable. Who owns the shard by then asks again if it was not heard."""
         order = job.order
-        pause = AGAIN_FIRST_S
-        while True:
-            await job.driver.live()
-            done = EffectEnded("", Outcome.DONE)
-            try:
-                await job.driver.ask(Offer(SOURCE, 0, order.tenant, order.stream, done, settles=order.key))
-            except Rejected as error:
-                if error.reason in (NO_OWNER, TOO_MANY):
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, AGAIN_MAX_S)
-                    continue
-                _log.info("an erasure was settled before", stream=order.stream, reason=error.reason.name)
-            self._known.discard(order.key)
-            return
+        done = Offer(SOURCE, 0, order.tenant, order.stream, EffectEnded("", Outcome.DONE), settles=order.key)
+        try:
+            await job.driver.ask(done)
+        except Rejected as error:
+            _log.info("the end of an erasure was not taken", stream=order.stream, reason=error.reason.name)
+        self._known.discard(order.key)

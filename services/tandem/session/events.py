@@ -22,6 +22,7 @@ from tandem.session.domain import erasure, evolve, gate, react, reception, recov
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
 
+BEGUN = "erasure.begun"
 ERASED = "contact.erased"
 """Stands on the stream of an erasure: its contact's has ended."""
 
@@ -57,7 +58,7 @@ EVENTS = Codec(
     ("reception.device_configured", r.DeviceConfigured, own.DeviceConfigured),
     ("reception.flow_configured", r.FlowConfigured, own.FlowConfigured),
     ("reception.device_reachable", r.DeviceReachable, pb.DeviceReachable),
-    ("erasure.begun", erasure.ErasureBegun, erasures.ErasureBegun),
+    (BEGUN, erasure.ErasureBegun, erasures.ErasureBegun),
     (ERASED, erasure.ContactErased, erasures.ContactErased),
     ("retention.configured", retention.RetentionConfigured, erasures.RetentionConfigured),
     ("gate.quota_taken", gate.QuotaTaken, gate_pb2.QuotaTaken),

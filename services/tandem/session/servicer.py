@@ -20,7 +20,7 @@ from tandem.core.errors import (
     Rejected,
 )
 from tandem.core.ports.store import Store
-from tandem.core.seal import Sealed
+from tandem.core.seal import AUDIO, Sealed
 from tandem.runtime import positions
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Call
@@ -179,9 +179,9 @@ class SessionServicer:
             raise Rejected(UNKNOWN_NAME, "there is no such resource")
         if await self._has(call, f"contact/{contact}"):
             raise Rejected(CONTACT_NOT_OVER, "the contact is not over")
-        if not row.erased_ms:
-            # A row of an earlier release names its key with the caller alone.
-            key = row.key or (row.caller.key if isinstance(row.caller, Sealed) else "")
+        # A row of an earlier release names its key with the caller alone.
+        key = row.key or (row.caller.key if isinstance(row.caller, Sealed) else "")
+        if not row.erased_ms or await self._host.keys((key, key + AUDIO)):
             stream = stream_of(contact, ErasureScope.CONTACT)
             call.answered(await self._host.ask(call.tenant, stream, EraseContact(contact, key), **call.once))
             await self._erased(call, stream)

@@ -22,9 +22,17 @@ from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.step import Offer
-from tandem.session.domain.erasure import EraseDue, ErasureScope, stream_of
+from tandem.session.domain.erasure import (
+    EraseDue,
+    EraseOrder,
+    ErasureBegun,
+    ErasureScope,
+    order_of,
+    stream_of,
+)
 from tandem.session.domain.retention import RETENTION, Retention
 from tandem.session.eraser import Eraser
+from tandem.session.events import BEGUN, ERASED, EVENTS
 
 _log = structlog.get_logger(__name__)
 
@@ -91,16 +99,51 @@ class Sweep:
         self._places: dict[tuple[ErasureScope, int], _Place] = {}
 
     async def run(self) -> None:
-        """A pass at the start and then every so often, until cancelled."""
+        """What was erased stays so; then a pass every so often, until cancelled."""
+        held = False
         while True:
             await self._driver.live()
             pause = self._every_s
             try:
+                if not held:
+                    await self.hold()
+                    held = True
                 await self.once()
             except (Rejected, OSError) as error:
                 _log.warning("a retention sweep was cut off", partition=str(self._driver.partition), error=str(error))
                 pause = AGAIN_S
             await asyncio.sleep(pause)
+
+    async def hold(self) -> None:
+        """Destroy again what the log says is erased and what is there all the same: a backup of the
+        keys was restored. Raises `Rejected`, OSError."""
+        _, until_n = await self._driver.query(lambda ledger: None)
+        partition, begun = self._driver.partition, dict[tuple[str, str], ErasureBegun]()
+        erased: list[tuple[str, EraseOrder]] = []
+        if not until_n:
+            return
+        async for _, commit in self._host.tail(partition.group, partition.shard):
+            for envelope in commit.events:
+                place = (envelope.tenant, envelope.stream)
+                if envelope.type == BEGUN:
+                    begun[place] = EVENTS.decode(envelope.part)
+                elif envelope.type == ERASED and place in begun:
+                    erased.append((envelope.tenant, order_of(begun.pop(place))))
+            if len(erased) >= PAGE:
+                await self._erase_again(erased)
+                erased.clear()
+            if commit.n >= until_n:
+                break
+            if commit.n % COMMITS_A_TURN == 0:
+                await asyncio.sleep(0)
+        await self._erase_again(erased)
+
+    async def _erase_again(self, erased: Sequence[tuple[str, EraseOrder]]) -> None:
+        there = await self._keys.get([key for _, order in erased for key in order.keys])
+        back = [(tenant, order) for tenant, order in erased if there.keys() & {*order.keys}]
+        if back:
+            _log.warning("erased again: their keys were back, from a backup", contacts=len(back))
+            await self._eraser.erase(back)
 
     async def once(self) -> None:
         """Ask for the erasure of all that is due. Raises `Rejected` when the shard is lost, OSError."""

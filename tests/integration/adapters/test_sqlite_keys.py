@@ -62,6 +62,14 @@ def test_a_cell_key_that_others_may_touch_is_refused(tmp_path: Path, mode: int) 
         asyncio.run(opened_once(tmp_path))
 
 
+def test_a_cell_key_that_cannot_be_read_says_whose_it_must_be(tmp_path: Path) -> None:
+    asyncio.run(opened_once(tmp_path))
+    (tmp_path / "cell.key").unlink()
+    (tmp_path / "cell.key").mkdir(mode=0o700)
+    with pytest.raises(CellKeyWrong, match=r"chown, chmod 600.*keys\.cell_key_file"):
+        asyncio.run(opened_once(tmp_path))
+
+
 def test_a_lost_cell_key_is_not_made_anew(tmp_path: Path) -> None:
     asyncio.run(opened_once(tmp_path))
     (tmp_path / "cell.key").unlink()

@@ -198,7 +198,7 @@ def test_the_node_key_is_made_once_and_private(tmp_path: Path) -> None:
 def test_a_node_key_on_a_disk_is_refused(tmp_path: Path) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text("22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n")
-    with pytest.raises(BadNodeKey, match="allow_node_key_on_disk"):
+    with pytest.raises(BadNodeKey, match=f"{EXAMPLE}; or set media.allow_node_key_on_disk"):
         node_key(tmp_path / "node.key", os.urandom, mounts=mounts)
     assert not (tmp_path / "node.key").exists()
 
@@ -215,6 +215,43 @@ def test_a_node_key_in_a_directory_that_others_can_write_to_is_refused(tmp_path:
     tmp_path.chmod(0o770)
     with pytest.raises(BadNodeKey, match="chmod 700"):
         node_key(tmp_path / "node.key", os.urandom, allow_on_disk=True)
+
+
+EXAMPLE = rf"for example /dev/shm/tandem-{os.geteuid()}/node\.key"
+"""What every advice to go elsewhere names: a place that is right."""
+
+
+def test_a_node_key_in_a_directory_that_all_share_is_sent_elsewhere(tmp_path: Path) -> None:
+    """Directly in /dev/shm, say: a chmod of that would be bad advice."""
+    tmp_path.chmod(0o1777)
+    with pytest.raises(BadNodeKey, match=EXAMPLE) as refused:
+        node_key(tmp_path / "node.key", os.urandom, allow_on_disk=True)
+    assert "chmod" not in str(refused.value)
+    with pytest.raises(BadNodeKey, match=EXAMPLE):
+        node_key(Path("/dev/shm/node.key"), os.urandom, allow_on_disk=True)
+
+
+def test_a_node_key_behind_a_link_is_sent_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(BadNodeKey, match=EXAMPLE):
+        node_key(tmp_path / "link" / "node.key", os.urandom, allow_on_disk=True)
+    node_key(tmp_path / "real" / "other.key", os.urandom, allow_on_disk=True)
+    (tmp_path / "real" / "node.key").symlink_to("other.key")
+    with pytest.raises(BadNodeKey, match=EXAMPLE):
+        node_key(tmp_path / "real" / "node.key", os.urandom, allow_on_disk=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_node_key_of_another_user_is_refused_with_both_ways_out(tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    node_key(path, os.urandom, allow_on_disk=True)
+    os.chown(path, 12345, -1)
+    with pytest.raises(BadNodeKey, match=r"belongs to user 12345.*start the node as that user, or remove"):
+        node_key(path, os.urandom, allow_on_disk=True)
+    os.chown(tmp_path, 12345, -1)
+    with pytest.raises(BadNodeKey, match=EXAMPLE):
+        node_key(path, os.urandom, allow_on_disk=True)
 
 
 def test_a_node_key_of_another_length_is_refused(tmp_path: Path) -> None:

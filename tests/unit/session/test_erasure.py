@@ -125,6 +125,17 @@ async def test_a_repeat_changes_nothing_and_says_the_same(live: LiveHost, servic
     assert await all_events(servicer, admin(live)) == shown
 
 
+async def test_one_whose_keys_are_back_from_a_backup_is_erased_again(live: LiveHost, servicer: SessionServicer) -> None:
+    key, _ = await over(live, "red", "c1")
+    backup = live.keys.get((key, key + AUDIO))
+    await erase(live, servicer, admin(live))
+    live.keys._keys.update(backup)
+    assert (await get(servicer, admin(live))).caller.value == CALLER
+    again = await erase(live, servicer, admin(live))
+    assert again.caller.visibility == private_pb2.VISIBILITY_ERASED
+    assert live.keys.get((key, key + AUDIO)) == {}
+
+
 async def test_two_who_ask_at_once_get_one_erasure(live: LiveHost, servicer: SessionServicer) -> None:
     await over(live, "red", "c1")
     first, second = await asyncio.gather(
@@ -195,6 +206,38 @@ async def test_what_takes_long_is_answered_as_under_way_and_goes_on(
     assert (await erase(live, servicer, admin(live, request_id="r", digest="d"))).HasField("erase_time")
     assert stuck.tries > 1
     assert live.keys.get((key,)) == {}
+
+
+class Damaged:
+    """Blobs of which one contact's cannot be deleted."""
+
+    def __init__(self, live: LiveHost, contact: str) -> None:
+        self.live, self.contact = live, contact
+
+    async def list(self, prefix: str, limit: int) -> Sequence[str]:
+        return await self.live.blobs.list(prefix, limit=limit)
+
+    async def delete(self, name: str) -> None:
+        if self.contact in name:
+            raise OSError("the disk fails there")
+        await self.live.blobs.delete(name)
+
+
+async def test_one_whose_recording_cannot_be_deleted_does_not_hold_up_the_others(
+    live: LiveHost, servicer: SessionServicer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ERASE_WAIT_S", 0.05)
+    monkeypatch.setattr(eraser, "AGAIN_FIRST_S", 0.01)
+    _, stays = await over(live, "red", "c1")
+    await over(live, "red", "c2")
+    live.eraser._blobs = Damaged(live, "c1")  # type: ignore[assignment]
+    assert await reason_of(erase(live, servicer, admin(live))) is ERASURE_UNDER_WAY
+    monkeypatch.setattr(module, "ERASE_WAIT_S", 20)
+    assert (await erase(live, servicer, admin(live), "c2")).HasField("erase_time")
+    assert await live.blobs.list("recordings/") == [stays]
+    live.eraser._blobs = live.blobs
+    assert (await erase(live, servicer, admin(live))).HasField("erase_time")
+    assert await live.blobs.list("recordings/") == []
 
 
 async def test_a_new_owner_finishes_what_the_last_one_had_ordered(live: LiveHost, servicer: SessionServicer) -> None:

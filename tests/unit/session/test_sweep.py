@@ -186,6 +186,31 @@ async def test_a_shard_that_is_lost_cuts_the_pass_off_and_the_next_one_finishes(
     assert len(await swept(live, by, 1)) == 1
 
 
+async def test_a_backup_of_the_keys_does_not_undo_an_erasure(live: LiveHost) -> None:
+    await policy(live, "red", 1, 30, 7)
+    gone, blob = await over(live, "red", "c1")
+    await over(live, "red", "c2")
+    backup = dict(live.keys._keys)
+    await later(live, 8)
+    await swept(live, sweep(live), 2)
+    await later(live, 20)
+    young, _ = await over(live, "red", "c3")
+    await later(live, 3)
+    assert len(await swept(live, sweep(live), 4)) == 4
+    live.keys._keys.update({key: value for key, value in backup.items() if value})
+    await live.blobs.put(blob, b"sealed audio")
+    assert there(live, gone) == "ca"
+    await sweep(live).hold()
+    assert (there(live, gone), there(live, young)) == ("", "ca")
+    assert blob not in await live.blobs.list("")
+    assert begun(live) == 4  # the log has said it already
+
+
+async def test_a_log_without_anything_is_no_hindrance(live: LiveHost) -> None:
+    await sweep(live, shard=1).hold()
+    assert begun(live, shard=1) == 0
+
+
 async def test_it_runs_at_the_start(live: LiveHost) -> None:
     await policy(live, "red", 1, 1)
     await over(live, "red", "c1")

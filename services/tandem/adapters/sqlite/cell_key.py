@@ -39,10 +39,16 @@ def load_or_make(path: Path, entropy: Entropy, *, needed: bool) -> bytes:
             )
         make_directory(path.parent)
         create_whole(path, entropy.secret(KEY_BYTES))
-    mode = stat.S_IMODE(path.stat().st_mode)
+    try:
+        status, key = path.stat(), path.read_bytes()
+    except OSError as error:
+        raise CellKeyWrong(
+            f"{path} cannot be read ({error.strerror}): it must be a file of the user that Tandem runs as "
+            f"(chown, chmod 600), or say where the cell's key is (setting {SETTING})."
+        ) from error
+    mode = stat.S_IMODE(status.st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise CellKeyExposed(f"{path} has mode {mode:04o}, so others can read this cell's key: chmod 600 {path}")
-    key = path.read_bytes()
     if len(key) != KEY_BYTES:
         raise CellKeyWrong(f"{path} has {len(key)} bytes, a cell key has {KEY_BYTES}: bring it back from a backup.")
     return key

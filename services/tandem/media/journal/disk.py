@@ -111,21 +111,36 @@ def node_key(
         if kind not in _IN_MEMORY and not allow_on_disk:
             raise BadNodeKey(
                 f"media.node_key_file {path} lies on {kind}, not in memory: with it a disk would tell what calls "
-                "said. Put it on tmpfs, or set media.allow_node_key_on_disk"
+                f"said. Set it to a file on tmpfs, for example {_example()}; or set media.allow_node_key_on_disk if "
+                "whoever has this disk may know"
             )
         if not path.exists():
             _make(path, entropy(KEY_BYTES))
         return _read(path)
     except OSError as error:
-        raise BadNodeKey(f"media.node_key_file {path} cannot be used: {error.strerror}") from error
+        raise BadNodeKey(
+            f"media.node_key_file {path} cannot be used ({error.strerror}): set it to a file in a directory of this "
+            f"user on tmpfs, for example {_example()}"
+        ) from error
+
+
+def _example() -> Path:
+    """A place that is right for this user on any Linux."""
+    return default_node_key_file({})
 
 
 def _check_directory(directory: Path) -> None:
     status = directory.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
+    shared = stat.S_IMODE(status.st_mode) & 0o022
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and shared and not status.st_mode & stat.S_ISVTX:
         raise BadNodeKey(
-            f"media.node_key_file: {directory} must be a directory of this user that nobody else can write to; "
-            f"chown it to this user and chmod 700 {directory}"
+            f"media.node_key_file: others can write to {directory} and exchange the key there: chmod 700 {directory}"
+        )
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or shared:
+        # /dev/shm itself, a link, another user's directory: nothing that a chmod should mend.
+        raise BadNodeKey(
+            f"media.node_key_file: {directory} is not a directory of this user alone, so others could put another "
+            f"key there. Set media.node_key_file to a file in one, for example {_example()}; Tandem makes it"
         )
 
 
@@ -149,13 +164,24 @@ def _read(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
-        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-            raise BadNodeKey(f"media.node_key_file {path} can be read by others: chown it to this user and chmod 600")
+        if status.st_uid != os.geteuid():
+            raise BadNodeKey(
+                f"media.node_key_file {path} belongs to user {status.st_uid}, and this is user {os.geteuid()}: start "
+                "the node as that user, or remove the file (what the node has not handed over is then lost)"
+            )
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            raise BadNodeKey(
+                f"media.node_key_file {path} has mode {stat.S_IMODE(status.st_mode):04o}, so others can read it: "
+                f"chmod 600 {path}"
+            )
         key = os.read(descriptor, KEY_BYTES + 1)
     finally:
         os.close(descriptor)
     if len(key) != KEY_BYTES:
-        raise BadNodeKey(f"media.node_key_file {path} has no {KEY_BYTES} bytes: remove it, and calls of now are lost")
+        raise BadNodeKey(
+            f"media.node_key_file {path} has not {KEY_BYTES} bytes, so it is no node key: name another file, or remove "
+            "this one (what the node has not handed over is then lost)"
+        )
     return key
 
 

@@ -183,17 +183,18 @@ def evolve(state: State, event: Any) -> State:
 def react(state: State, event: Any) -> Sequence[Action]:
     """The order, once; and the answer to each who asks."""
     if isinstance(state, Erasing) and state.asked == 1:
-        return Act(ERASE, ERASE, _order(state), ASK_AGAIN_MS), Answer(ErasureOrdered(state.contact))
+        return Act(ERASE, ERASE, order_of(state), ASK_AGAIN_MS), Answer(ErasureOrdered(state.contact))
     return (Answer(ErasureOrdered(event.contact)),)
 
 
-def _order(state: Erasing) -> EraseOrder:
-    names: tuple[str, ...] = ()
-    if state.key:
-        audio = state.key + AUDIO
-        names = (audio,) if state.scope is ErasureScope.RECORDINGS else (state.key, audio)
+def order_of(erased: Erasing | ErasureBegun) -> EraseOrder:
+    """What the erasure destroys and deletes."""
+    keys: tuple[str, ...] = ()
+    if erased.key:
+        audio = erased.key + AUDIO
+        keys = (audio,) if erased.scope is ErasureScope.RECORDINGS else (erased.key, audio)
     # A recording is called after its contact and the offer that it is of.
-    return EraseOrder(names, f"{state.contact}-")
+    return EraseOrder(keys, f"{erased.contact}-")
 
 
 KIND = Kind(
