@@ -27,6 +27,7 @@ from tandem.runtime.config import Config
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
+from tandem.runtime.limits import ApiLimits, Rate
 from tandem.runtime.step import Offer
 from tandem.session import servicer as session_servicer
 from tandem.session.directory import make_directory
@@ -113,7 +114,9 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
         ]
         host = Host(drivers, log, keys, credentials.shard_of, FOLLOWS)
         hosts.append(host)
-        api = Api(credentials, entropy, lambda text, error: _log.error(text, exc_info=error))
+        strangers = Rate(config.limits.strangers_per_s, config.limits.strangers_burst)
+        limits = ApiLimits(_defaults(config), strangers, clock.monotonic_s)
+        api = Api(credentials, entropy, lambda text, error: _log.error(text, exc_info=error), limits)
         made = Control(config, host, owners, api, store, blobs, entropy, credentials)
         _add_servicers(made)
         async with asyncio.TaskGroup() as tasks:
@@ -122,6 +125,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 tasks.create_task(owners.run()),
                 tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD))),
                 tasks.create_task(_tell_defaults(made)),
+                *(tasks.create_task(limits.follow(host.tail(TENANT_GROUP, n))) for n in range(config.live.shards)),
                 *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),
             ]
             try:
@@ -164,10 +168,12 @@ def _add_servicers(made: Control) -> None:
 
 async def _tell_defaults(made: Control) -> None:
     """The settings of this process are the cell's defaults, recorded with each tenant (rule 7)."""
-    limits = made.config.limits.tenant
-    defaults = Limits(*(getattr(limits, name) for name in NAMES))
     cell = made.host.tail(TENANT_GROUP, CELL_SHARD)
-    await tenant_module.tell_defaults(made.host, cell, made.credentials.reached, defaults)
+    await tenant_module.tell_defaults(made.host, cell, made.credentials.reached, _defaults(made.config))
+
+
+def _defaults(config: Config) -> Limits:
+    return Limits(*(getattr(config.limits.tenant, name) for name in NAMES))
 
 
 async def _project(made: Control, shard: int) -> None:
