@@ -165,6 +165,9 @@ async def world(home: Path) -> AsyncIterator[World]:
                     async with Api(f"127.0.0.1:{grpc_port}", keys[tenant]) as api:
                         await fill(api, tenant)
                 yield World(stub, keys, ("127.0.0.1", http), platform)
+        except BaseException:
+            print(control.output, file=sys.stderr)
+            raise
         finally:
             control.kill()
 

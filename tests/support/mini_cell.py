@@ -44,6 +44,7 @@ from tandem.runtime.auth import CELL_SHARD, TENANT_GROUP, Credentials, digest_of
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
+from tandem.runtime.limits import ApiLimits
 from tandem.runtime.service import Group
 from tandem.runtime.shard import Perform
 from tandem.runtime.step import Offer
@@ -194,8 +195,8 @@ def _there(ledger: Any, tenant_id: str, contact: str) -> bool:
 
 
 @asynccontextmanager
-async def mini_cell() -> AsyncIterator[MiniCell]:
-    """Runs a cell."""
+async def mini_cell(limits: ApiLimits | None = None) -> AsyncIterator[MiniCell]:
+    """Runs a cell; without `limits` the API has none."""
     entropy = SeededEntropy()
     partitions, key_table = MemoryPartitions(), KeyTable(entropy)
     log, keys = MemoryLog(partitions), MemoryKeys(key_table)
@@ -219,7 +220,7 @@ async def mini_cell() -> AsyncIterator[MiniCell]:
     ]
     host = Host(drivers, log, keys, credentials.shard_of, {"live": ("tenant",), "recording": ("live",)})
     reported: list[tuple[str, BaseException]] = []
-    api = Api(credentials, entropy, lambda text, error: reported.append((text, error)))
+    api = Api(credentials, entropy, lambda text, error: reported.append((text, error)), limits)
     setting = tenant.Setting(REALM, SHARDS, PROMPTS)
 
     async def taken(tenant_id: str, position: str) -> None:

@@ -81,7 +81,8 @@ class Api:
 
     async def call(self, method: Callable[..., Any], request: Any, *, patience_s: float = PATIENCE_S) -> Any:
         """The answer. A request_id is made if there is none, and every try has the same, so a
-        command acts once however often it is sent. Raises `ApiError`."""
+        command acts once however often it is sent. One above its rate is sent again when the
+        answer says. Raises `ApiError`."""
         repeatable = "request_id" in request.DESCRIPTOR.fields_by_name
         if repeatable and not request.request_id:
             request.request_id = secrets.token_hex(10)
@@ -90,13 +91,14 @@ class Api:
             try:
                 reply = await method(request, metadata=self._metadata, timeout=TIMEOUT_S)
             except grpc.aio.AioRpcError as error:
-                if error.code() not in _AGAIN or time.monotonic() + pause > give_up:
+                told_s = _retry_s(error) if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED else 0.0
+                if (error.code() not in _AGAIN and not told_s) or time.monotonic() + told_s + pause > give_up:
                     raise _failed(error) from None
             else:
                 if repeatable and self._kept is not None:
                     self._kept(request, reply)
                 return reply
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            await asyncio.sleep(told_s + pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, PAUSE_MAX_S)
 
     async def watch(
@@ -130,6 +132,16 @@ class Api:
         except grpc.aio.AioRpcError as error:
             raise _failed(error) from None
         return bytes(body)
+
+
+def _retry_s(error: grpc.aio.AioRpcError) -> float:
+    """After how long the answer says to come again, 0 if it does not."""
+    status = rpc_status.from_call(cast(grpc.Call, error))
+    for detail in status.details if status is not None else ():
+        retry = error_details_pb2.RetryInfo()
+        if detail.Unpack(retry):
+            return retry.retry_delay.ToMilliseconds() / 1000
+    return 0.0
 
 
 def _failed(error: grpc.aio.AioRpcError) -> ApiError:

@@ -34,6 +34,8 @@ from tandem.runtime.interceptors import (
 from tandem.runtime.methods import Method
 
 REQUEST_ID = "tandem-request-id"
+MAX_UNREAD = 64 * 1024
+"""Bytes that are read and thrown away for a client that is refused."""
 _VERBS = ["GET", "POST", "PATCH", "PUT", "DELETE"]
 _CONTENT = "tandem.api.type.v1.ContentChunk"
 
@@ -115,7 +117,12 @@ class Gateway:
 
     async def _call(self, request: Request) -> Response:
         authorization = self._credential(request)
-        self._api.credentials.principal(authorization)  # nothing is read for, or told to, a stranger
+        source = request.client.host if request.client is not None else ""
+        try:
+            headroom = await self._api.enter(authorization, source)  # nothing is told to a stranger
+        except Rejected:
+            await self._let_go(request)
+            raise
         method, variables = self._matched(request)
         body = await self._body(request)
         message = request_of(method, body, request.query_params.multi_items(), variables)
@@ -126,9 +133,14 @@ class Gateway:
         if method.streams:
             return await self._stream(request, method, message, metadata)
         headers = {"cache-control": "no-store"}
+        if headroom is not None:
+            headers["ratelimit-limit"] = str(headroom.limit)
+            headers["ratelimit-remaining"] = str(headroom.remaining)
+            headers["ratelimit-reset"] = str(headroom.reset_s)
         if method.repeatable:
             headers[REQUEST_ID] = self._request_id(message)
         reply, call = await self._api.unary(method, message, metadata)
+        await self._api.breathe(call)
         if call.position:
             headers[POSITION] = call.position
         if etag := getattr(reply, "etag", ""):
@@ -174,6 +186,17 @@ class Gateway:
         if body and media_type != "application/json":
             raise bad("Content-Type", "send application/json")
         return bytes(body)
+
+    async def _let_go(self, request: Request) -> None:
+        """Read what a refused client has sent already, if it is little: a connection that is closed
+        with bytes unread is reset, and the client may never see the answer."""
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length) <= MAX_UNREAD:
+            try:
+                async for _ in request.stream():
+                    pass
+            except ClientDisconnect:
+                pass  # then nobody waits for the answer
 
     def _request_id(self, message: Any) -> str:
         """The client's request id, or one that we make and tell."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.rpc import code_pb2
 from starlette.responses import JSONResponse
 
-from tandem.core.errors import BAD_FIELD, BAD_RANGE, BODY_TOO_LARGE, ERASED, Code, Rejected
-from tandem.runtime.status import RETRY_S, to_status
+from tandem.core.errors import API_RATE_EXCEEDED, BAD_FIELD, BAD_RANGE, BODY_TOO_LARGE, ERASED, Code, Rejected
+from tandem.runtime.status import retry_after_s, to_status
 
 _STATUS = {BODY_TOO_LARGE.name: 413, BAD_RANGE.name: 416, ERASED.name: 410}
 """Reasons that HTTP has a status of its own for."""
@@ -43,8 +44,11 @@ def answer(error: Rejected) -> JSONResponse:
     headers = {"cache-control": "no-store"}
     if error.reason.code is Code.UNAUTHENTICATED:
         headers["www-authenticate"] = "Bearer"
-    if error.reason.name in RETRY_S:
-        headers["retry-after"] = str(RETRY_S[error.reason.name])
+    if wait_s := retry_after_s(error):
+        headers["retry-after"] = str(math.ceil(wait_s))
+    if error.reason is API_RATE_EXCEEDED:
+        headers |= {"ratelimit-limit": error.metadata["limit"], "ratelimit-remaining": "0"}
+        headers["ratelimit-reset"] = str(math.ceil(wait_s))
     if error.reason is BAD_RANGE:
         headers["content-range"] = f"bytes */{error.metadata['size']}"
     return JSONResponse(body_of(error), http_status(error), headers)

@@ -217,7 +217,8 @@ class ShardDriver:
             if shard.phase is Phase.FOLLOWING and shard.offset >= end:
                 self._claim(shard)
             self._points.reach(Point.READ_BACK)
-            self._turn()
+            self._let_go(shard)
+            self._soon()
             await asyncio.sleep(0)  # inputs get their turn between batches
         self._end("the log was closed")
 
@@ -343,6 +344,11 @@ class ShardDriver:
             self._work(self._shard)
         except Exception as error:  # noqa: BLE001 - nobody stands above a callback: `run` raises it
             self._fail(error)
+
+    def _let_go(self, shard: Shard) -> None:
+        """What has become durable leaves before anything else is decided."""
+        for output in shard.take():
+            self._do(shard, output)
 
     def _work(self, shard: Shard) -> None:
         n, begun_s = shard.n, self._clock.monotonic_s()

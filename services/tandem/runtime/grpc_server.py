@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -11,7 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from tandem.core.errors import BAD_FIELD, Rejected
-from tandem.runtime.interceptors import MAX_BODY_BYTES, POSITION, Api, too_large
+from tandem.runtime.interceptors import AUTHORIZATION, MAX_BODY_BYTES, POSITION, Api, too_large
 from tandem.runtime.methods import Method
 from tandem.runtime.status import to_status
 
@@ -58,12 +59,19 @@ class GrpcServer:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
 
+    async def _enter(self, context: Any) -> dict[str, str]:
+        """The call's metadata, once it may go on."""
+        metadata = _metadata(context)
+        await self._api.enter(metadata.get(AUTHORIZATION), _source(context))
+        return metadata
+
     def _handler(self, method: Method) -> Any:
         if method.streams:
 
             async def stream(body: bytes, context: Any) -> AsyncIterator[bytes]:
                 try:
-                    items, call = await self._api.stream(method, parse(method, body), _metadata(context))
+                    metadata = await self._enter(context)
+                    items, call = await self._api.stream(method, parse(method, body), metadata)
                     async for item in items:
                         yield item.SerializeToString()
                     _trail(context, call.position)
@@ -74,13 +82,20 @@ class GrpcServer:
 
         async def unary(body: bytes, context: Any) -> bytes:
             try:
-                answer, call = await self._api.unary(method, parse(method, body), _metadata(context))
+                metadata = await self._enter(context)
+                answer, call = await self._api.unary(method, parse(method, body), metadata)
             except Rejected as error:
                 await _abort(context, error)
             _trail(context, call.position)
             return answer.SerializeToString()
 
         return grpc.unary_unary_rpc_method_handler(unary)
+
+
+def _source(context: Any) -> str:
+    """The address of the other end: `ipv4:127.0.0.1:50000`, `ipv6:%5B::1%5D:50000`, `unix:`."""
+    kind, _, rest = unquote(context.peer()).partition(":")
+    return rest.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
 
 
 def parse(method: Method, body: bytes) -> Message:

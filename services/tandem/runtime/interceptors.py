@@ -1,6 +1,6 @@
 """The one way into every servicer, for gRPC and HTTP alike: who, may they, whose, how big.
 
-    credential -> role -> tenant of the names -> servicer -> answer, or a reason
+    credential -> rate -> turn -> role -> tenant of the names -> servicer -> answer, or a reason
 
 A name that is unknown, malformed or another tenant's is answered with the same words, so
 that nobody learns what others have (pitfalls Y2). An exception that nobody foresaw is
@@ -9,21 +9,24 @@ answered with an id under which it was reported, never with its text.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from tandem.core.access import CELL_TENANT, Principal, Role
-from tandem.core.errors import BAD_FIELD, BODY_TOO_LARGE, INTERNAL, ROLE_REQUIRED, UNKNOWN_NAME, Rejected
+from tandem.core.errors import BAD_FIELD, BODY_TOO_LARGE, INTERNAL, ROLE_REQUIRED, UNKNOWN_NAME, Code, Rejected
 from tandem.core.ports.entropy import Entropy
 from tandem.core.seal import fingerprint
 from tandem.core.trace import TRACEPARENT, taken
 from tandem.runtime.auth import Credentials
 from tandem.runtime.host import Answer
+from tandem.runtime.limits import ApiLimits, Headroom
 from tandem.runtime.methods import BadMethod, Method, methods_of, value_at
+from tandem.runtime.turnstile import Turnstile
 
 MAX_BODY_BYTES = 1024 * 1024
 """Largest request; a flow of 200 steps has a tenth of it."""
@@ -32,10 +35,18 @@ AUTHORIZATION = "authorization"
 POSITION = "tandem-position"
 MIN_POSITION = "tandem-min-position"
 
+HOLD_BACK_S = 0.25
+"""How late a request above its rate is refused."""
+MAX_HELD_BACK = 1000
+"""Refusals held back; above it they are answered at once. A few MB."""
+STRANGERS = ""
+"""Whose turn it is among tenants when a request has no valid credential."""
+
 PRIVATE_FIELDS = ("tandem.api.tenant.v1.Agent.sip_password", "tandem.api.tenant.v1.Agent.display_name")
 """Fields of requests whose values are sealed in the log."""
 
 Report = Callable[[str, BaseException], None]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -77,10 +88,15 @@ class Api:
     wrong is an answer and no broken stream.
     """
 
-    def __init__(self, credentials: Credentials, entropy: Entropy, report: Report) -> None:
+    def __init__(
+        self, credentials: Credentials, entropy: Entropy, report: Report, limits: ApiLimits | None = None
+    ) -> None:
         self.credentials = credentials
         self._entropy = entropy
         self._report = report
+        self._limits = limits
+        self._turnstile = Turnstile()
+        self._held_back = 0
         self.methods: dict[str, Method] = {}
         self._servicers: dict[str, Any] = {}
 
@@ -92,6 +108,41 @@ class Api:
                 raise BadMethod(f"{type(servicer).__name__} has no {method.attribute}")
             self.methods[method.full_name] = method
             self._servicers[method.full_name] = handler
+
+    async def enter(self, authorization: str | None, source: str) -> Headroom | None:
+        """Let a request in, before anything is read for it: it is its turn, it has a credential,
+        it is within its rates. `source` is the address that it comes from. Every front calls this
+        first. What is left of the rate, None without limits. Raises `Rejected`."""
+        try:
+            principal = self.credentials.principal(authorization)
+        except Rejected as error:
+            await self._turnstile.pass_through(STRANGERS)  # an answer that refuses costs time, too
+            if self._limits is not None and error.reason.code is Code.UNAUTHENTICATED:
+                await self._within(lambda limits: limits.stranger(source))
+            raise
+        await self._turnstile.pass_through(principal.tenant)
+        return await self._within(lambda limits: limits.admit(principal))
+
+    async def _within(self, count: Callable[[ApiLimits], T]) -> T | None:
+        """What `count` gives, None without limits. What it refuses is answered late: who asks again
+        at once, over each of its connections, would else keep the loop busy with refusals."""
+        if self._limits is None:
+            return None
+        try:
+            return count(self._limits)
+        except Rejected:
+            if self._held_back < MAX_HELD_BACK:
+                self._held_back += 1
+                try:
+                    await asyncio.sleep(HOLD_BACK_S * (1 + self._held_back % 8 / 8))  # not all come back together
+                finally:
+                    self._held_back -= 1
+            raise
+
+    async def breathe(self, call: Call) -> None:
+        """For a front that has more to do for an answer than to send it: until the loop has
+        looked for other work, and it is the tenant's turn again."""
+        await self._turnstile.go_on(call.principal.tenant)
 
     async def unary(self, method: Method, request: Message, metadata: Mapping[str, str]) -> tuple[Message, Call]:
         """Answer a call. Raises `Rejected` and nothing else."""
@@ -108,15 +159,22 @@ class Api:
     ) -> tuple[AsyncGenerator[Message, None], Call]:
         """Begin a stream. Raises `Rejected` and nothing else, and so does the iterator."""
         call = self._admit(method, request, metadata)
+        if self._limits is not None:
+            self._limits.check_stream(call.principal.tenant)
         try:
             items = await self._servicers[method.full_name](request, call)
         except Rejected as error:
             raise _uniform(error) from None
         except Exception as error:
             raise self._internal(method, error) from error
-        return self._guarded(method, items), call
+        return self._guarded(method, items, call.principal.tenant), call
 
-    async def _guarded(self, method: Method, items: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
+    async def _guarded(
+        self, method: Method, items: AsyncIterator[Message], tenant: str
+    ) -> AsyncGenerator[Message, None]:
+        # Counted from here: an iterator that nobody begins to read is never ended either.
+        if self._limits is not None:
+            self._limits.opened(tenant)
         try:
             async for item in items:
                 yield item
@@ -125,6 +183,8 @@ class Api:
         except Exception as error:
             raise self._internal(method, error) from error
         finally:
+            if self._limits is not None:
+                self._limits.closed(tenant)
             close = getattr(items, "aclose", None)
             if close is not None:
                 await close()

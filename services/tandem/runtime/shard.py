@@ -472,6 +472,11 @@ class Shard:
                 self._decide()  # live: what was held, and what is due
             if self._now_ms - self._last_commit_ms >= HEARTBEAT_MS and not self._in_flight:
                 self._append(self._new_step())
+        return self.take()
+
+    def take(self) -> list[Output]:
+        """Hand over what may leave, and decide nothing: what has just become durable need not
+        wait for the next step."""
         out, self._out = self._out, []
         return [output for output in out if not self._too_early(output) and not self._overtaken(output)]
 

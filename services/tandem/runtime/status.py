@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -17,9 +18,14 @@ RETRY_S: Mapping[str, int] = {
     VIEW_BEHIND.name: 1,
     ERASURE_UNDER_WAY.name: 5,
 }
-"""After how long a repeat is worth while, seconds."""
+"""After how long a repeat is worth while, seconds, where the error itself does not say."""
 MAX_VIOLATIONS = 50
 _METADATA_KEY = re.compile(r"[a-z][a-zA-Z0-9_-]{1,63}")
+
+
+def retry_after_s(error: Rejected) -> float:
+    """After how long a repeat is worth while, 0 if it is not."""
+    return float(error.metadata.get("retry_after_s", RETRY_S.get(error.reason.name, 0)))
 
 
 def to_status(error: Rejected) -> status_pb2.Status:
@@ -42,7 +48,8 @@ def to_status(error: Rejected) -> status_pb2.Status:
         for path, text in list(fields.items())[:MAX_VIOLATIONS]:
             bad.field_violations.add(field=path, description=text)
         status.details.add().Pack(bad)
-    if error.reason.name in RETRY_S:
-        delay = Duration(seconds=RETRY_S[error.reason.name])
+    if wait_s := retry_after_s(error):
+        delay = Duration()
+        delay.FromMilliseconds(math.ceil(wait_s * 1000))
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     return status

@@ -29,6 +29,7 @@ from tandem.runtime.driver import ShardDriver
 from tandem.runtime.gate import Gate
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
+from tandem.runtime.limits import ApiLimits, Rate
 from tandem.runtime.methods import methods_of
 from tandem.runtime.step import Offer
 from tandem.runtime.telemetry import names
@@ -144,7 +145,9 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
         telemetry.shards(lambda: (driver.watch for driver in drivers))
         telemetry.meters.watch(owners.readings)
         telemetry.meters.watch(lambda: inbox_lags(host.lags()))
-        api = WatchedApi(credentials, entropy, _report, telemetry.instruments)
+        strangers = Rate(config.limits.strangers_per_s, config.limits.strangers_burst)
+        limits = ApiLimits(_defaults(config), strangers, clock.monotonic_s)
+        api = WatchedApi(credentials, entropy, _report, telemetry.instruments, limits)
         made = Control(config, host, owners, api, store, blobs, entropy, credentials, telemetry)
         _add_servicers(made)
         async with telemetry.running(), asyncio.TaskGroup() as tasks:
@@ -154,6 +157,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 tasks.create_task(eraser.run()),
                 tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD))),
                 tasks.create_task(_tell_defaults(made)),
+                *(tasks.create_task(limits.follow(host.tail(TENANT_GROUP, n))) for n in range(config.live.shards)),
                 *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),
                 *(
                     tasks.create_task(Sweep(host, driver, keys, eraser, config.retention.sweep_every_s).run())
@@ -208,10 +212,12 @@ def _add_servicers(made: Control) -> None:
 
 async def _tell_defaults(made: Control) -> None:
     """The settings of this process are the cell's defaults, recorded with each tenant (rule 7)."""
-    limits = made.config.limits.tenant
-    defaults = Limits(*(getattr(limits, name) for name in NAMES))
     cell = made.host.tail(TENANT_GROUP, CELL_SHARD)
-    await tenant_module.tell_defaults(made.host, cell, made.credentials.reached, defaults)
+    await tenant_module.tell_defaults(made.host, cell, made.credentials.reached, _defaults(made.config))
+
+
+def _defaults(config: Config) -> Limits:
+    return Limits(*(getattr(config.limits.tenant, name) for name in NAMES))
 
 
 async def _project(made: Control, shard: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import grpc
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from tandem.api.tenant.v1 import queue_pb2
 from tandem.api.tenant.v1 import tenant_service_pb2 as ten
 from tandem.client.api import Api, ApiError
+from tandem.core.quota import Limits
+from tandem.runtime.limits import ApiLimits, Rate
 from tests.integration.client.conftest import Served, serving
 from tests.support.mini_cell import mini_cell
 
@@ -106,3 +109,17 @@ async def test_a_watch_goes_on_over_a_restart_with_nothing_missing_and_nothing_t
     started = [contact.rpartition("/")[2] for contact, _, type_ in seen if type_ == "contact.started"]
     assert started == ["c1", "c2", "c9"]
     assert len(seen) == len(set(seen))
+
+
+async def test_a_call_above_its_rate_waits_as_it_is_told():
+    limits = Limits(api_requests_per_s=50, api_burst=50, credential_requests_per_s=50, credential_burst=2)
+    async with mini_cell(ApiLimits(limits, Rate(1, 1), time.monotonic)) as cell, serving(cell) as address:
+        async with Api(address, cell.secrets["red", "ADMIN"]) as api, asyncio.timeout(PATIENCE_S):
+            request = ten.ListQueuesRequest(parent="tenants/red")
+            await asyncio.gather(*(api.call(api.tenants.ListQueues, request) for _ in range(6)))
+        assert cell.api._limits is not None
+        assert cell.api._limits.refused["credential"] > 0
+        async with Api(address, cell.secrets["red", "SUPERVISOR"]) as api:
+            calls = [api.call(api.tenants.ListQueues, request, patience_s=0) for _ in range(4)]
+            errors = [error for error in await asyncio.gather(*calls, return_exceptions=True) if error is not None]
+        assert {error.reason for error in errors if isinstance(error, ApiError)} == {"API_RATE_EXCEEDED"}

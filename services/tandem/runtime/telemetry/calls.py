@@ -12,6 +12,7 @@ from tandem.core.ports.entropy import Entropy
 from tandem.core.trace import TRACEPARENT
 from tandem.runtime.auth import Credentials
 from tandem.runtime.interceptors import Api, Call, Report
+from tandem.runtime.limits import ApiLimits
 from tandem.runtime.methods import Method
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.clock import Nanoseconds
@@ -24,8 +25,15 @@ class WatchedApi(Api):
     """An `Api` that tells what it is asked. A client's `traceparent` is taken where traces are
     made, and then its call, and what is decided for it, are spans of the client's trace."""
 
-    def __init__(self, credentials: Credentials, entropy: Entropy, report: Report, instruments: Instruments) -> None:
-        super().__init__(credentials, entropy, report)
+    def __init__(
+        self,
+        credentials: Credentials,
+        entropy: Entropy,
+        report: Report,
+        instruments: Instruments,
+        limits: ApiLimits | None = None,
+    ) -> None:
+        super().__init__(credentials, entropy, report, limits)
         self._tokens = entropy.token
         self._instruments = instruments
         self._now = instruments.clock.monotonic_s
