@@ -11,7 +11,7 @@ N ?= 10
 SEEDS ?= 200
 FROM ?= 0
 
-.PHONY: run test check lint format kill simulate protos lock prompts setup
+.PHONY: run test check lint format kill simulate protos reference lock prompts setup
 .DEFAULT_GOAL := run
 
 run:
@@ -43,6 +43,9 @@ simulate: setup
 
 protos: setup
 	@scripts/protos.sh
+
+reference: setup
+	@$(PY) scripts/reference.py
 
 lock: setup
 	@scripts/lock.sh
