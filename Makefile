@@ -15,7 +15,7 @@ FROM ?= 0
 RUNS ?= 0
 SECONDS ?= 0
 
-.PHONY: run test check lint format kill fuzz simulate protos lock prompts setup
+.PHONY: run test check lint format kill fuzz simulate protos reference lock prompts setup
 .DEFAULT_GOAL := run
 
 run:
@@ -50,6 +50,9 @@ simulate: setup
 
 protos: setup
 	@scripts/protos.sh
+
+reference: setup
+	@$(PY) scripts/reference.py
 
 lock: setup
 	@scripts/lock.sh

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from google.api import field_behavior_pb2
@@ -53,13 +55,22 @@ _ERROR: dict[str, Any] = {
 }
 
 
+DESCRIPTIONS = Path(__file__).parents[1] / "api" / "descriptions.json"
+"""The protos' comments by full name, which generated code does not have (made by `make reference`)."""
+
+
 def document(methods: Iterable[Method]) -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, dict[str, Any]] = {}
-    schemas = _Schemas()
+    said: dict[str, str] = json.loads(DESCRIPTIONS.read_bytes())
+    schemas = _Schemas(said)
     for method in methods:
         path, names = _path(method.route.template)
-        paths.setdefault(path, {})[method.route.verb.lower()] = _operation(method, names, schemas)
+        operation = _operation(method, names, schemas)
+        text = said.get(f"{method.service}.{method.name}")
+        paths.setdefault(path, {})[method.route.verb.lower()] = (
+            {"description": text, **operation} if text else operation
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": "Tandem", "version": "v1"},
@@ -141,8 +152,9 @@ def _has(field: Any, behavior: str) -> bool:
 class _Schemas:
     """Collects the schemas of all messages that are met."""
 
-    def __init__(self) -> None:
+    def __init__(self, said: dict[str, str]) -> None:
         self.named: dict[str, dict[str, Any]] = {}
+        self._said = said
 
     def of(self, message: Any) -> dict[str, Any]:
         """The schema of a message, by reference."""
@@ -155,6 +167,8 @@ class _Schemas:
                 "type": "object",
                 "properties": {field.json_name: self.field(field) for field in message.fields},
             }
+            if message.full_name in self._said:
+                schema["description"] = self._said[message.full_name]
             required = [field.json_name for field in message.fields if _has(field, "REQUIRED")]
             if required:
                 schema["required"] = required
@@ -173,6 +187,8 @@ class _Schemas:
             schema = {"type": "array", "items": schema}
         if _has(field, "OUTPUT_ONLY"):
             schema["readOnly"] = True
+        if field.full_name in self._said:
+            schema["description"] = self._said[field.full_name]
         return schema
 
 

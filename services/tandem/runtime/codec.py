@@ -269,6 +269,11 @@ class Codec:
         """All stable names of the table."""
         return tuple(self._by_name)
 
+    def shape(self, name: str) -> tuple[type[Message], frozenset[str]]:
+        """The message of a row, and its private fields. Raises KeyError."""
+        binding = self._by_name[name]
+        return binding.message, frozenset(field for field, _ in binding._private)
+
     def classes(self) -> tuple[tuple[str, type], ...]:
         """(name, class) of each row."""
         return tuple((name, binding.cls) for name, binding in self._by_name.items())

@@ -13,6 +13,8 @@ from typing import Any
 
 import structlog
 
+from tandem.runtime.telemetry.lines import about_a_contact
+
 SWITCH_S = 0.0005
 """How long a busy loop may keep a thread from going on that comes back from the disk. A commit
 comes back five times; at Python's own 5 ms that makes 25 ms of it whenever the loop is busy."""
@@ -26,6 +28,7 @@ def log_to_stderr(form: str = "text") -> None:
     """One line an event, `text` for people or `json` for collectors, exceptions in full; what
     the standard library's loggers say comes in the same form."""
     shared: list[Any] = [
+        about_a_contact,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -34,9 +37,10 @@ def log_to_stderr(form: str = "text") -> None:
     if form == "json":
         render = structlog.processors.JSONRenderer()
     structlog.configure(processors=[*shared, render], logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
-    plain = [structlog.stdlib.ExtraAdder(), structlog.stdlib.ProcessorFormatter.remove_processors_meta, render]
+    plain = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, render]
+    foreign = [structlog.stdlib.ExtraAdder(), *shared]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=plain))
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=foreign, processors=plain))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 

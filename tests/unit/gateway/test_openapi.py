@@ -85,3 +85,16 @@ def test_streams_and_files_are_told_apart() -> None:
 def test_every_reason_is_named() -> None:
     text = json.dumps(DOCUMENT["components"]["schemas"]["Error"])
     assert all(reason in text for reason in REASONS)
+
+
+def test_every_operation_and_property_says_what_it_is() -> None:
+    operations = [operation for path in DOCUMENT["paths"].values() for operation in path.values()]
+    assert [operation["operationId"] for operation in operations if not operation.get("description")] == []
+    schemas = {name: schema for name, schema in DOCUMENT["components"]["schemas"].items() if name != "Error"}
+    bare = [
+        f"{name}.{key}"
+        for name, schema in schemas.items()
+        for key, found in schema.get("properties", {}).items()
+        if not found.get("description")
+    ]
+    assert bare == []

@@ -12,6 +12,7 @@ from tandem.core.ports.media import (
     Cause,
     Command,
     RecordingStored,
+    contact_of,
 )
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
 from tandem.media.builtin import plane
@@ -211,7 +212,8 @@ class Node:
             elif leg is not None:
                 self._hearing.playlist_over(leg, now)
         for broken, error in tick.broken:
-            _log.error("the audio of leg %s failed, it is hung up", broken, exc_info=error)
+            extra = {"contact": contact_of(broken)}
+            _log.error("the audio of leg %s failed, it is hung up", broken, exc_info=error, extra=extra)
             self._board.give_up(self._board.legs[broken], Cause.FAILED, now, "audio fault")
         return tick.sent
 

@@ -151,6 +151,9 @@ SHARD_COUNTS = _counter(
     "shard",
     "what",
 )
+SHARD_STANDS = _gauge(
+    "tandem_shard_holds", "What a shard holds that should be none: aggregates in quarantine.", "group", "shard", "what"
+)
 INBOX_LAG = _gauge(
     "tandem_inbox_lag_commits", "Commits of another group that this shard has not looked through.", "group", "shard"
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,8 @@ OPEN_MAX = 10_000
 SLICE = 2_000
 """Aggregates counted at a stretch; that takes well under a millisecond."""
 ENDED = "effect.ended"
+NOW = "_now"
+"""How fields of a shard's own counts are called that do not only grow."""
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ class ShardWatch:
         self._offer = self._meters.histogram(names.OFFER_LATENCY)
         self._events: dict[str, int] = {}
         self._commits = self._losses = 0
-        self._faults: Counter[str] = Counter()  # of earlier lives
+        self._counts: Any = None  # the shard's own, which outlive it
         self._census: dict[Any, float] = {}
         self._shard: Shard | None = None
         self._begun_s = 0.0
@@ -88,12 +90,12 @@ class ShardWatch:
     def begun(self, shard: Shard) -> None:
         """A life of the shard begins."""
         self._shard, self._begun_s = shard, self._now()
+        self._counts = getattr(shard, "counts", None)
 
     def dropped(self) -> None:
         """It is over."""
         if self._shard is not None:
             self._losses += 1
-            self._faults.update(_faults(self._shard))
         self._shard, self._live = None, False
         self._appended.clear()
         self._sent.clear()
@@ -237,14 +239,16 @@ class ShardWatch:
         yield Reading(names.COMMITS, self._commits, (self._partition.group,))
         yield Reading(names.SHARD_LOST, self._losses, self._labels)
         yield Reading(names.SHARD_LIVE, float(self._live and self._shard is not None), self._labels)
-        faults = Counter(self._faults)
         if (shard := self._shard) is not None:
-            faults.update(_faults(shard))
             yield Reading(names.SHARD_EPOCH, shard.judge.epoch, self._labels)
             yield Reading(names.IN_FLIGHT, shard.in_flight, self._labels)
             yield Reading(names.INPUTS_WAITING, shard.waiting, self._labels)
-        for what, count in sorted(faults.items()):
-            yield Reading(names.SHARD_COUNTS, count, (*self._labels, what))
+        for what in getattr(self._counts, "__dataclass_fields__", ()):
+            value = getattr(self._counts, what)
+            if what.endswith(NOW):
+                yield Reading(names.SHARD_STANDS, value, (*self._labels, what.removesuffix(NOW)))
+            else:
+                yield Reading(names.SHARD_COUNTS, value, (*self._labels, what))
         for (metric, labels), value in self._census.items():
             yield Reading(metric, value, labels)
 
@@ -278,10 +282,3 @@ class ShardWatch:
             found[effects] = found.get(effects, 0) + 1
         if self._shard is shard:
             self._census = found
-
-
-def _faults(shard: Shard) -> Counter[str]:
-    """The shard's own counts of what it survived, by the names of its fields."""
-    counts = getattr(shard, "counters", None)
-    fields = getattr(counts, "__dataclass_fields__", ())
-    return Counter({name: value for name in fields if isinstance(value := getattr(counts, name), int)})
