@@ -26,6 +26,7 @@ from tandem.runtime.canonical import NotCanonical
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.service import Group
 from tandem.runtime.shard import (
+    NODE_LOST_MS,
     Append,
     AskLegs,
     Introduce,
@@ -96,11 +97,12 @@ class ShardDriver:
         receivers: Mapping[str, Receiver] | None = None,
         blobs: Blobs | None = None,
         snapshot_commits: int = 10_000,
+        node_lost_ms: int = NODE_LOST_MS,
     ) -> None:
         self.group, self.partition = group, Partition(group.name, number)
         self._owner, self._log, self._keys, self._clock, self._points = owner, log, keys, clock, points
         self._nodes, self._receivers = nodes, receivers or {}
-        self._blobs, self._snapshot_commits = blobs, snapshot_commits
+        self._blobs, self._snapshot_commits, self._node_lost_ms = blobs, snapshot_commits, node_lost_ms
         self._snapshotting: asyncio.Task[None] | None = None
         self._snapshot_n = 0
         self._shard: Shard | None = None
@@ -157,7 +159,16 @@ class ShardDriver:
         if self._blobs is not None:
             found = await snapshot.load(self._blobs, self.partition, self.group, end, self._passed_over)
         ledger, offset = (found.ledger, found.offset) if found else (None, 0)
-        shard = Shard(self.group, self.partition.shard, self._owner, self._nodes, self._refused, ledger, offset)
+        shard = Shard(
+            self.group,
+            self.partition.shard,
+            self._owner,
+            self._nodes,
+            self._refused,
+            ledger,
+            offset,
+            self._node_lost_ms,
+        )
         self._snapshot_n = shard.n
         return shard
 

@@ -110,6 +110,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 {"media": owners} if name == "live" else {},
                 blobs,
                 config.log.snapshot_commits,
+                round(config.media.lost_after_s * 1000),
             )
             for name, group in groups.items()
             for shard in range(config.live.shards)

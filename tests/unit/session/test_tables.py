@@ -14,10 +14,11 @@ from tandem.session.domain import words as w
 from tandem.session.domain.contact import HANDLERS
 from tandem.session.domain.evolve import EVENTS
 from tandem.session.domain.react import _REACT
+from tandem.session.domain.stray import HangUpStray
 
 STATES = typing.get_args(st.State)
-OF_THE_RECEPTION = {r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice}
-COMMANDS = [cls for _, cls in session.COMMANDS.classes() if cls not in OF_THE_RECEPTION] + [EffectEnded]
+OF_OTHERS = {r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice, HangUpStray}
+COMMANDS = [cls for _, cls in session.COMMANDS.classes() if cls not in OF_OTHERS] + [EffectEnded]
 
 BEFORE = "a contact begins with its call; whatever else is told of it is answered `gone` by the runtime"
 BEGUN = "the call has been taken: a repeat of its arrival"

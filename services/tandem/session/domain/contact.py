@@ -539,6 +539,20 @@ def _recording_ended(
     )
 
 
+def _journal_lost(
+    state: st.InFlow | st.Waiting | st.Ringing | st.Connecting | st.Talking | st.Closing | st.Ended,
+    command: w.NoteNewJournal,
+    context: Context,
+) -> Events:
+    """What the node recorded is lost to it: nothing is to be waited for any more."""
+    if state.call.node != command.node or not state.recordings:
+        return ()
+    note = w.NoteLeg(command.node, state.call.contact, command.at_ms, RecordingFailed("", "JOURNAL_LOST"))
+    lost = [_recording_ended(kept, note, "", 0, 0, "", False, "JOURNAL_LOST") for kept in state.recordings]
+    over = isinstance(state, st.Ended) and not state.wrapping
+    return (*lost, w.ContactCompleted(command.at_ms)) if over else lost
+
+
 def _ended_leg(state: st.Ended, command: w.NoteLeg, context: Context) -> Events:
     return _last_recording(state, _recording(state, command), command.at_ms)
 
@@ -602,6 +616,10 @@ HANDLERS: dict[tuple[type, type], Any] = {
     **{
         (state, w.OfferContact): _turn_down
         for state in (st.InFlow, st.Ringing, st.Connecting, st.Talking, st.Closing, st.Ended)
+    },
+    **{
+        (state, w.NoteNewJournal): _journal_lost
+        for state in (st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking, st.Closing, st.Ended)
     },
     **{(state, w.HangUpContact): _hang_up for state in (st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking)},
     **{(state, w.HangUpContact): _hang_up_ended for state in (st.Closing, st.Ended)},
