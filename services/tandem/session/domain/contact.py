@@ -156,6 +156,9 @@ def _flow_effect(state: st.InFlow, command: EffectEnded, context: Context) -> Ev
         case "answer", AnswerStep() if failed:
             contact = state.call.contact
             return (_disconnected(context, w.ContactOutcome.FAILED, w.EndedBy.NODE, at, (contact,), Cause.FAILED),)
+        case "answer", AnswerStep(next=step):
+            # The leg's own event comes first; it was lost with the node's journal.
+            return w.ContactAnswered(at), *_go_on(state.call, step, context, at)
         case "play", MenuStep() as menu if failed:
             # A missing prompt is not worth a lost caller: it counts as a try without a digit.
             return _missed(state, menu, True, Secret(b""), context, at)
