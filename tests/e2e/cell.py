@@ -84,6 +84,8 @@ class Cell:
         ports = {"http__port": self._http, "grpc__port": self._grpc, "sip__port": self.sip_port}
         self._environment = environment(self.data_dir, media__node_key_file=key_file, **ports, **settings)
         self._flags = flags
+        self.command: tuple[str, ...] = TANDEM
+        """What a process is started with; tests plant bugs there."""
         self.control: Program | None = None
         self.media: Program | None = None
         self.ended: list[Program] = []
@@ -135,7 +137,7 @@ class Cell:
         return self.media
 
     def _program(self, name: str, target: str, more: Mapping[str, str]) -> Program:
-        command = (*TANDEM, "run", target, *self._flags)
+        command = (*self.command, "run", target, *self._flags)
         return Program(name, command, env={**self._environment, **more})
 
     def wait_ready(self) -> None:

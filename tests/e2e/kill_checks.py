@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tandem.client.count import Blame
 from tests.e2e.cell import Centre
-from tests.e2e.programs import PATIENCE_S
+from tests.e2e.crowd import PATIENCE_S
 from tests.e2e.rest import Json
 
 RANG_OUT = "OFFER_OUTCOME_TIMEOUT"

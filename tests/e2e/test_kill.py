@@ -14,6 +14,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from tandem.client import count
 from tandem.client.call import PhoneCall
 from tandem.client.count import Blame
@@ -21,7 +23,7 @@ from tandem.client.facts import CallFacts, Way
 from tandem.core.points import Point
 from tests.e2e import sounds
 from tests.e2e.cell import Cell, Centre
-from tests.e2e.crowd import Clerk, Crowd
+from tests.e2e.crowd import PATIENCE_S, Clerk, Crowd
 from tests.e2e.kill_checks import all_contacts, blames_of, whole_story
 from tests.e2e.kill_tally import CONTROL, RANDOM, STATES, Kill, Tally
 from tests.e2e.programs import beside
@@ -82,7 +84,7 @@ class Story:
         nth = self.rng.randint(*PASSES[point])
         control = self.cell.start_control(TANDEM_KILL_AT=f"{point}:{nth}")
         try:
-            code = await asyncio.to_thread(control.wait_end)
+            code = await asyncio.to_thread(control.wait_end, PATIENCE_S)
         except subprocess.TimeoutExpired:
             twice = count.rung_twice(self.crowd.facts())
             raise AssertionError(f"calls stand still: {self.crowd.live()}; phones that rang twice: {twice}") from None
@@ -113,6 +115,7 @@ class Story:
                 self.moved.append(contact["name"])
 
 
+@pytest.mark.timeout(3600)
 async def test_kills_of_the_control_plane(own_cell: Cell, tmp_path: Path, kills: int, tally: Tally) -> None:
     """Ten times at random moments, three times at each named point; nobody on the phone notices."""
     plan = [point for point in PASSES for _ in range(max(TIMES, kills * 2 // 5))]

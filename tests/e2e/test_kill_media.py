@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from tandem.client import count
 from tandem.client.call import CallOver, PhoneCall
 from tandem.client.count import Blame
@@ -26,10 +28,10 @@ from tandem.client.phone import Phone
 from tandem.core.points import Point
 from tests.e2e import sounds
 from tests.e2e.cell import SHARDS, Cell, Centre
-from tests.e2e.crowd import Clerk, Crowd
+from tests.e2e.crowd import PATIENCE_S, Clerk, Crowd
 from tests.e2e.kill_checks import all_contacts, blames_of, whole_story
 from tests.e2e.kill_tally import BOTH, MEDIA, RANDOM, STATES, Kill, Tally
-from tests.e2e.programs import PATIENCE_S, beside
+from tests.e2e.programs import beside
 from tests.e2e.rest import Json
 
 SEED = 20260102
@@ -189,7 +191,7 @@ class Deaths:
         cell = self.cell
         assert cell.media is not None
         if fate.environment:
-            assert await asyncio.to_thread(cell.media.wait_end) == -signal.SIGKILL
+            assert await asyncio.to_thread(cell.media.wait_end, PATIENCE_S) == -signal.SIGKILL
             assert f"TANDEM_KILL_AT={fate.where} reached" in cell.media.output
         else:
             await asyncio.sleep(self.rng.uniform(0.3, 1.5))
@@ -272,6 +274,7 @@ def fates_of(kills: int, rng: random.Random) -> list[Fate]:
     return fates
 
 
+@pytest.mark.timeout(3600)
 async def test_kills_of_the_media_node(own_cell: Cell, tmp_path: Path, kills: int, tally: Tally) -> None:
     """Alone at random moments and amid a command, and with the control plane in every order."""
     rng = random.Random(SEED)

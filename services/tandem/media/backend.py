@@ -91,7 +91,9 @@ class Backend(Protocol):
         A backend that died with its calls tells `LegEnded(MEDIA_LOST, NODE)` for each leg at
         `died_ms`, the last media time that stands in the journal (now, if that was another
         boot's), says BYE, finishes recordings from the spool and keeps registrations. One that lived
-        on while the agent was away takes its legs up again and tells what changed.
+        on while the agent was away takes its legs up again and tells what changed; whatever it
+        has and finds no row of was lost with the journal: it notes it anew, and tells its
+        registrations.
         """
         ...
 

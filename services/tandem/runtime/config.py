@@ -210,6 +210,13 @@ class Media(Section, frozen=True, kw_only=True):
         Literal["apology", "503"],
         Meta(description="What follows then: answer with the apology, or 503 so that the carrier tries elsewhere."),
     ] = "apology"
+    lost_after_s: Annotated[
+        Seconds,
+        Meta(
+            description="A node that was away for so long is given up: its contacts end as media_lost and its agents "
+            "are free. Calls that lived on there are hung up when it comes back, so longer than any cut of the network."
+        ),
+    ] = 600.0
     rtp_port_min: Annotated[
         Port, Meta(description="First UDP port for audio, even; 0 (with rtp_port_max = 0) takes any that is free.")
     ] = 0

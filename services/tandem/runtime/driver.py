@@ -29,6 +29,7 @@ from tandem.runtime.ledger import Ledger
 from tandem.runtime.rebuild import Refold
 from tandem.runtime.service import Group
 from tandem.runtime.shard import (
+    NODE_LOST_MS,
     Append,
     AskLegs,
     Introduce,
@@ -104,6 +105,7 @@ class ShardDriver:
         snapshot_commits: int = 10_000,
         instruments: Instruments | None = None,
         gate: Gate | None = None,
+        node_lost_ms: int = NODE_LOST_MS,
     ) -> None:
         self.counts = Counts()
         self._gate, self._barred = gate, False
@@ -112,7 +114,7 @@ class ShardDriver:
         self.group, self.partition = group, Partition(group.name, number)
         self._owner, self._log, self._keys, self._clock, self._points = owner, log, keys, clock, points
         self._nodes, self._receivers = nodes, receivers or {}
-        self._blobs, self._snapshot_commits = blobs, snapshot_commits
+        self._blobs, self._snapshot_commits, self._node_lost_ms = blobs, snapshot_commits, node_lost_ms
         self.watch = ShardWatch(instruments or Instruments(clock), self.partition)
         self._snapshotting: asyncio.Task[None] | None = None
         self._snapshot_n = 0
@@ -172,7 +174,15 @@ class ShardDriver:
             found = await snapshot.load(self._blobs, self.partition, self.group, end, self._passed_over)
         ledger, offset = (found.ledger, found.offset) if found else (None, 0)
         shard = Shard(
-            self.group, self.partition.shard, self._owner, self._nodes, self._refused, ledger, offset, self.counts
+            self.group,
+            self.partition.shard,
+            self._owner,
+            self._nodes,
+            self._refused,
+            ledger,
+            offset,
+            self.counts,
+            self._node_lost_ms,
         )
         self._snapshot_n = shard.n
         return shard

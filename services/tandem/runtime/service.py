@@ -69,7 +69,9 @@ class Service:
     wakes, by messages of other services. `messages` are those that it sends: the name of
     a message is found in `messages` of its sender and in `commands` of its receiver.
     `missing_leg(node, leg, now_ms)` makes the command that ends a leg which its media node
-    does not have any more.
+    does not have any more. `stray_leg(node, leg, now_ms)` gives the kind, and the command, of an
+    aggregate that hangs up a leg which nobody holds. `new_journal(node, now_ms)` gives the kind
+    whose aggregates are told that a node's journal was lost, and the command.
     """
 
     name: str
@@ -80,6 +82,8 @@ class Service:
     effects: Codec = field(default_factory=Codec)
     replies: Codec = field(default_factory=Codec)
     missing_leg: Callable[[str, str, int], Any] | None = None
+    stray_leg: Callable[[str, str, int], tuple[str, Any]] | None = None
+    new_journal: Callable[[str, int], tuple[str, Any]] | None = None
 
 
 class Group:
@@ -100,6 +104,8 @@ class Group:
                 self.kinds[kind.name], self.service_of[kind.name] = kind, service
         makers = [s.missing_leg for s in self.services if s.missing_leg is not None]
         self.missing_leg = makers[0] if makers else None
+        self.stray_leg = next((s.stray_leg for s in self.services if s.stray_leg is not None), None)
+        self.new_journal = next((s.new_journal for s in self.services if s.new_journal is not None), None)
         self.commands = {s.name: s.commands.joined(RUNTIME_COMMANDS) for s in self.services}
         self.canonical = Canonical(
             Sealed, Withheld, Erased, *dict.fromkeys(cls for kind in self.kinds.values() for cls in kind.states)

@@ -22,7 +22,7 @@ from tandem.core.arbiter import Arbiter
 from tandem.core.commit import Claim, Commit, Effect, Envelope, Part
 from tandem.core.decider import EffectEnded
 from tandem.core.ports.log import Partition, Stored
-from tandem.core.ports.media import CommandSettled, Originate
+from tandem.core.ports.media import CommandSettled, Originate, Outcome
 from tandem.core.seal import AUDIO
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime import log_codec
@@ -45,6 +45,8 @@ NODE_PATIENCE_MS = 2000
 """How long a takeover waits for a silent media node (T2)."""
 WAKE_AGAIN_MS = 60_000
 """A timer whose command was refused comes again after so long, where nobody else does its work."""
+NODE_LOST_MS = 600_000
+"""A node that was away for so long does not come back with its calls: their contacts end."""
 HEARTBEAT_MS = 60_000
 """An idle owner commits its clocks at least this often (spine 5)."""
 
@@ -137,7 +139,8 @@ Output = Append | Committed | Perform | Taken | Answered | LoadKeys | Introduce 
 @dataclass(slots=True)
 class _Node:
     """A media node as the owner sees it: introduced, kept events heard, asked for its legs, of
-    which it should have those `expected`, legs listed."""
+    which it should have those `expected`, legs listed; those `listed_legs` are to be looked through
+    for strays. Away since `away_ms`, if it is not up."""
 
     incarnation: str = ""
     up: bool = False
@@ -145,6 +148,9 @@ class _Node:
     asked: bool = False
     expected: tuple[tuple[str, str, str], ...] = ()
     listed: bool = False
+    listed_legs: tuple[tuple[str, str], ...] = ()
+    away_ms: int = 0
+    given_up: bool = False
 
 
 class Shard:
@@ -164,6 +170,7 @@ class Shard:
         ledger: Ledger | None = None,
         offset: int = 0,
         counts: Counts | None = None,
+        node_lost_ms: int = NODE_LOST_MS,
     ) -> None:
         self.counts = counts or Counts()
         self.group, self.partition, self.owner = group, Partition(group.name, number), owner
@@ -190,6 +197,7 @@ class Shard:
         self._keyless = False  # the keys of what was taken over are not here yet
         self._wheel = Wheel()
         self._nodes = {name: _Node() for name in nodes}
+        self._node_lost_ms = node_lost_ms
         self._deadline_ms = 0
         self._durable_marks: dict[tuple[str, str], int] = {}
         self._last_commit_ms = 0
@@ -293,7 +301,8 @@ class Shard:
         keys = dict.fromkeys(key for a in ledger.aggregates.values() if a.key for key in (a.key, a.key + AUDIO))
         self._load_keys(tuple(keys))
         self._keyless = bool(keys)
-        for node in self._nodes:
+        for node, row in self._nodes.items():
+            row.away_ms = self._now_ms
             self._out.append(Introduce(node, self.epoch))
 
     @property
@@ -329,12 +338,38 @@ class Shard:
         """The node has answered our Hello; what it kept follows."""
         row = self._nodes.setdefault(node, _Node())
         row.incarnation, row.up = incarnation, True
-        row.heard = row.asked = row.listed = False
+        row.heard = row.asked = row.listed = row.given_up = False
+        prefix = f"media/{node}/"
+        known: dict[str, bool] = {}  # tenant -> whether something was taken of this incarnation
+        for source, tenant in self.ledger.marks:
+            if source.startswith(prefix):
+                known[tenant] = known.get(tenant, False) or source.startswith(f"{prefix}{incarnation}/")
+        for tenant in [tenant for tenant, of_this in known.items() if not of_this]:
+            self._journal_lost(node, tenant)
 
     def node_down(self, node: str) -> None:
         """The link is gone. Its calls are taken as alive; what is pending is offered again when it is back."""
         row = self._nodes.setdefault(node, _Node())
+        if row.up:
+            row.away_ms = self._now_ms
         row.up = row.heard = row.asked = row.listed = False
+        row.listed_legs = ()
+
+    def _journal_lost(self, node: str, tenant: str) -> None:
+        """The node forgot which commands it had: a ring in doubt is never repeated (E2). This comes
+        before the first event of the new journal, so that a mark of it says that this was done."""
+        if self.group.new_journal is not None:
+            kind, command = self.group.new_journal(node, self._now_ms)
+            for (of, stream), aggregate in self.ledger.aggregates.items():
+                if of == tenant and aggregate.kind.name == kind:
+                    self._queue(Offer("legs", 0, tenant, stream, command))
+        for key, pending in self.ledger.pending.items():
+            effect, payload = pending.effect, pending.payload
+            if (effect.tenant, effect.kind) != (tenant, "media") or payload.node != node:
+                continue
+            if isinstance(payload.verb, Originate):
+                ended = EffectEnded("", Outcome.UNKNOWN, "JOURNAL_LOST")
+                self._queue(Offer("legs", 0, tenant, effect.stream, ended, settles=key))
 
     def node_kept(self, node: str) -> None:
         """All that the node had kept has been offered: offer it what is pending, then ask for its legs."""
@@ -346,14 +381,49 @@ class Shard:
         has not, are ended."""
         row = self._nodes.setdefault(node, _Node())
         row.listed = True
+        row.listed_legs = tuple(legs)
         expected, row.expected = row.expected, ()
-        there = set(legs)
+        there = set(row.listed_legs)
         for tenant, stream, leg in expected:
             aggregate = self.ledger.aggregate(tenant, stream)
             if aggregate is None or (tenant, leg) in there:
                 continue
             if (node, leg) in aggregate.legs:
                 self._missing(tenant, stream, node, leg)
+
+    def _strays(self) -> None:
+        """Hang up what nodes listed and nobody holds. Looked for when every event that came before
+        the list is decided: a call that just arrived is held by then. An order that is pending may
+        still bring its leg about, or end it."""
+        for node, row in self._nodes.items():
+            listed, row.listed_legs = row.listed_legs, ()
+            if not listed or self.group.stray_leg is None:
+                continue
+            held = {
+                (tenant, leg)
+                for (tenant, _), aggregate in self.ledger.aggregates.items()
+                for _, leg in aggregate.kind.legs(aggregate.state)
+            }
+            held.update(
+                (pending.effect.tenant, pending.payload.leg)
+                for pending in self.ledger.pending.values()
+                if pending.effect.kind == "media"
+            )
+            for tenant, leg in listed:
+                if (tenant, leg) not in held:
+                    kind, command = self.group.stray_leg(node, leg, self._now_ms)
+                    self._queue(Offer("legs", 0, tenant, f"{kind}/{self.epoch}.{self.n}.{leg}", command))
+
+    def _give_up(self) -> None:
+        """End the legs of nodes that have been away for too long."""
+        for node, row in self._nodes.items():
+            if row.up or row.given_up or self._now_ms - row.away_ms < self._node_lost_ms:
+                continue
+            row.given_up = True
+            for (tenant, stream), aggregate in self.ledger.aggregates.items():
+                for on, leg in aggregate.kind.legs(aggregate.state):
+                    if on == node:
+                        self._missing(tenant, stream, node, leg)
 
     def _expected(self, node: str) -> tuple[tuple[str, str, str], ...]:
         """(tenant, stream, leg) of what the node must have if it has not told of its end. A leg
@@ -466,7 +536,12 @@ class Shard:
             self._clock(now)
             self._out = [output for output in self._out if not self._too_early(output)]
             before = self.phase
+            if before is Phase.LIVE:
+                self._give_up()
             self._decide()
+            if not len(self._turns) and not self._keyless:
+                self._strays()
+                self._decide()
             self._recover()
             if self.phase is not before:
                 self._decide()  # live: what was held, and what is due
@@ -519,8 +594,10 @@ class Shard:
             due.append(self._last_commit_ms + HEARTBEAT_MS)
         if self.phase is Phase.RECOVERING and self._now_ms < self._deadline_ms:
             due.append(self._deadline_ms)
-        if self.phase is Phase.LIVE and (armed := self._wheel.next_ms()) is not None:
-            due.append(armed)
+        if self.phase is Phase.LIVE:
+            if (armed := self._wheel.next_ms()) is not None:
+                due.append(armed)
+            due += [row.away_ms + self._node_lost_ms for row in self._nodes.values() if not row.up and not row.given_up]
         return now.boottime_ms + max(0, min(due) - self._now_ms) if due else None
 
     def key(self, key_id: str) -> bytes | None:

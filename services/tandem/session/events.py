@@ -18,7 +18,7 @@ from tandem.internal.session.v1 import gate_pb2
 from tandem.internal.session.v1 import session_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import Service
-from tandem.session.domain import erasure, evolve, gate, react, reception, recovery, retention, states
+from tandem.session.domain import erasure, evolve, gate, react, reception, recovery, retention, states, stray
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
 
@@ -54,6 +54,8 @@ EVENTS = Codec(
     ("contact.queue_rejoined", w.QueueRejoined, pb.QueueRejoined),
     ("contact.offer_not_held", w.OfferNotHeld, pb.OfferNotHeld),
     ("contact.completed", w.ContactCompleted, pb.ContactCompleted),
+    ("stray.found", stray.StrayFound, pb.StrayFound),
+    ("stray.gone", stray.StrayGone, pb.StrayGone),
     ("reception.number_configured", r.NumberConfigured, pb.NumberConfigured),
     ("reception.device_configured", r.DeviceConfigured, own.DeviceConfigured),
     ("reception.flow_configured", r.FlowConfigured, own.FlowConfigured),
@@ -72,6 +74,8 @@ COMMANDS = Codec(
     ("media.note_leg", w.NoteLeg, own.NoteLeg),
     ("media.take_digits", w.TakeDigits, own.TakeDigits),
     ("media.note_device", r.NoteDevice, own.NoteDevice),
+    ("media.note_new_journal", w.NoteNewJournal, own.NoteNewJournal),
+    ("media.hang_up_stray", stray.HangUpStray, own.HangUpStray),
     ("session.offer_contact", w.OfferContact, own.OfferContact),
     ("session.rescind_offer", w.RescindOffer, own.RescindOffer),
     ("session.refuse_queue", w.RefuseQueue, own.RefuseQueue),
@@ -119,6 +123,16 @@ def missing_leg(node: str, leg: str, now_ms: int) -> Any:
     return w.NoteLeg(node, leg, now_ms, LegEnded(Cause.MEDIA_LOST, By.NODE, 0, "not listed by the node"))
 
 
+def stray_leg(node: str, leg: str, now_ms: int) -> tuple[str, Any]:
+    """What hangs up a leg that lives on a node and that nobody holds."""
+    return stray.STRAY, stray.HangUpStray(node, leg, now_ms)
+
+
+def new_journal(node: str, now_ms: int) -> tuple[str, Any]:
+    """What contacts are told when a node's journal was lost."""
+    return CONTACT.name, w.NoteNewJournal(node, now_ms)
+
+
 CONTACT = Kind(
     name="contact",
     start=states.New,
@@ -138,11 +152,13 @@ CONTACT = Kind(
 
 SERVICE = Service(
     name="session",
-    kinds=(CONTACT, reception.KIND, gate.KIND, erasure.KIND, retention.KIND),
+    kinds=(CONTACT, reception.KIND, gate.KIND, stray.KIND, erasure.KIND, retention.KIND),
     events=EVENTS,
     commands=COMMANDS,
     messages=MESSAGES,
     effects=EFFECTS,
     replies=REPLIES,
     missing_leg=missing_leg,
+    stray_leg=stray_leg,
+    new_journal=new_journal,
 )

@@ -41,6 +41,7 @@ class Faults:
             (("node dies in a write", self._node_torn), 2),
             (("agent alone dies", self._agent_dies), 3),
             (("journal lost", self._journal_lost), 1),
+            (("journal lost, calls live", self._journal_lost_alone), 1),
             (("journal full", self._journal_full), 1),
             (("link breaks", self._link_breaks), 8),
             (("link slow", self._link_slow), 5),
@@ -292,6 +293,15 @@ class Faults:
         self._node_back()
         return True
 
+    def _journal_lost_alone(self) -> bool:
+        """As beside FreeSWITCH: the calls live on, and what was told of them is forgotten."""
+        node = self._cell.node
+        if not node.up or node.unwritten_ms < self._cell.scheduler.now_ms or not self._chance.one_in(2):
+            return False
+        node.lose_journal(b"", alone=True)
+        self._node_back()
+        return True
+
     def _journal_full(self) -> bool:
         node = self._cell.node
         if not node.up:
@@ -393,7 +403,7 @@ class Faults:
 
     def _clock_steps(self) -> bool:
         host = self._chance.pick(self._cell.hosts)
-        host.wall_off_ms += self._chance.pick((-30_000, -3_000, 3_000, 30_000))
+        host.wall_off_ms += self._chance.pick((-7_200_000, -30_000, -3_000, 3_000, 30_000, 7_200_000))
         return True
 
     def _reboots(self) -> bool:

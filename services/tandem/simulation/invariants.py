@@ -67,18 +67,36 @@ class Sources(Checker):
             raise Violation("nothing leaves before it is durable", f"the acknowledgement of {source} {number}")
 
 
+SLEW = 100
+"""Shard time and the host's uptime differ by one part in so many at most, whatever wall clocks do."""
+
+
 class ShardTimes(Checker):
-    """Shard time never runs back."""
+    """Shard time never runs back, and runs like the host's uptime from one commit to the next of the same
+    boot, whoever made them; no wake comes before its time."""
 
     def __init__(self) -> None:
-        self._last: dict[Partition, int] = {}
+        self._last: dict[Partition, Commit] = {}
+        self._due: dict[str, int] = {}
 
     def commit(self, partition: Partition, commit: Commit, happened: Happened) -> None:
         """See `Checker`."""
-        last = self._last.get(partition, 0)
-        if commit.shard_time_ms < last:
-            raise Violation("shard time is monotone", f"{partition} n={commit.n}: {commit.shard_time_ms} after {last}")
-        self._last[partition] = commit.shard_time_ms
+        last = self._last.get(partition)
+        if last is not None and commit.shard_time_ms < last.shard_time_ms:
+            raise Violation(
+                "shard time is monotone", f"{partition} n={commit.n}: {commit.shard_time_ms} after {last.shard_time_ms}"
+            )
+        if last is not None and commit.boot_id == last.boot_id:
+            passed_ms, host_ms = commit.shard_time_ms - last.shard_time_ms, commit.boottime_ms - last.boottime_ms
+            if abs(passed_ms - host_ms) > host_ms // SLEW + 1:
+                raise Violation(
+                    "shard time goes with its host", f"{partition} n={commit.n}: {passed_ms} ms in {host_ms} ms"
+                )
+        self._last[partition] = commit
+        for taken in commit.inputs:
+            if taken.source == "wake" and commit.shard_time_ms < self._due.get(taken.settles, 0):
+                raise Violation("no timer is early", f"{taken.settles} at {commit.shard_time_ms}")
+        self._due.update((effect.key, effect.at_ms) for effect in commit.effects if effect.kind == "wake")
 
 
 class Tenancy(Checker):

@@ -130,12 +130,13 @@ class MediaNode:
         self._full_ms = -1
         self.dies_alone = False
 
-    def lose_journal(self, left: bytes) -> None:
-        """The process dies and its journal is not what it wrote: what no owner has taken is lost."""
+    def lose_journal(self, left: bytes, *, alone: bool = False) -> None:
+        """The process dies and its journal is not what it wrote: what no owner has taken is lost.
+        With `alone` the calls live on."""
         kept = [event.media_time_ms for tenant in self.state.last for event in self.state.kept(tenant)]
         oldest_ms = min(kept, default=self.host.boottime_ms) - self.host.uptime_ms
         self._full_ms = min(self.unwritten_ms, oldest_ms)
-        self.crash()
+        self.crash(alone=alone)
         self.store.data = left
 
     def crash_alone(self) -> None:

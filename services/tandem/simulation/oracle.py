@@ -43,6 +43,10 @@ class Outcomes(Checker):
                         raise Violation("exactly one outcome", f"{contact} completed without outcome, or twice")
                     self.completed[place] = None
 
+    def _lost(self, contact: str) -> bool:
+        """Whether a phone of the contact was cut off, or its end was lost with a journal."""
+        return any(dialog.dead for leg, dialog in self._dialogs.items() if contact_of(leg) == contact)
+
     def _by_the_phones(self, contact: str, outcome: str, event: Any) -> None:
         dialog, caller = self._dialogs.get(contact), self._callers.get(contact)
         if dialog is None or caller is None:
@@ -58,7 +62,7 @@ class Outcomes(Checker):
                 wrong = "the caller did not hang up"
             case "HUNG_UP" if not caller.cut_by_us:
                 wrong = "nobody asked for it"
-            case "MEDIA_LOST" if not dialog.dead:
+            case "MEDIA_LOST" if not self._lost(contact):
                 wrong = "its node lives"
             case _:
                 pass

@@ -316,15 +316,15 @@ class Phones:
 
     # ---------------------------------------------------------------- the node's death
 
-    def node_died(self, unwritten_ms: int) -> None:
+    def node_died(self, unwritten_ms: int, *, alone: bool) -> None:
         """No RTP any more; whoever still has a dialog hangs up in a while. What happened from
-        `unwritten_ms` on did not come to the journal."""
+        `unwritten_ms` on did not come to the journal. With `alone` the calls go on."""
         for dialog in self.dialogs.values():
             if dialog.ended_ms >= unwritten_ms:
                 dialog.dead = True  # its end was not written any more
             if dialog.began_ms >= unwritten_ms and not dialog.device:
                 self.callers[dialog.leg].reached = False  # nor was that it began
-            if dialog.open:
+            if dialog.open and not alone:
                 dialog.dead = True
                 self._scheduler.after(NO_RTP_MS, partial(self._give_up, dialog))
 

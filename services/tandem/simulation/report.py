@@ -23,6 +23,7 @@ BRANCHES = (
     "started from a snapshot",
     "a pending effect offered again",
     "a leg that the node does not list",
+    "a leg that nobody holds",
     "an overdue offer asked about",
     "the gone answer",
     "an input refused",

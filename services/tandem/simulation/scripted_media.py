@@ -8,7 +8,7 @@ it and give it to the new agent by `reattach`, and it is FreeSWITCH, whose calls
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -229,10 +229,23 @@ class ScriptedMedia:
         """See `media.backend.Backend`. What happened while it was detached is told now."""
         if not self._lived_on:
             self._take_up(rows, died_ms)
+        else:
+            self._note_anew({(row.kind, row.id) for row in rows})
         self._lived_on = False
         missed, self._missed = self._missed, []
         for tell in missed:
             tell()
+
+    def _note_anew(self, known: Collection[tuple[RowKind, str]]) -> None:
+        """The journal was lost, the calls were not."""
+        for leg, call in self._legs.items():
+            if (RowKind.LEG, leg) not in known:
+                self._remember(RowKind.LEG, leg, {"tenant": call.tenant})
+                call.recordings.clear()
+        for device, tenant in self._registered.items():
+            if (RowKind.REGISTRATION, device) not in known:
+                self._remember(RowKind.REGISTRATION, device, {"tenant": tenant})
+                self._emit(tenant, "", DeviceRegistered(device))
 
     def _take_up(self, rows: Iterable[Row], died_ms: int) -> None:
         """An earlier life of the node left these: its legs are lost."""

@@ -198,7 +198,8 @@ class Watch:
             if taken.refused:
                 reached("an input refused")
             if taken.source == "legs":
-                reached("a leg that the node does not list")
+                stray = taken.part.type == "media.hang_up_stray"
+                reached("a leg that nobody holds" if stray else "a leg that the node does not list")
             if taken.part.type == "routing.close_gone":
                 reached("the gone answer")
             if taken.part.type == "routing.ask_offer":

@@ -261,8 +261,7 @@ class Cell:
 
     def _node_died(self) -> None:
         self.fact(f"{NODE} dies")
-        if self.node.media is None:
-            self.phones.node_died(self.node.unwritten_ms)
+        self.phones.node_died(self.node.unwritten_ms, alone=self.node.media is not None)
 
     def saw(self, what: str, dialog: Dialog) -> None:
         """See `phones.Witness`."""

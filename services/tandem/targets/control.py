@@ -136,6 +136,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 config.log.snapshot_commits,
                 telemetry.instruments,
                 gate,
+                round(config.media.lost_after_s * 1000),
             )
             for name, group in groups.items()
             for shard in range(config.live.shards)

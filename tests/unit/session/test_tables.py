@@ -15,10 +15,11 @@ from tandem.session.domain import words as w
 from tandem.session.domain.contact import HANDLERS
 from tandem.session.domain.evolve import EVENTS
 from tandem.session.domain.react import _REACT
+from tandem.session.domain.stray import HangUpStray
 
 STATES = typing.get_args(st.State)
 OF_OTHERS = {
-    *(r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice),
+    *(r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice, HangUpStray),
     *(erasure.EraseContact, erasure.EraseDue, retention.PublishRetention),
     *(gate.PublishQuota, gate.CountCall, gate.RefuseCall),
 }

@@ -169,6 +169,9 @@ def _flow_effect(state: st.InFlow, command: EffectEnded, context: Context) -> Ev
         case "answer", AnswerStep() if failed:
             contact = state.call.contact
             return (_disconnected(context, w.ContactOutcome.FAILED, w.EndedBy.NODE, at, (contact,), Cause.FAILED),)
+        case "answer", AnswerStep(next=step):
+            # The leg's own event comes first; it was lost with the node's journal.
+            return w.ContactAnswered(at), *_go_on(state.call, step, context, at)
         case "play", MenuStep() as menu if failed:
             # A missing prompt is not worth a lost caller: it counts as a try without a digit.
             return _missed(state, menu, True, Secret(b""), context, at)
@@ -598,6 +601,20 @@ def _recording_ended(
     )
 
 
+def _journal_lost(
+    state: st.InFlow | st.Waiting | st.Ringing | st.Connecting | st.Talking | st.Closing | st.Ended,
+    command: w.NoteNewJournal,
+    context: Context,
+) -> Events:
+    """What the node recorded is lost to it: nothing is to be waited for any more."""
+    if state.call.node != command.node or not state.recordings:
+        return ()
+    note = w.NoteLeg(command.node, state.call.contact, command.at_ms, RecordingFailed("", "JOURNAL_LOST"))
+    lost = [_recording_ended(kept, note, "", 0, 0, "", False, "JOURNAL_LOST") for kept in state.recordings]
+    over = isinstance(state, st.Ended) and not state.wrapping
+    return (*lost, w.ContactCompleted(command.at_ms)) if over else lost
+
+
 def _ended_leg(state: st.Ended, command: w.NoteLeg, context: Context) -> Events:
     return _last_recording(state, _recording(state, command), command.at_ms)
 
@@ -666,6 +683,10 @@ HANDLERS: dict[tuple[type, type], Any] = {
     **{
         (state, w.RescindOffer): _not_held
         for state in (st.InFlow, st.Waiting, st.Connecting, st.Talking, st.Closing, st.Ended)
+    },
+    **{
+        (state, w.NoteNewJournal): _journal_lost
+        for state in (st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking, st.Closing, st.Ended)
     },
     **{(state, w.HangUpContact): _hang_up for state in (st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking)},
     **{(state, w.HangUpContact): _hang_up_ended for state in (st.Closing, st.Ended)},

@@ -235,7 +235,7 @@ def _after(state: st.Ended, at_ms: int) -> Actions:
 
 def _recording(state: Any, event: w.RecordingEnded) -> Actions:
     if not event.blob:
-        return ()
+        return (Settle(f"record/{event.recording}"),)
     kept = w.RecordingKept(
         event.recording,
         event.contact,

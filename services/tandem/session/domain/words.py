@@ -153,6 +153,14 @@ class RescindOffer:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteNewJournal:
+    """A media node begins a new journal: which recordings it had begun is lost with the old one."""
+
+    node: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class RefuseQueue:
     """From routing: there is no such queue; the contact goes on in its flow."""
 

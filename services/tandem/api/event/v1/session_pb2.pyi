@@ -1323,3 +1323,59 @@ class DeviceReachable(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeviceReachable: _TypeAlias = DeviceReachable  # noqa: Y015
+
+@_typing.final
+class StrayFound(_message.Message):
+    """A leg that lives on a media node and that no contact holds is being hung up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    LEG_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """Media node."""
+    leg: _builtins.str
+    """Leg id."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        leg: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "leg", b"leg", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StrayFound: _TypeAlias = StrayFound  # noqa: Y015
+
+@_typing.final
+class StrayGone(_message.Message):
+    """It is gone, or could not be hung up: then it is found again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEG_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    leg: _builtins.str
+    """Leg id."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        leg: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "leg", b"leg"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StrayGone: _TypeAlias = StrayGone  # noqa: Y015

@@ -126,6 +126,62 @@ class NoteLeg(_message.Message):
 Global___NoteLeg: _TypeAlias = NoteLeg  # noqa: Y015
 
 @_typing.final
+class NoteNewJournal(_message.Message):
+    """A media node begins a new journal: which recordings it had begun is lost with the old one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """Media node."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoteNewJournal: _TypeAlias = NoteNewJournal  # noqa: Y015
+
+@_typing.final
+class HangUpStray(_message.Message):
+    """A media node lists a leg that nobody holds. Begins a stray."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    LEG_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """Media node."""
+    leg: _builtins.str
+    """Leg id."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        leg: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "leg", b"leg", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HangUpStray: _TypeAlias = HangUpStray  # noqa: Y015
+
+@_typing.final
 class TakeDigits(_message.Message):
     """A menu's digits (port: DigitsCollected)."""
 
