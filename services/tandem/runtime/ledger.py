@@ -137,10 +137,13 @@ class Ledger:
         aggregate = self.aggregates.get((tenant, stream))
         if aggregate is None or not aggregate.over:
             return None
-        del self.aggregates[tenant, stream]
+        self._end(tenant, stream)
+        return aggregate
+
+    def _end(self, tenant: str, stream: str) -> None:
+        self.aggregates.pop((tenant, stream), None)
         for key in list(self.names.get((tenant, stream), {}).values()):
             self.settle(key)
-        return aggregate
 
     def apply_quarantine(self, envelope: Envelope, event: Any, key: str) -> Aggregate:
         """Fold an event of the runtime."""
@@ -259,6 +262,8 @@ class Ledger:
         for envelope in commit.events:
             if envelope.type != STEPPED:
                 self.close_if_over(envelope.tenant, envelope.stream)
+        for row in commit.ended:
+            self._end(row.tenant, row.stream)  # of which this fold could not read the end
         for mark in commit.marks:
             self.apply_mark(mark)
         for reply in commit.replies:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tandem.core.commit import ENGINE, Commit, Effect, Envelope, Input, Mark, Message, Part, Reply
+from tandem.core.commit import ENGINE, Commit, Effect, Ended, Envelope, Input, Mark, Message, Part, Reply
 from tandem.core.decider import (
     HOPS,
     MAX_HOPS,
@@ -507,8 +507,17 @@ class Step:
             self._offer.source,
             self._offer.actor,
         )
+        lost: Exception | None = None
         for event in kind.decide(aggregate.state, command, context):
-            self._happen(aggregate, hop, event, queue)
+            try:
+                self._happen(aggregate, hop, event, queue)
+            except _Unfolded:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised again below
+                # What was decided happens as a whole: half of it is a state that no decider knows.
+                lost = lost or error
+        if lost is not None:
+            raise lost
 
     def _gone(self, hop: _Hop, queue: deque[_Hop]) -> None:
         """The closing answer to a request whose receiver is not there."""
@@ -627,10 +636,14 @@ class Step:
     def commit(self) -> Commit:
         """The whole step. Effects that the step itself ended again are not in it."""
         ledger = self.ledger
+        over: list[Ended] = []
         for tenant, stream in self.touched:
             ended = ledger.close_if_over(tenant, stream)
-            self.counts.quarantined_now -= ended is not None and ended.quarantine is not None
-            if ended is not None and ended.key:
+            if ended is None:
+                continue
+            over.append(Ended(tenant, stream))
+            self.counts.quarantined_now -= ended.quarantine is not None
+            if ended.key:
                 self.ended_keys.append(ended.key)
         commit = Commit(
             self.epoch,
@@ -645,6 +658,7 @@ class Step:
             tuple(effect for effect in self.effects if effect.key in ledger.pending),
             tuple(self.messages),
             tuple(self.replies),
+            tuple(over),
         )
         ledger.arbiter = ledger.arbiter.after(commit)
         ledger.apply_time(commit)

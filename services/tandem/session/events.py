@@ -12,7 +12,7 @@ from tandem.internal.recording.v1 import recording_pb2 as recording
 from tandem.internal.routing.v1 import routing_pb2 as routing
 from tandem.internal.session.v1 import session_pb2 as own
 from tandem.runtime.codec import Codec
-from tandem.runtime.service import Service
+from tandem.runtime.service import RUNTIME_EVENTS, Service
 from tandem.session.domain import evolve, react, reception, recovery, states
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
@@ -50,6 +50,9 @@ EVENTS = Codec(
     ("reception.flow_configured", r.FlowConfigured, own.FlowConfigured),
     ("reception.device_reachable", r.DeviceReachable, pb.DeviceReachable),
 )
+
+TIMELINE_EVENTS = EVENTS.joined(RUNTIME_EVENTS)
+"""All that can stand on a contact's stream."""
 
 COMMANDS = Codec(
     ("media.take_call", w.TakeCall, own.TakeCall),

@@ -11,13 +11,17 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from tandem.core.commit import Commit, Envelope, Part
 from tandem.core.ports.store import Delete, Put, Store
 from tandem.core.seal import Erased, Private, Sealed, Withheld
 from tandem.runtime.canonical import Canonical
+from tandem.runtime.codec import UnknownType
+from tandem.runtime.service import Quarantined, QuarantinedLegEnded
 from tandem.session.domain import states as st
 from tandem.session.domain import words as w
-from tandem.session.events import EVENTS
+from tandem.session.events import TIMELINE_EVENTS
 
 VIEW = "contacts"
 CONTACTS = "contacts"  # (tenant, contact) -> row
@@ -36,6 +40,7 @@ class Phase(StrEnum):
     TALKING = "TALKING"
     CLOSING = "CLOSING"
     ENDED = "ENDED"
+    QUARANTINED = "QUARANTINED"
 
 
 class Party(StrEnum):
@@ -79,6 +84,7 @@ class ContactRow:
     ended_by: str = ""
     legs: tuple[LegRow, ...] = ()
     recordings: tuple[str, ...] = ()
+    followed: tuple[str, ...] = ()  # legs of a quarantined contact that are still up
 
 
 ROWS = Canonical(ContactRow, LegRow, Phase, Party, Sealed, Withheld, Erased)
@@ -149,6 +155,23 @@ def _leg_closed(row: ContactRow, event: w.LegClosed) -> ContactRow:
     return row
 
 
+def _quarantined(row: ContactRow, event: Quarantined) -> ContactRow:
+    return replace(
+        row,
+        phase=Phase.QUARANTINED if event.legs else Phase.ENDED,
+        ended_ms=row.ended_ms or event.at_ms,
+        outcome=row.outcome or w.ContactOutcome.FAILED.value,
+        ended_by=row.ended_by or w.EndedBy.NODE.value,
+        followed=tuple(leg.leg for leg in event.legs),
+    )
+
+
+def _followed(row: ContactRow, event: QuarantinedLegEnded) -> ContactRow:
+    rest = tuple(leg for leg in row.followed if leg != event.leg)
+    phase = Phase.QUARANTINED if rest else Phase.ENDED
+    return replace(_leg(row, event.leg, ended_ms=event.at_ms), followed=rest, phase=phase)
+
+
 _FOLD: dict[type, Callable[[ContactRow, Any], ContactRow]] = {
     w.ContactAnswered: lambda row, e: _leg(row, row.contact, answered_ms=e.at_ms),
     w.ContactQueued: lambda row, e: replace(row, phase=Phase.WAITING, queue=e.queue, enqueued_ms=e.enqueued_ms),
@@ -162,6 +185,8 @@ _FOLD: dict[type, Callable[[ContactRow, Any], ContactRow]] = {
     w.LegClosed: _leg_closed,
     w.RecordingEnded: lambda row, e: replace(row, recordings=(*row.recordings, e.recording)) if e.blob else row,
     w.ContactCompleted: lambda row, e: replace(row, phase=Phase.ENDED),
+    Quarantined: _quarantined,
+    QuarantinedLegEnded: _followed,
 }
 
 
@@ -185,6 +210,14 @@ def fold(row: ContactRow | None, event: Any, contact: str) -> ContactRow | None:
         )
     change = _FOLD.get(type(event))
     return row if row is None or change is None else change(row, event)
+
+
+def read(envelope: Envelope) -> Any:
+    """A contact's event, None for one that this release cannot read: it changes no row."""
+    try:
+        return TIMELINE_EVENTS.decode(envelope.part)
+    except (UnknownType, DecodeError):
+        return None
 
 
 # ------------------------------------------------------------------- a row out of the owner's state
@@ -266,7 +299,7 @@ class ContactView:
             if kind != "contact":
                 continue
             place = (envelope.tenant, contact)
-            row = fold(await self._row(place), EVENTS.decode(envelope.part), contact)
+            row = fold(await self._row(place), read(envelope), contact)
             writes.append(Put(TIMELINE, (*place, envelope.version), encode_envelope(envelope)))
             if row is not None:
                 if envelope.version == 1:
