@@ -23,6 +23,7 @@ from tandem.core.decider import (
     Context,
     EffectEnded,
     Refusal,
+    Resumed,
     Settle,
     Tell,
     Wake,
@@ -105,6 +106,14 @@ class _Unfolded(Exception):
     def __init__(self, event: str) -> None:
         super().__init__(event)
         self.event = event
+
+
+class _Unreacted(Exception):
+    """`react` to these events raised; what it raised first is the cause."""
+
+    def __init__(self, *events: Any) -> None:
+        super().__init__(" ".join(type(event).__name__ for event in events))
+        self.events = events
 
 
 class PastLimit(Exception):
@@ -326,13 +335,29 @@ class Step:
             self.counts.messages_refused += 1
         if isinstance(error, PastLimit):
             self.counts.hop_limit += 1
-        cause = error.__cause__ if isinstance(error, _Unfolded) and error.__cause__ is not None else error
+        cause = _cause(error)
         self.report(f"{type(hop.command).__name__} to {hop.stream} was refused", cause)
         if isinstance(error, _Unfolded):
             self._quarantine(hop, error.event, cause, queue)
+        elif isinstance(error, _Unreacted) and self._make_good(hop, error, queue):
+            self.counts.recovered += 1
         elif not self._recover(hop, error, key, queue):
             self._gone(hop, queue)
         return type(cause).__name__
+
+    def _make_good(self, hop: _Hop, error: _Unreacted, queue: deque[_Hop]) -> bool:
+        """What was not done because of an event is made good by the kind's `resume`; False if it has none."""
+        aggregate = self.ledger.aggregate(self._offer.tenant, hop.stream)
+        if aggregate is None or aggregate.kind.resume is None:
+            return False
+        again = _Hop(hop.stream, None, hop.hop, hop.cause, "", None, recovering=True)
+        try:
+            for event in error.events:
+                self._run(aggregate, aggregate.kind.resume(event), again, queue)
+        except Exception as failed:  # noqa: BLE001 - nothing holds for this aggregate any more
+            self.report(f"{hop.stream} could not make good {error}", _cause(failed))
+            self._quarantine(hop, str(error), _cause(failed), queue)
+        return True
 
     def _recover(self, hop: _Hop, error: Exception, key: str, queue: deque[_Hop]) -> bool:
         """Give the aggregate its `Recover`; False if it has none, or there is no aggregate that could."""
@@ -345,7 +370,7 @@ class Step:
             if hop.hop or type(hop.command) not in kind.starts:
                 return False
             aggregate = self.ledger.born(tenant, hop.stream, key)
-        why = HOPS if isinstance(error, PastLimit) else type(error).__name__
+        why = HOPS if isinstance(error, PastLimit) else type(_cause(error)).__name__
         name = hop.type or self._name(hop)
         recovering = _Hop(hop.stream, None, hop.hop, hop.cause, "", None, recovering=True)
         try:
@@ -354,7 +379,7 @@ class Step:
             self._run(aggregate, command, recovering, queue)
         except Exception as failed:  # noqa: BLE001 - whatever it is: nothing holds for this aggregate any more
             event = failed.event if isinstance(failed, _Unfolded) else name
-            raised = failed.__cause__ if isinstance(failed, _Unfolded) and failed.__cause__ is not None else failed
+            raised = _cause(failed)
             self.report(f"{hop.stream} could not recover from {name}", raised)
             self.ledger.aggregates[tenant, hop.stream] = aggregate
             self._quarantine(hop, event, raised, queue)
@@ -468,11 +493,13 @@ class Step:
 
     def _resume(self, aggregate: Aggregate, stream: str) -> None:
         resume, before = aggregate.kind.resume, -1
+        told: Resumed | None = Resumed()
         for _ in range(MAX_RESUMES):
             if resume is None or len(self.events) == before or aggregate.quarantine is not None:
                 return
-            before = len(self.events)
-            self._follow(deque([_Hop(stream, resume(), 0, "claim", "", None)]), "")
+            before = -1 if told else len(self.events)
+            self._follow(deque([_Hop(stream, resume(told), 0, "claim", "", None)]), "")
+            told = None
 
     # ---------------------------------------------------------------- deciding, one command
 
@@ -507,17 +534,15 @@ class Step:
             self._offer.source,
             self._offer.actor,
         )
-        lost: Exception | None = None
+        lost: list[_Unreacted] = []
         for event in kind.decide(aggregate.state, command, context):
             try:
                 self._happen(aggregate, hop, event, queue)
-            except _Unfolded:
-                raise
-            except Exception as error:  # noqa: BLE001 - raised again below
+            except _Unreacted as error:
                 # What was decided happens as a whole: half of it is a state that no decider knows.
-                lost = lost or error
-        if lost is not None:
-            raise lost
+                lost.append(error)
+        if lost:
+            raise _Unreacted(*(event for error in lost for event in error.events)) from lost[0].__cause__
 
     def _gone(self, hop: _Hop, queue: deque[_Hop]) -> None:
         """The closing answer to a request whose receiver is not there."""
@@ -553,6 +578,8 @@ class Step:
                         settles.append(key)
                 else:
                     settles += self._act(action, stream, version, index, event_id, hop, queue)
+        except Exception as error:
+            raise _Unreacted(event) from error
         finally:
             self.events[at] = replace(envelope, settles=tuple(settles))
 
@@ -663,6 +690,11 @@ class Step:
         ledger.arbiter = ledger.arbiter.after(commit)
         ledger.apply_time(commit)
         return commit
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What a decider's own code raised."""
+    return error.__cause__ if isinstance(error, _Unfolded | _Unreacted) and error.__cause__ else error
 
 
 def _no_secret(type_: str, value: Any) -> Sealed | Withheld:
