@@ -418,7 +418,9 @@ class Step:
         queue: deque[_Hop],
     ) -> None:
         self.counts.quarantines += 1
-        self.counts.quarantined_now += aggregate.quarantine is None
+        if aggregate.quarantine is None:
+            self.counts.quarantined_now += 1
+            self.counts.out_of_service_now += aggregate.kind.rescue is None
         rescue, unread = aggregate.kind.rescue, aggregate.quarantine is not None
         # Where the history could not be read the state is an old one: legs that it has may talk by now.
         state = aggregate.kind.start() if unread else aggregate.state
@@ -486,6 +488,7 @@ class Step:
             elif aggregate.kind.rescue is None and not quarantine.unread and not quarantine.torn:
                 self.counts.quarantines_lifted += 1
                 self.counts.quarantined_now -= 1
+                self.counts.out_of_service_now -= 1
                 self._runtime_event(tenant, stream, QuarantineLifted(self.now_ms), (), hop, queue)
                 self._resume(aggregate, stream)
             self._follow(queue, "")
