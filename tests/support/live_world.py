@@ -13,6 +13,7 @@ from typing import Any
 
 from tandem.core import trace
 from tandem.core.commit import Commit
+from tandem.core.errors import Rejected
 from tandem.core.flow import AnswerStep, FlowStep, HangUpStep, MenuOption, MenuStep, PlayStep, QueueStep
 from tandem.core.ports import media
 from tandem.core.ports.log import Partition, Stored
@@ -22,14 +23,16 @@ from tandem.routing.domain import words as rw
 from tandem.runtime import log_codec
 from tandem.runtime.inbox import Inbox
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.rebuild import Refold
 from tandem.runtime.service import Group, Service
-from tandem.runtime.shard import Append, AskLegs, LoadKeys, Perform, Phase, Shard
+from tandem.runtime.shard import Append, AskLegs, LoadKeys, Perform, Phase, Rebuild, Shard
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered, Offer
 from tandem.runtime.traced import Committed
 from tandem.session import events as session
 from tandem.session.domain import reception as r
 from tandem.session.inbox import media_offer
+from tandem.simulation.poison import Planted, Poison
 from tests.support.hand_node import HandNode
 
 TENANT = "t1"
@@ -81,14 +84,17 @@ class Lane:
 class LiveWorld:
     """One tenant, one queue, some agents."""
 
-    def __init__(self, *agents: str, split: bool = False, wrap_up_ms: int = 10_000) -> None:
+    def __init__(
+        self, *agents: str, split: bool = False, wrap_up_ms: int = 10_000, poison: Poison | None = None
+    ) -> None:
+        self.poison = poison
         self.now = Instant(1_000_000, 1_700_000_000_000, "boot-1")
         self.node = HandNode()
         self.keys: dict[str, bytes] = {}
         self.answers: list[Answered] = []
         self.traced: set[str] = set()  # contacts whose legs the node reports with a trace
         self.shown: list[Committed] = []
-        self.lanes = [Lane(group) for group in groups(split)]
+        self.lanes = [Lane(poison.group(group) if poison else group) for group in groups(split)]
         self.told = 0  # events of the node that were told to the owner
         self.forgotten = 0  # events that the node was told are durable
         for lane in self.lanes:
@@ -111,7 +117,7 @@ class LiveWorld:
         """An owner reads the log and claims; for media, the node tells what it kept."""
         lane.owners += 1
         nodes = (NODE,) if lane.has_media else ()
-        lane.shard = Shard(lane.group, 0, f"owner-{lane.owners}", nodes, report=_refuse)
+        lane.shard = Shard(lane.group, 0, f"owner-{lane.owners}", nodes, report=self._report)
         lane.appended.clear()
         lane.shard.read_back(lane.log, self.now)
         lane.shard.claim(self.now)
@@ -177,9 +183,17 @@ class LiveWorld:
                     self.answers.append(output)
                 case Committed():
                     self.shown.append(output)
+                case Rebuild():
+                    self._rebuild(lane, output)
                 case _:
                     pass
         return bool(outputs) or lane.shard.busy
+
+    def _rebuild(self, lane: Lane, wanted: Rebuild) -> None:
+        refold = Refold(lane.group, wanted.tenant, wanted.stream, wanted.sound)
+        for stored in lane.log:
+            refold.take(log_codec.decode(stored.body))
+        lane.shard.rebuilt(wanted.tenant, wanted.stream, refold.state)
 
     def store(self, lane: Lane) -> bool:
         """One append reaches the log and is read back."""
@@ -320,7 +334,7 @@ class LiveWorld:
         for lane in self.lanes:
             for commit in lane.commits():
                 for envelope in commit.events:
-                    if envelope.tenant == TENANT:
+                    if envelope.tenant == TENANT and not envelope.type.startswith("shard."):
                         service = lane.group.service_of[envelope.stream.partition("/")[0]]
                         event = service.events.decode(envelope.part)
                         if not types or isinstance(event, types):
@@ -342,6 +356,6 @@ class LiveWorld:
         """Whether every owner serves."""
         return all(lane.shard.phase is Phase.LIVE for lane in self.lanes)
 
-
-def _refuse(text: str, error: BaseException) -> None:
-    raise AssertionError(text) from error
+    def _report(self, text: str, error: BaseException) -> None:
+        if self.poison is None or not isinstance(error, Planted | Rejected):
+            raise AssertionError(text) from error

@@ -106,6 +106,14 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """The aggregate is over with this commit, also for who could not read what ended it."""
+
+    tenant: str
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The stored answer to a client's request: `digest` is the SHA-256 of the request."""
 
@@ -141,6 +149,7 @@ class Commit:
     effects: tuple[Effect, ...] = ()
     messages: tuple[Message, ...] = ()
     replies: tuple[Reply, ...] = ()
+    ended: tuple[Ended, ...] = ()
 
 
 Record = Claim | Commit

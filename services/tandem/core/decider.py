@@ -114,6 +114,11 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """Told to an aggregate that is back in service after its quarantine."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rescue:
     """What a kind gives the runtime for the day on which its decider fails (rule 12). Simple
     functions that look at little, so that they hold where the rest did not.
@@ -147,8 +152,9 @@ class Kind:
     `legs(state)` are the (node, leg) pairs that the aggregate holds. Snapshots are made of
     `dump(state)`: frozen dataclasses out of `states`, tuples and plain values; `load` takes
     them back. `rescue` is for kinds with legs. A kind without one lasts: in quarantine
-    its state is kept as it was, and the next owner tries again: `resume()` is the command that
-    it then gets until nothing more comes of it.
+    its state is kept as it was, and the next owner tries again: `resume(event)` is the
+    command that it gets if `react` to that event raised; back in service it gets that of
+    `Resumed()`, and then `resume(None)` until nothing more comes of it.
     """
 
     name: str
@@ -167,7 +173,7 @@ class Kind:
     dump: Callable[[Any], Any] = lambda state: state
     load: Callable[[Any], Any] = lambda dumped: dumped
     rescue: Rescue | None = None
-    resume: Callable[[], Any] | None = None
+    resume: Callable[[Any], Any] | None = None
 
 
 Handlers = Mapping[tuple[type, type], Callable[[Any, Any, Context], Sequence[Any]]]

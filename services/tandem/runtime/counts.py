@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Counts:
-    """All but `quarantined_now` only ever grow."""
+    """What ends in `_now` is how it stands; all else only ever grows."""
 
     inputs_refused: int = 0
     """Inputs whose decision raised, or that could not be read; their marks stand."""
@@ -24,6 +24,10 @@ class Counts:
     """Aggregates that were quarantined."""
     quarantined_now: int = 0
     """Aggregates in quarantine at the moment."""
+    out_of_service_now: int = 0
+    """Those of them that last: desks, receptions and the like, each a tenant that is not served."""
+    barred_now: int = 0
+    """1 while this process does not claim the shard, because too much would be quarantined."""
     quarantined_inputs: int = 0
     """Inputs and messages for quarantined aggregates: marked, and nothing else."""
     quarantines_lifted: int = 0

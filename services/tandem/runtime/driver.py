@@ -194,7 +194,7 @@ class ShardDriver:
             shard.claim(self._instant())
         elif not self._barred:
             _log.error("shard not claimed: too many quarantines", partition=str(self.partition), unread=shard.unread)
-        self._barred = barred
+        self._barred, self.counts.barred_now = barred, int(barred)
 
     def _passed_over(self, name: str, why: str) -> None:
         _log.warning("snapshot passed over", name=name, why=why)

@@ -174,17 +174,20 @@ class Ledger:
         aggregate = self.aggregates.get((tenant, stream))
         if aggregate is None or not aggregate.over:
             return None
-        del self.aggregates[tenant, stream]
+        self._end(tenant, stream)
+        return aggregate
+
+    def _end(self, tenant: str, stream: str) -> None:
+        self.aggregates.pop((tenant, stream), None)
         for key in list(self.names.get((tenant, stream), {}).values()):
             self.settle(key)
-        return aggregate
 
     def apply_quarantine(self, envelope: Envelope, event: Any, key: str) -> Aggregate:
         """Fold an event of the runtime."""
         place = (envelope.tenant, envelope.stream)
         aggregate = self.aggregates.get(place)
         if aggregate is None:
-            aggregate = self.aggregates[place] = self.born(envelope.tenant, envelope.stream, key)
+            aggregate = self.aggregates[place] = self.born(envelope.tenant, envelope.stream, key, envelope.trace)
         before, aggregate.version = aggregate.quarantine, envelope.version
         match event:
             case Quarantined():
@@ -212,7 +215,7 @@ class Ledger:
         place = (envelope.tenant, envelope.stream)
         aggregate = self.aggregates.get(place)
         try:
-            aggregate = aggregate or self.born(envelope.tenant, envelope.stream, key)
+            aggregate = aggregate or self.born(envelope.tenant, envelope.stream, key, envelope.trace)
         except KeyError:
             raise BadHistory(f"event {envelope.event_id} ({envelope.type}) of {envelope.stream}") from error
         self.aggregates[place] = aggregate
@@ -296,6 +299,8 @@ class Ledger:
         for envelope in commit.events:
             if envelope.type != STEPPED:
                 self.close_if_over(envelope.tenant, envelope.stream)
+        for row in commit.ended:
+            self._end(row.tenant, row.stream)  # of which this fold could not read the end
         for mark in commit.marks:
             self.apply_mark(mark)
         for reply in commit.replies:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from tandem.core.commit import Claim, Commit, Effect, Envelope, Input, Mark, Message, Part, Record, Reply
+from tandem.core.commit import Claim, Commit, Effect, Ended, Envelope, Input, Mark, Message, Part, Record, Reply
 from tandem.core.seal import Private, Sealed, Secret, Withheld
 from tandem.internal.log.v1 import log_pb2 as pb
 from tandem.internal.type.v1 import private_pb2
@@ -115,6 +115,7 @@ def encode(record: Record) -> bytes:
             pb.Reply(tenant=r.tenant, request=r.request, digest=r.digest, time_ms=r.time_ms, part=_part_to(r.part))
             for r in record.replies
         ],
+        ended=[pb.Ended(tenant=e.tenant, stream=e.stream) for e in record.ended],
     )
     return pb.Record(commit=message).SerializeToString()
 
@@ -188,4 +189,5 @@ def _commit(c: pb.Commit) -> Commit:
             for m in c.messages
         ),
         tuple(Reply(r.tenant, r.request, r.digest, r.time_ms, _part(r.part)) for r in c.replies),
+        tuple(Ended(e.tenant, e.stream) for e in c.ended),
     )

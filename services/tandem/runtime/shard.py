@@ -261,6 +261,7 @@ class Shard:
 
     def _lose(self, why: str) -> None:
         self.counts.dropped += 1
+        self.counts.quarantined_now = self.counts.out_of_service_now = 0
         self.phase = Phase.LOST
         self._out = [Lost(why)]
         self._in_flight.clear()
@@ -288,12 +289,13 @@ class Shard:
         self._time, stepped = ShardTime.going_on(before, ledger.boot_id, ledger.boottime_ms, now)
         self._stepped_from = before if stepped else None
         self.counts.time_steps += stepped
-        held = [(tenant, stream, row.quarantine) for tenant, stream, row in ledger.quarantined()]
+        held = list(ledger.quarantined())
         self.counts.quarantined_now = len(held)
+        self.counts.out_of_service_now = sum(row.kind.rescue is None for _, _, row in held)
         self.counts.unread_history += self.unread
-        for tenant, stream, quarantine in held:
-            if quarantine is not None and quarantine.torn:
-                self._out.append(Rebuild(tenant, stream, quarantine.sound))
+        for tenant, stream, row in held:
+            if row.quarantine is not None and row.quarantine.torn:
+                self._out.append(Rebuild(tenant, stream, row.quarantine.sound))
         self._clock(now)
         self._last_commit_ms = self._now_ms
         self._deadline_ms = self._now_ms + NODE_PATIENCE_MS
@@ -301,9 +303,9 @@ class Shard:
         keys = dict.fromkeys(key for a in ledger.aggregates.values() if a.key for key in (a.key, a.key + AUDIO))
         self._load_keys(tuple(keys))
         self._keyless = bool(keys)
-        for node, row in self._nodes.items():
-            row.away_ms = self._now_ms
-            self._out.append(Introduce(node, self.epoch))
+        for name, node in self._nodes.items():
+            node.away_ms = self._now_ms
+            self._out.append(Introduce(name, self.epoch))
 
     @property
     def unread(self) -> int:

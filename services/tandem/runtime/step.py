@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import hmac
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tandem.core.commit import ENGINE, Commit, Effect, Envelope, Input, Mark, Message, Part, Reply
+from tandem.core.commit import ENGINE, Commit, Effect, Ended, Envelope, Input, Mark, Message, Part, Reply
 from tandem.core.decider import (
-    HOPS,
     MAX_HOPS,
     Act,
     Action,
     Answer,
     Context,
     EffectEnded,
-    Refusal,
     Settle,
     Tell,
     Wake,
@@ -31,21 +29,12 @@ from tandem.core.errors import INTERNAL, NOT_IN_USE, OUT_OF_ORDER, REQUEST_ID_RE
 from tandem.core.seal import AUDIO, Sealed, Secret, Withheld, associated, nonce, seal
 from tandem.runtime.counts import Counts
 from tandem.runtime.ledger import REQUEST_TTL_MS, Aggregate, Ledger, Pending
-from tandem.runtime.service import (
-    RUNTIME_EVENTS,
-    Quarantined,
-    QuarantinedLeg,
-    QuarantinedLegEnded,
-    QuarantineLifted,
-    kind_of,
-)
+from tandem.runtime.refusals import Hop, PastLimit, Refusals, SetAside, Unfolded, Unreacted, no_secret
+from tandem.runtime.service import kind_of
 from tandem.runtime.traced import Change, Decided
 
 QUARANTINED = "QUARANTINED"
 """Why an input was refused that came to a quarantined aggregate."""
-MAX_RESUMES = 1_000
-"""How often an aggregate that is back in service is asked what is to be done; a desk brings
-together one caller and one agent each time."""
 CLOSING_HOPS = 2
 """How far past `MAX_HOPS` a closing answer is still decided: the one to a message that was
 refused for its hops, and not the round that it might set off."""
@@ -84,44 +73,12 @@ class Answered:
     error: Rejected | None = None
 
 
-@dataclass(slots=True)
-class _Hop:
-    """A command on its way through the step."""
-
-    stream: str
-    command: Any
-    hop: int
-    cause: str
-    sender: str
-    gone: Part | None
-    closing: bool = False  # the closing answer to a request
-    recovering: bool = False  # what it sends is a closing answer
-    type: str = ""  # stable name, for one that could not be read
-    version: int = -1  # of the aggregate before it was decided
-
-
-class _Unfolded(Exception):
-    """`evolve` raised; what it raised is the cause."""
-
-    def __init__(self, event: str) -> None:
-        super().__init__(event)
-        self.event = event
-
-
-class PastLimit(Exception):
-    """A message that was not given to its receiver."""
-
-
-class _SetAside(Exception):
-    """A command for a quarantined aggregate."""
-
-
 class KeysNeeded(Exception):
     """No unused data key is at hand: the input waits until the block is refilled."""
 
 
 @dataclass(slots=True)
-class Step:
+class Step(Refusals):
     """Collects one commit. `key(id)` gives a data key or None; `fresh()` the id of an unused one."""
 
     ledger: Ledger
@@ -209,6 +166,17 @@ class Step:
         self._offer, self._answer, self._decisions, self._changes = offer, None, 0, []
         self._unique = f"{self.partition}/{offer.source}/{offer.number or self.n}.{len(self.inputs)}"
 
+    def _begin_claim(self, tenant: str, stream: str) -> None:
+        self._begin(Offer("claim", 0, tenant, stream))
+
+    @property
+    def _tenant(self) -> str:
+        return self._offer.tenant
+
+    @property
+    def _asked(self) -> tuple[str, str]:
+        return self._offer.actor, self._offer.trace
+
     def _record(self, offer: Offer, part: Part, key: str, refused: str) -> None:
         """The input, and its mark if it has a number."""
         self.inputs.append(
@@ -239,9 +207,9 @@ class Step:
         self._begin(offer)
         if offer.settles:
             self.ledger.settle(offer.settles)
-        queue: deque[_Hop] = deque()
+        queue: deque[Hop] = deque()
         name = offer.part.type if offer.part is not None else ""
-        hop = _Hop(offer.stream, None, 0, f"{offer.source}/{offer.number}", offer.sender, offer.gone, type=name)
+        hop = Hop(offer.stream, None, 0, f"{offer.source}/{offer.number}", offer.sender, offer.gone, type=name)
         self.counts.inputs_refused += 1
         if self.ledger.aggregate(offer.tenant, offer.stream) is None or not self._recover(hop, error, "", queue):
             self._gone(hop, queue)
@@ -294,9 +262,9 @@ class Step:
         and the answer if it was rejected."""
         offer = self._offer
         cause = f"{offer.source}/{offer.number}"
-        return self._follow(deque([_Hop(offer.stream, command, 0, cause, offer.sender, offer.gone)]), key)
+        return self._follow(deque([Hop(offer.stream, command, 0, cause, offer.sender, offer.gone)]), key)
 
-    def _follow(self, queue: deque[_Hop], key: str) -> tuple[str, Rejected | None]:
+    def _follow(self, queue: deque[Hop], key: str) -> tuple[str, Rejected | None]:
         refused: tuple[str, Rejected | None] = ("", None)
         while queue:
             hop = queue.popleft()
@@ -310,7 +278,7 @@ class Step:
                     refused = ("", error)
                 else:
                     self.report(f"{hop.stream} rejected a message: {error.reason.name}", error)
-            except _SetAside:
+            except SetAside:
                 self.counts.quarantined_inputs += 1
                 if hop.hop == 0:
                     refused = (QUARANTINED, Rejected(OUT_OF_ORDER, "the resource was set aside"))
@@ -321,167 +289,7 @@ class Step:
                     refused = (why, Rejected(INTERNAL, f"input {hop.cause} was refused"))
         return refused
 
-    # ---------------------------------------------------------------- refused, recovered, quarantined
-
-    def _refuse(self, hop: _Hop, error: Exception, key: str, queue: deque[_Hop]) -> str:
-        """Refuse one command alone: its receiver recovers or is quarantined, its asker hears of it."""
-        if hop.hop == 0:
-            self.counts.inputs_refused += 1
-        else:
-            self.counts.messages_refused += 1
-        if isinstance(error, PastLimit):
-            self.counts.hop_limit += 1
-        cause = error.__cause__ if isinstance(error, _Unfolded) and error.__cause__ is not None else error
-        self.report(f"{type(hop.command).__name__} to {hop.stream} was refused", cause)
-        if isinstance(error, _Unfolded):
-            self._quarantine(hop, error.event, cause, queue)
-        elif not self._recover(hop, error, key, queue):
-            self._gone(hop, queue)
-        return type(cause).__name__
-
-    def _recover(self, hop: _Hop, error: Exception, key: str, queue: deque[_Hop]) -> bool:
-        """Give the aggregate its `Recover`; False if it has none, or there is no aggregate that could."""
-        tenant = self._offer.tenant
-        aggregate = self.ledger.aggregate(tenant, hop.stream)
-        kind = self.ledger.group.kinds.get(kind_of(hop.stream))
-        if kind is None or kind.rescue is None or (aggregate is not None and aggregate.quarantine is not None):
-            return False
-        if aggregate is None:
-            if hop.hop or type(hop.command) not in kind.starts:
-                return False
-            aggregate = self.ledger.born(tenant, hop.stream, key)
-        why = HOPS if isinstance(error, PastLimit) else type(error).__name__
-        name = hop.type or self._name(hop)
-        recovering = _Hop(hop.stream, None, hop.hop, hop.cause, "", None, recovering=True)
-        try:
-            half = 0 <= hop.version < aggregate.version
-            command = kind.rescue.recover(Refusal(name, hop.command, why, half), self.now_ms)
-            self._run(aggregate, command, recovering, queue)
-        except Exception as failed:  # noqa: BLE001 - whatever it is: nothing holds for this aggregate any more
-            event = failed.event if isinstance(failed, _Unfolded) else name
-            raised = failed.__cause__ if isinstance(failed, _Unfolded) and failed.__cause__ is not None else failed
-            self.report(f"{hop.stream} could not recover from {name}", raised)
-            self.ledger.aggregates[tenant, hop.stream] = aggregate
-            self._quarantine(hop, event, raised, queue)
-            return True
-        self.counts.recovered += 1
-        return True
-
-    def _name(self, hop: _Hop) -> str:
-        try:
-            return self.ledger.group.commands_of(hop.stream).name(hop.command)
-        except KeyError:
-            return type(hop.command).__name__
-
-    def _quarantine(self, hop: _Hop, event: str, error: BaseException, queue: deque[_Hop]) -> None:
-        """Set the aggregate aside, in the log, so that every fold does the same."""
-        tenant, stream = self._offer.tenant, hop.stream
-        aggregate = self.ledger.aggregate(tenant, stream)
-        if aggregate is None:
-            aggregate = self.ledger.aggregates[tenant, stream] = self.ledger.born(tenant, stream, "")
-        self._note(tenant, stream, aggregate, type(error).__name__, event, hop, queue)
-        if aggregate.kind.rescue is None:
-            assert aggregate.quarantine is not None, "it has just been noted"
-            aggregate.quarantine = replace(aggregate.quarantine, torn=True)
-            self.torn.append((tenant, stream, aggregate.version))
-        if not self._waits_for_leg(aggregate, hop):
-            self._gone(hop, queue)
-
-    def _note(
-        self,
-        tenant: str,
-        stream: str,
-        aggregate: Aggregate,
-        why: str,
-        event: str,
-        hop: _Hop,
-        queue: deque[_Hop],
-    ) -> None:
-        self.counts.quarantines += 1
-        self.counts.quarantined_now += aggregate.quarantine is None
-        rescue, unread = aggregate.kind.rescue, aggregate.quarantine is not None
-        # Where the history could not be read the state is an old one: legs that it has may talk by now.
-        state = aggregate.kind.start() if unread else aggregate.state
-        try:
-            legs = tuple(QuarantinedLeg(node, leg) for node, leg in aggregate.legs)
-            actions = rescue.part(state, stream, self.now_ms) if rescue else ()
-        except Exception as error:  # noqa: BLE001 - the state is not to be trusted: its legs' ends are told by the node
-            self.report(f"{stream} in quarantine: its legs cannot be told", error)
-            legs, actions = (), ()
-        found = Quarantined(why, event, legs, self.now_ms, unread)
-        self._runtime_event(tenant, stream, found, actions, hop, queue)
-
-    def _runtime_event(
-        self, tenant: str, stream: str, event: Any, actions: Sequence[Act | Tell], hop: _Hop, queue: deque[_Hop]
-    ) -> None:
-        aggregate = self.ledger.aggregates[tenant, stream]
-        part = RUNTIME_EVENTS.close(event, _no_secret)[1]
-        version = aggregate.version + 1
-        event_id = f"{self.partition}/{self.epoch}/{self.n}/{len(self.events)}"
-        actor, trace = self._offer.actor, self._offer.trace
-        envelope = Envelope(event_id, tenant, stream, version, self.now_ms, hop.cause, actor, trace, part)
-        self.ledger.apply_quarantine(envelope, event, "")
-        self.touched[tenant, stream] = None
-        self.events.append(envelope)
-        settles: list[str] = []
-        for index, action in enumerate(actions):
-            settles += self._act(action, stream, version, index, event_id, hop, queue)
-        self.events[self.events.index(envelope)] = replace(envelope, settles=tuple(settles))
-
-    def _waits_for_leg(self, aggregate: Aggregate, hop: _Hop) -> bool:
-        """A request about a leg that is up is not answered "gone": its agent is not free yet."""
-        rescue, quarantine = aggregate.kind.rescue, aggregate.quarantine
-        if rescue is None or quarantine is None or hop.command is None:
-            return False
-        leg = rescue.about(hop.stream, hop.command)
-        up = [row[1] for row in quarantine.legs]
-        return leg != "" and (leg in up or (quarantine.guessed and bool(up)))
-
-    def _at_quarantined(self, aggregate: Aggregate, hop: _Hop, queue: deque[_Hop]) -> None:
-        """Nothing but the ends of its legs counts any more."""
-        rescue, quarantine = aggregate.kind.rescue, aggregate.quarantine
-        assert quarantine is not None, "only for those in quarantine"
-        leg = rescue.over(hop.command) if rescue else ""
-        rest = tuple(row for row in quarantine.legs if row[1] != leg)
-        if rescue is not None and len(rest) < len(quarantine.legs):
-            others = () if quarantine.guessed else rest
-            actions = rescue.leg_over(hop.stream, leg, others, self.now_ms)
-            ended = QuarantinedLegEnded(leg, self.now_ms)
-            self._runtime_event(self._offer.tenant, hop.stream, ended, actions, hop, queue)
-        elif not self._waits_for_leg(aggregate, hop):
-            self._gone(hop, queue)
-        raise _SetAside
-
-    def take_stock(self) -> bool:
-        """A new owner's first step: what it could not fold is noted in the log, and those that
-        last are tried again. Whether there was anything."""
-        queue: deque[_Hop] = deque()
-        for tenant, stream, aggregate in list(self.ledger.quarantined()):
-            quarantine = aggregate.quarantine
-            assert quarantine is not None, "only those in quarantine are listed"
-            self._begin(Offer("claim", 0, tenant, stream))
-            hop = _Hop(stream, None, 0, "claim", "", None)
-            if not quarantine.noted:
-                self._note(tenant, stream, aggregate, quarantine.why, quarantine.event, hop, queue)
-            elif aggregate.kind.rescue is None and not quarantine.unread and not quarantine.torn:
-                self.counts.quarantines_lifted += 1
-                self.counts.quarantined_now -= 1
-                self._runtime_event(tenant, stream, QuarantineLifted(self.now_ms), (), hop, queue)
-                self._resume(aggregate, stream)
-            self._follow(queue, "")
-        return bool(self.events)
-
-    def _resume(self, aggregate: Aggregate, stream: str) -> None:
-        resume, before = aggregate.kind.resume, -1
-        for _ in range(MAX_RESUMES):
-            if resume is None or len(self.events) == before or aggregate.quarantine is not None:
-                return
-            before = len(self.events)
-            self._follow(deque([_Hop(stream, resume(), 0, "claim", "", None)]), "")
-
-    # ---------------------------------------------------------------- deciding, one command
-
-    def _decide(self, hop: _Hop, key: str, queue: deque[_Hop]) -> None:
+    def _decide(self, hop: Hop, key: str, queue: deque[Hop]) -> None:
         ledger, tenant = self.ledger, self._offer.tenant
         aggregate = ledger.aggregate(tenant, hop.stream)
         kind = ledger.group.kinds[kind_of(hop.stream)]
@@ -497,7 +305,7 @@ class Step:
             aggregate = ledger.born(tenant, hop.stream, key, self._offer.trace)
         self._run(aggregate, hop.command, hop, queue)
 
-    def _run(self, aggregate: Aggregate, command: Any, hop: _Hop, queue: deque[_Hop]) -> None:
+    def _run(self, aggregate: Aggregate, command: Any, hop: Hop, queue: deque[Hop]) -> None:
         ledger, tenant, kind = self.ledger, self._offer.tenant, aggregate.kind
         shared = ledger.aggregate(tenant, kind.reads) if kind.reads else None
         gate = ledger.aggregate(tenant, kind.gate) if kind.gate else None
@@ -515,16 +323,23 @@ class Step:
             None if gate is None else gate.state,
             ledger.aggregates.living(tenant, kind.name),
         )
+        lost: list[Unreacted] = []
         for event in kind.decide(aggregate.state, command, context):
-            self._happen(aggregate, hop, event, queue)
+            try:
+                self._happen(aggregate, hop, event, queue)
+            except Unreacted as error:
+                # What was decided happens as a whole: half of it is a state that no decider knows.
+                lost.append(error)
+        if lost:
+            raise Unreacted(*(event for error in lost for event in error.events)) from lost[0].__cause__
 
-    def _gone(self, hop: _Hop, queue: deque[_Hop]) -> None:
+    def _gone(self, hop: Hop, queue: deque[Hop]) -> None:
         """The closing answer to a request whose receiver is not there."""
         if hop.gone is None or not hop.sender:
             return
         self._send(hop.sender, hop.stream, hop.gone, None, hop.hop + 1, hop.cause, queue, closing=True)
 
-    def _happen(self, aggregate: Aggregate, hop: _Hop, event: Any, queue: deque[_Hop]) -> None:
+    def _happen(self, aggregate: Aggregate, hop: Hop, event: Any, queue: deque[Hop]) -> None:
         ledger, tenant, stream = self.ledger, self._offer.tenant, hop.stream
         version = aggregate.version + 1
         service = ledger.group.service_of[aggregate.kind.name]
@@ -533,7 +348,7 @@ class Step:
         try:
             aggregate.state = aggregate.kind.evolve(aggregate.state, event)
         except Exception as error:
-            raise _Unfolded(part.type) from error
+            raise Unfolded(part.type) from error
         aggregate.version = version
         ledger.aggregates[tenant, stream] = aggregate
         self.touched[tenant, stream] = None
@@ -553,11 +368,13 @@ class Step:
                         settles.append(key)
                 else:
                     settles += self._act(action, stream, version, index, event_id, hop, queue)
+        except Exception as error:
+            raise Unreacted(event) from error
         finally:
             self.events[at] = replace(envelope, settles=tuple(settles))
 
     def _act(
-        self, action: Action, stream: str, version: int, index: int, event_id: str, hop: _Hop, queue: deque[_Hop]
+        self, action: Action, stream: str, version: int, index: int, event_id: str, hop: Hop, queue: deque[Hop]
     ) -> tuple[str, ...]:
         """Carry it out; the keys of effects that gave way to one of their name."""
         ledger, tenant = self.ledger, self._offer.tenant
@@ -565,14 +382,14 @@ class Step:
         key = f"{tenant}/{stream}/{version}/{index}"
         match action:
             case Act(name, kind, payload, deadline_ms):
-                part = service.effects.close(payload, _no_secret)[1]
+                part = service.effects.close(payload, no_secret)[1]
                 return self._effect(Effect(key, tenant, stream, name, kind, self.now_ms + deadline_ms, part), payload)
             case Wake(name, at_ms, command):
-                part = ledger.group.commands_of(stream).close(command, _no_secret)[1]
+                part = ledger.group.commands_of(stream).close(command, no_secret)[1]
                 return self._effect(Effect(key, tenant, stream, name, "wake", at_ms, part), command)
             case Tell(to, message, gone):
-                part = service.messages.close(message, _no_secret)[1]
-                back = None if gone is None else service.commands.close(gone, _no_secret)[1]
+                part = service.messages.close(message, no_secret)[1]
+                back = None if gone is None else service.commands.close(gone, no_secret)[1]
                 self._send(to, stream, part, back, hop.hop + 1, event_id, queue, hop.recovering)
             case Answer(value):
                 self._answer = value
@@ -596,14 +413,14 @@ class Step:
         gone: Part | None,
         hop: int,
         cause: str,
-        queue: deque[_Hop],
+        queue: deque[Hop],
         closing: bool = False,
     ) -> None:
         group = self.ledger.group
         kind = kind_of(to)
         if kind in group.kinds:
             command = group.commands_of(to).decode(part)
-            queue.append(_Hop(to, command, hop, cause, sender, gone, closing))
+            queue.append(Hop(to, command, hop, cause, sender, gone, closing))
         else:
             aggregate = self.ledger.aggregate(self._offer.tenant, sender)
             trace = aggregate.trace if aggregate is not None and aggregate.kind.traced else self._offer.trace
@@ -649,10 +466,14 @@ class Step:
     def commit(self) -> Commit:
         """The whole step. Effects that the step itself ended again are not in it."""
         ledger = self.ledger
+        over: list[Ended] = []
         for tenant, stream in self.touched:
             ended = ledger.close_if_over(tenant, stream)
-            self.counts.quarantined_now -= ended is not None and ended.quarantine is not None
-            if ended is not None and ended.key:
+            if ended is None:
+                continue
+            over.append(Ended(tenant, stream))
+            self.counts.quarantined_now -= ended.quarantine is not None
+            if ended.key:
                 self.ended_keys.append(ended.key)
         commit = Commit(
             self.epoch,
@@ -667,11 +488,8 @@ class Step:
             tuple(effect for effect in self.effects if effect.key in ledger.pending),
             tuple(self.messages),
             tuple(self.replies),
+            tuple(over),
         )
         ledger.arbiter = ledger.arbiter.after(commit)
         ledger.apply_time(commit)
         return commit
-
-
-def _no_secret(type_: str, value: Any) -> Sealed | Withheld:
-    raise TypeError(f"{type_} carries a {type(value).__name__}: only what is sealed in the state may be passed on")

@@ -17,7 +17,7 @@ from tandem.internal.session.v1 import erasure_pb2 as own_erasures
 from tandem.internal.session.v1 import gate_pb2
 from tandem.internal.session.v1 import session_pb2 as own
 from tandem.runtime.codec import Codec
-from tandem.runtime.service import Service
+from tandem.runtime.service import RUNTIME_EVENTS, Service
 from tandem.session.domain import erasure, evolve, gate, react, reception, recovery, retention, states, stray
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
@@ -67,6 +67,9 @@ EVENTS = Codec(
     ("gate.call_counted", gate.CallCounted, gate_pb2.CallCounted),
     ("gate.call_refused", gate.CallRefused, gate_pb2.CallRefused),
 )
+
+TIMELINE_EVENTS = EVENTS.joined(RUNTIME_EVENTS)
+"""All that can stand on a contact's stream."""
 
 COMMANDS = Codec(
     ("media.take_call", w.TakeCall, own.TakeCall),

@@ -31,7 +31,7 @@ from tandem.runtime.times import time_of
 from tandem.session import views
 from tandem.session.domain import words as w
 from tandem.session.domain.erasure import EraseContact, ErasureScope, stream_of
-from tandem.session.events import ERASED, EVENTS
+from tandem.session.events import ERASED, TIMELINE_EVENTS
 from tandem.session.views import ContactRow, Phase
 
 API = api.DESCRIPTOR.services_by_name["SessionService"]
@@ -111,10 +111,16 @@ class SessionServicer:
         self, request: api.ListContactsRequest, call: Call, before: tuple[int, str] | None
     ) -> list[ContactRow]:
         answer = await self._host.query(call.tenant, "contact", lambda ledger: _all_live(ledger, call.tenant))
-        rows: list[ContactRow] = call.answered(answer)
+        live, aside = call.answered(answer)
+        rows = [*live, *await self._aside(call.tenant, aside)]
         found = [row for row in rows if _wanted(row, request)]
         found.sort(key=lambda row: (row.started_ms, row.contact), reverse=True)
         return [row for row in found if before is None or (row.started_ms, row.contact) < before]
+
+    async def _aside(self, tenant: str, contacts: Sequence[str]) -> list[ContactRow]:
+        """Rows of contacts in quarantine: the owner knows no more of them than that they are."""
+        found = [await self._store.get(views.CONTACTS, (tenant, contact)) for contact in contacts]
+        return [views.ROWS.decode(body) for body in found if body is not None]
 
     async def _history(
         self, request: api.ListContactsRequest, call: Call, before: tuple[int, str] | None, most: int
@@ -224,7 +230,9 @@ class SessionServicer:
                 problem = "it is not of this stream; begin anew without one"
                 raise Rejected(BAD_FIELD, f"position: {problem}", position=problem)
         only = _id(request.contact) if request.contact else ""
-        rows = {row.contact: row for row in answer.value if not only or row.contact == only}
+        live, aside = answer.value
+        listed = [*live, *await self._aside(call.tenant, aside)]
+        rows = {row.contact: row for row in listed if not only or row.contact == only}
         return self._watch(call, rows, now, start, only)
 
     async def _watch(
@@ -257,11 +265,12 @@ class SessionServicer:
                 told.position = token
             if known:
                 contact = _id(envelope.stream)
-                row = views.fold(rows.get(contact), EVENTS.decode(envelope.part), contact)
+                row = views.fold(rows.get(contact), views.read(envelope), contact)
                 if row is not None:
                     rows[contact] = row
                     told.contact.CopyFrom((await self._shown([row], call))[0])
-                if envelope.type == "contact.completed":
+                over = row is not None and row.phase is Phase.ENDED and envelope.type.startswith("shard.")
+                if over or envelope.type == "contact.completed":
                     rows.pop(contact, None)
             yield told
 
@@ -274,24 +283,29 @@ class SessionServicer:
         return [_contact(row, caller, call.tenant) for row, caller in zip(rows, opened, strict=True)]
 
     async def _event(self, envelope: Envelope, call: Call) -> pb.ContactEvent:
-        message = EVENTS.message(envelope.part)
+        if envelope.type not in TIMELINE_EVENTS.names:
+            return _told_of(envelope)  # of a newer release: that it happened is known
+        message = TIMELINE_EVENTS.message(envelope.part)
         numbers = {field.number: field.name for field in message.DESCRIPTOR.fields}
         data = json_format.MessageToDict(message, preserving_proto_field_name=True)
         values = [(numbers[number], value) for number, value in envelope.part.private]
         shown = [(name, value) for name, value in values if _sees_private(call) and name not in HIDDEN_FIELDS]
         for (name, _), opened in zip(shown, await open_all(self._host, [value for _, value in shown]), strict=True):
             data[name] = text_of(opened)
-        _, _, contact = envelope.stream.partition("/")
-        told = pb.ContactEvent(
-            event_id=envelope.event_id,
-            contact=f"tenants/{envelope.tenant}/contacts/{contact}",
-            version=envelope.version,
-            type=envelope.type,
-            event_time=time_of(envelope.time_ms),
-            actor=envelope.actor,
-        )
+        told = _told_of(envelope)
         told.data.update(data)
         return told
+
+
+def _told_of(envelope: Envelope) -> pb.ContactEvent:
+    return pb.ContactEvent(
+        event_id=envelope.event_id,
+        contact=f"tenants/{envelope.tenant}/contacts/{_id(envelope.stream)}",
+        version=envelope.version,
+        type=envelope.type,
+        event_time=time_of(envelope.time_ms),
+        actor=envelope.actor,
+    )
 
 
 def _id(name: str) -> str:
@@ -316,16 +330,22 @@ def _is_of(envelope: Envelope, tenant: str, only: str) -> bool:
 
 def _live(ledger: Ledger, tenant: str, contact: str) -> ContactRow | None:
     aggregate = ledger.aggregate(tenant, f"contact/{contact}")
-    return None if aggregate is None else views.row_of(aggregate.state)
+    return None if aggregate is None or aggregate.quarantine is not None else views.row_of(aggregate.state)
 
 
-def _all_live(ledger: Ledger, tenant: str) -> list[ContactRow]:
-    rows = [
-        views.row_of(aggregate.state)
-        for (of, stream), aggregate in ledger.aggregates.items()
-        if of == tenant and stream.startswith("contact/")
-    ]
-    return [row for row in rows if row is not None and row.phase is not Phase.ENDED]
+def _all_live(ledger: Ledger, tenant: str) -> tuple[list[ContactRow], list[str]]:
+    """Rows of live contacts, and the ids of those in quarantine."""
+    rows: list[ContactRow] = []
+    aside: list[str] = []
+    for (of, stream), aggregate in ledger.aggregates.items():
+        if of != tenant or not stream.startswith("contact/"):
+            continue
+        row = views.row_of(aggregate.state)
+        if aggregate.quarantine is not None:
+            aside.append(_id(stream))
+        elif row is not None and row.phase is not Phase.ENDED:
+            rows.append(row)
+    return rows, aside
 
 
 def _wanted(row: ContactRow, request: api.ListContactsRequest) -> bool:

@@ -11,14 +11,18 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from tandem.core.commit import Commit, Envelope, Part
 from tandem.core.ports.store import Delete, Put, Store
 from tandem.core.seal import Erased, Private, Sealed, Withheld
 from tandem.runtime.canonical import Canonical
+from tandem.runtime.codec import UnknownType
+from tandem.runtime.service import Quarantined, QuarantinedLegEnded
 from tandem.session.domain import states as st
 from tandem.session.domain import words as w
 from tandem.session.domain.erasure import ContactErased, ErasureScope
-from tandem.session.events import ERASED, EVENTS
+from tandem.session.events import ERASED, TIMELINE_EVENTS
 
 VIEW = "contacts"
 CONTACTS = "contacts"  # (tenant, contact) -> row
@@ -37,6 +41,7 @@ class Phase(StrEnum):
     TALKING = "TALKING"
     CLOSING = "CLOSING"
     ENDED = "ENDED"
+    QUARANTINED = "QUARANTINED"
 
 
 class Party(StrEnum):
@@ -82,6 +87,7 @@ class ContactRow:
     recordings: tuple[str, ...] = ()
     key: str = ""  # of its private values
     erased_ms: int = 0
+    followed: tuple[str, ...] = ()  # legs of a quarantined contact that are still up
 
 
 ROWS = Canonical(ContactRow, LegRow, Phase, Party, Sealed, Withheld, Erased)
@@ -152,6 +158,23 @@ def _leg_closed(row: ContactRow, event: w.LegClosed) -> ContactRow:
     return row
 
 
+def _quarantined(row: ContactRow, event: Quarantined) -> ContactRow:
+    return replace(
+        row,
+        phase=Phase.QUARANTINED if event.legs else Phase.ENDED,
+        ended_ms=row.ended_ms or event.at_ms,
+        outcome=row.outcome or w.ContactOutcome.FAILED.value,
+        ended_by=row.ended_by or w.EndedBy.NODE.value,
+        followed=tuple(leg.leg for leg in event.legs),
+    )
+
+
+def _followed(row: ContactRow, event: QuarantinedLegEnded) -> ContactRow:
+    rest = tuple(leg for leg in row.followed if leg != event.leg)
+    phase = Phase.QUARANTINED if rest else Phase.ENDED
+    return replace(_leg(row, event.leg, ended_ms=event.at_ms), followed=rest, phase=phase)
+
+
 _FOLD: dict[type, Callable[[ContactRow, Any], ContactRow]] = {
     w.ContactAnswered: lambda row, e: _leg(row, row.contact, answered_ms=e.at_ms),
     w.ContactQueued: lambda row, e: replace(row, phase=Phase.WAITING, queue=e.queue, enqueued_ms=e.enqueued_ms),
@@ -166,6 +189,8 @@ _FOLD: dict[type, Callable[[ContactRow, Any], ContactRow]] = {
     w.RecordingEnded: lambda row, e: replace(row, recordings=(*row.recordings, e.recording)) if e.blob else row,
     w.ContactCompleted: lambda row, e: replace(row, phase=Phase.ENDED),
     ContactErased: lambda row, e: replace(row, erased_ms=e.at_ms) if e.scope is ErasureScope.CONTACT else row,
+    Quarantined: _quarantined,
+    QuarantinedLegEnded: _followed,
 }
 
 
@@ -173,7 +198,7 @@ def told_of(envelope: Envelope) -> Envelope | None:
     """An event as one of the contact that it is about, None if it is about none. An erasure
     has no place among the contact's versions: 0."""
     if envelope.type == ERASED:
-        erased: ContactErased = EVENTS.decode(envelope.part)
+        erased: ContactErased = TIMELINE_EVENTS.decode(envelope.part)
         return replace(envelope, stream=f"contact/{erased.contact}", version=0, actor=erased.actor)
     return envelope if envelope.stream.startswith("contact/") else None
 
@@ -198,6 +223,14 @@ def fold(row: ContactRow | None, event: Any, contact: str) -> ContactRow | None:
         )
     change = _FOLD.get(type(event))
     return row if row is None or change is None else change(row, event)
+
+
+def read(envelope: Envelope) -> Any:
+    """A contact's event, None for one that this release cannot read: it changes no row."""
+    try:
+        return TIMELINE_EVENTS.decode(envelope.part)
+    except (UnknownType, DecodeError):
+        return None
 
 
 # ------------------------------------------------------------------- a row out of the owner's state
@@ -279,7 +312,7 @@ class ContactView:
         for told in filter(None, map(told_of, commit.events)):
             contact = told.stream.partition("/")[2]
             place = (told.tenant, contact)
-            row = fold(await self._row(place), EVENTS.decode(told.part), contact)
+            row = fold(await self._row(place), read(told), contact)
             envelope = told
             if not told.version:
                 after[place] = 1 + (after.get(place) or await self._last_version(place))

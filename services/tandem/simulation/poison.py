@@ -28,12 +28,13 @@ class Planted(Exception):
 @dataclass(slots=True)
 class Plant:
     """Raises in `where` of a kind at the next occasion, `times` times; `stuck`: only for the
-    stream at which it struck first."""
+    stream at which it struck first. `after` so many occasions have passed."""
 
     kind: str
     where: str  # decide, recover, react, evolve, fold
     times: int
     stuck: bool = False
+    after: int = 0
     place: tuple[str, str] | None = None
 
 
@@ -104,6 +105,9 @@ class Poison:
     def _strike(self, kind: str, where: str, place: tuple[str, str] | None, spoil: Any = None) -> None:
         for plant in self._plants:
             if (plant.kind, plant.where) != (kind, where) or plant.place not in (None, place):
+                continue
+            if plant.after:
+                plant.after -= 1
                 continue
             if plant.stuck:
                 plant.place = place

@@ -14,8 +14,8 @@ from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import Command
 from tandem.runtime import log_codec
 from tandem.runtime.ledger import OF_THE_RUNTIME, STEPPED, Ledger
+from tandem.runtime.refusals import PastLimit
 from tandem.runtime.service import RUNTIME_EVENTS, Group, Quarantined, QuarantineLifted, kind_of
-from tandem.runtime.step import PastLimit
 from tandem.simulation import desks, oracle
 from tandem.simulation import invariants as inv
 from tandem.simulation.clients import Asked

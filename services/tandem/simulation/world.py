@@ -188,7 +188,7 @@ class Cell:
         """What the shards have counted, as branches that were reached."""
         for name in NAMES:
             total = sum(getattr(counts, name) for counts in self._counts)
-            if name != "quarantined_now" and total:
+            if not name.endswith("_now") and total:
                 self.branches[f"counted {name}"] = total
         for where, times in self.poison.struck.items():
             self.branches[f"raised in {where}"] = times

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.core.commit import Claim, Commit, Effect, Envelope, Input, Mark, Message, Part, Reply
+from tandem.core.commit import Claim, Commit, Effect, Ended, Envelope, Input, Mark, Message, Part, Reply
 from tandem.core.seal import Secret
 from tandem.internal.log.v1 import log_pb2
 from tandem.internal.type.v1 import private_pb2
@@ -47,6 +47,7 @@ COMMIT = st.builds(
     _many(EFFECT),
     _many(MESSAGE),
     _many(REPLY),
+    _many(st.builds(Ended, TEXT, TEXT)),
 )
 
 

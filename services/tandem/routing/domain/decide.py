@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tandem.core.decider import Context, dispatch
+from tandem.core.decider import Context, Resumed, dispatch
 from tandem.core.errors import BAD_FIELD, NOT_IN_USE, UNKNOWN_NAME, Rejected
 from tandem.core.ids import derived_id
 from tandem.routing.domain import words as w
@@ -212,9 +212,47 @@ def _enqueue(desk: Desk, command: w.EnqueueContact, context: Context) -> Events:
 
 
 def _look_again(desk: Desk, command: w.LookAgain, context: Context) -> Events:
-    """Back in service: who waits and who is idle may not have been brought together."""
+    """One thing at a time: it is asked again until there is nothing more."""
+    if command.lost is not None:
+        return _lost(desk, command.lost, context)
+    for name in sorted(desk.agents):
+        agent = desk.agents[name]
+        if _astray(desk, agent, context.now_ms):
+            return _set_right(desk, agent, context)
     pair = desk.unmatched()
     return () if pair is None else (_reserve(desk, *pair, context),)
+
+
+def _astray(desk: Desk, agent: Agent, now_ms: int) -> bool:
+    """Whether what should end the agent's status was lost."""
+    if agent.status in (RoutingStatus.ALERTING, RoutingStatus.INTERACTING):
+        return agent.offer not in desk.reservations
+    return agent.status in (RoutingStatus.WRAP_UP, RoutingStatus.BACKING_OFF) and agent.until_ms < now_ms
+
+
+def _set_right(desk: Desk, agent: Agent, context: Context) -> Events:
+    if agent.status is RoutingStatus.WRAP_UP:
+        return _wrapped(desk, agent, context)
+    return _free(desk, agent, context, agent.idle_since_ms)
+
+
+def _lost(desk: Desk, lost: Any, context: Context) -> Events:
+    """A request or a timer of this event was never made: the agent must not wait for it."""
+    match lost:
+        case Resumed():
+            # What became of them meanwhile was told to nobody.
+            return [w.ReservationRescinded(offer, "RESUMED", context.now_ms) for offer in desk.reservations]
+        case w.AgentReserved(offer) | w.ReservationRescinded(offer) | w.AgentEngaged(offer):
+            known = offer in desk.reservations
+            return (w.ReservationRescinded(offer, "LOST", context.now_ms),) if known else ()
+        case w.WrapUpStarted(name) | w.AgentBackedOff(name):
+            agent = desk.agents.get(name)
+            waits = agent is not None and agent.status in (RoutingStatus.WRAP_UP, RoutingStatus.BACKING_OFF)
+            return _set_right(desk, agent, context) if agent is not None and waits else ()
+        case w.WrapUpFinished() | w.QueueRefused():
+            return (lost,)  # said again
+        case _:
+            return ()
 
 
 def _remove(desk: Desk, command: w.RemoveContact, context: Context) -> Events:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from tandem.core.flow import SkillNeed
 
@@ -172,7 +173,10 @@ class AskOffer:
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """From the runtime when the desk is back in service, until nothing more comes of it."""
+    """From the runtime: what had to be done because of `lost` was not; or, without it, the desk is
+    back in service, and gets this until nothing more comes of it."""
+
+    lost: Any = None
 
 
 # ------------------------------------------------------------------- messages

@@ -130,6 +130,7 @@ class Commit(_message.Message):
     EFFECTS_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
     REPLIES_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """Epoch of the owner."""
     n: _builtins.int
@@ -166,6 +167,10 @@ class Commit(_message.Message):
     def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reply]:
         """Answers to clients, kept for repeats."""
 
+    @_builtins.property
+    def ended(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ended]:
+        """Aggregates that are over with this commit. Absent in records of older releases."""
+
     def __init__(
         self,
         *,
@@ -181,10 +186,11 @@ class Commit(_message.Message):
         effects: _abc.Iterable[Global___Effect] | None = ...,
         messages: _abc.Iterable[Global___Message] | None = ...,
         replies: _abc.Iterable[Global___Reply] | None = ...,
+        ended: _abc.Iterable[Global___Ended] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "boottime_ms", b"boottime_ms", "effects", b"effects", "engine", b"engine", "epoch", b"epoch", "events", b"events", "inputs", b"inputs", "marks", b"marks", "messages", b"messages", "n", b"n", "replies", b"replies", "shard_time_ms", b"shard_time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "boottime_ms", b"boottime_ms", "effects", b"effects", "ended", b"ended", "engine", b"engine", "epoch", b"epoch", "events", b"events", "inputs", b"inputs", "marks", b"marks", "messages", b"messages", "n", b"n", "replies", b"replies", "shard_time_ms", b"shard_time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -503,6 +509,32 @@ class Message(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class Ended(_message.Message):
+    """An aggregate that is over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Tenant id."""
+    stream: _builtins.str
+    """Stream of the aggregate."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        stream: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ended: _TypeAlias = Ended  # noqa: Y015
 
 @_typing.final
 class Reply(_message.Message):

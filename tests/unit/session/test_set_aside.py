@@ -1,0 +1,134 @@
+"""What operators see of contacts and desks in quarantine, and of a history that nobody here can read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from google.protobuf import json_format
+
+from tandem.api.routing.v1 import routing_service_pb2 as routing_api
+from tandem.api.session.v1 import contact_pb2 as pb
+from tandem.api.session.v1 import session_service_pb2 as api
+from tandem.core.commit import Part
+from tandem.core.errors import OUT_OF_ORDER, Rejected
+from tandem.core.ports import media
+from tandem.routing.servicer import RoutingServicer
+from tandem.session.servicer import SessionServicer
+from tandem.session.views import ContactView
+from tandem.simulation.poison import Plant, Poison
+from tests.support import live_host as module
+from tests.support.live_host import LiveHost, live_host
+from tests.support.small_cell import live_group
+
+C1 = "tenants/red/contacts/c1"
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> Poison:
+    made = Poison()
+    monkeypatch.setattr(module, "live_group", lambda: made.group(live_group()))
+    return made
+
+
+@pytest.fixture
+async def live(poison: Poison) -> AsyncIterator[LiveHost]:
+    async with live_host() as host:
+        yield host
+
+
+@pytest.fixture
+def servicer(live: LiveHost) -> SessionServicer:
+    return SessionServicer(live.host, live.store, "live")
+
+
+async def get(live: LiveHost, servicer: SessionServicer) -> pb.Contact:
+    await live.project()
+    return await servicer.get_contact(api.GetContactRequest(name=C1), live.call())
+
+
+async def quarantine(live: LiveHost, poison: Poison) -> str:
+    """A talk of c1 that cannot be gone on with; the agent's leg."""
+    leg = await live.talk("red", "c1")
+    poison.plant(Plant("contact", "evolve", 1))
+    await live.leg("red", "c1", media.LegHeld())
+    return leg
+
+
+async def test_a_contact_in_quarantine_is_shown_as_such_until_its_legs_are_down(
+    live: LiveHost, servicer: SessionServicer, poison: Poison
+) -> None:
+    leg = await quarantine(live, poison)
+    shown = await get(live, servicer)
+    assert (shown.state, shown.outcome) == (pb.Contact.STATE_QUARANTINED, pb.Contact.OUTCOME_FAILED)
+    listing = api.ListContactsRequest(parent="tenants/red", life=api.ListContactsRequest.LIFE_LIVE)
+    assert [row.name for row in (await servicer.list_contacts(listing, live.call())).contacts] == [C1]
+    await live.hang_up("red", leg)
+    await live.hang_up("red", "c1")
+    over = await get(live, servicer)
+    assert (over.state, over.outcome) == (pb.Contact.STATE_ENDED, pb.Contact.OUTCOME_FAILED)
+    assert all(row.state == pb.Leg.STATE_ENDED for row in over.legs)
+    assert list((await servicer.list_contacts(listing, live.call())).contacts) == []
+
+
+async def test_its_timeline_says_why(live: LiveHost, servicer: SessionServicer, poison: Poison) -> None:
+    await quarantine(live, poison)
+    await live.project()
+    events = (await servicer.list_contact_events(api.ListContactEventsRequest(parent=C1), live.call())).events
+    assert events[-1].type == "shard.quarantined"
+    data = json_format.MessageToDict(events[-1].data)
+    assert (data["why"], data["event"], len(data["legs"])) == ("Planted", "contact.held", 2)
+
+
+async def test_a_stream_begins_with_it_and_lets_go_of_it(
+    live: LiveHost, servicer: SessionServicer, poison: Poison
+) -> None:
+    leg = await quarantine(live, poison)
+    await live.project()
+    stream = await servicer.watch_contacts(api.WatchContactsRequest(parent="tenants/red"), live.call())
+    first = await anext(stream)
+    assert (first.contact.name, first.contact.state) == (C1, pb.Contact.STATE_QUARANTINED)
+    assert (await anext(stream)).synced
+    await live.hang_up("red", leg)
+    await live.hang_up("red", "c1")
+    told = [await anext(stream) for _ in range(2)]
+    assert [message.contact.state for message in told] == [pb.Contact.STATE_QUARANTINED, pb.Contact.STATE_ENDED]
+    await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def test_nothing_can_be_done_to_it(live: LiveHost, servicer: SessionServicer, poison: Poison) -> None:
+    await quarantine(live, poison)
+    await live.project()
+    with pytest.raises(Rejected) as rejected:
+        await servicer.hang_up_contact(api.HangUpContactRequest(name=C1), live.call())
+    assert rejected.value.reason is OUT_OF_ORDER
+
+
+async def test_a_desk_is_folded_anew_from_the_log_and_its_line_is_kept(live: LiveHost, poison: Poison) -> None:
+    await live.wait("green", "g1")
+    poison.plant(Plant("desk", "evolve", 1))
+    await live.wait("green", "g2")
+    await live.until(lambda: live.drivers[0].counts.rebuilt == 1)
+    routing = RoutingServicer(live.host)
+    request = routing_api.ListWaitingRequest(parent="tenants/green/queues/sales")
+    waiting = await routing.list_waiting(request, live.call(tenant="green"))
+    assert [row.contact for row in waiting.waiting] == ["tenants/green/contacts/g1"]
+
+
+async def test_an_event_of_a_newer_release_is_told_and_changes_no_row(
+    live: LiveHost, servicer: SessionServicer
+) -> None:
+    await live.wait("red", "c1")
+    before = await get(live, servicer)
+    view, after = ContactView(live.store, "live/0"), (await live.drivers[0].query(lambda ledger: None))[1]
+    async for _, commit in live.host.tail("live", 0, 0):
+        if commit.n == after:
+            envelope = replace(
+                commit.events[-1], stream="contact/c1", version=99, part=Part("contact.later", b"\x08\x01")
+            )
+            await view.apply(replace(commit, n=after + 1, events=(envelope,)))
+            break
+    found = await servicer.list_contact_events(api.ListContactEventsRequest(parent=C1), live.call())
+    assert found.events[-1].type == "contact.later"
+    assert (await get(live, servicer)).state == before.state
