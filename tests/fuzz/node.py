@@ -29,8 +29,8 @@ SOURCES = (("10.1.0.1", 5060), ("10.0.9.1", 5060), ("10.0.9.2", 5060), ("10.1.0.
 LIFE_S = 200.0
 
 
-def _command(code: int, legs: list[str]) -> tuple[str, Verb] | None:
-    """What the owner does: by the input, to the newest leg."""
+def _command(code: int, legs: list[str], number: int) -> tuple[str, Verb] | None:
+    """What the owner does: by the input, to the newest leg. Legs of its own have ids that are never used again."""
     newest = legs[-1] if legs else "nobody"
     verbs: dict[int, Verb] = {
         1: Answer(),
@@ -42,7 +42,7 @@ def _command(code: int, legs: list[str]) -> tuple[str, Verb] | None:
         7: RecordStart("r1", Secret(b"k" * 32)),
     }
     verb = verbs.get(code)
-    return None if verb is None else (f"{newest}.1" if isinstance(verb, Originate) else newest, verb)
+    return None if verb is None else (f"made.{number}" if isinstance(verb, Originate) else newest, verb)
 
 
 def node(data: bytes) -> None:
@@ -55,7 +55,7 @@ def node(data: bytes) -> None:
         bench._deadlines(bench.now + part[1] * part[1] / 256)
         _receive(bench, part[0], part[2:])
         bench.settle_wire()
-        command = _command(part[0] >> 4 & 7, [live.leg for live in bench.node.legs()])
+        command = _command(part[0] >> 4 & 7, [live.leg for live in bench.node.legs()], len(keys))
         if command is not None:
             keys.append(bench.do(*command))
         _check(bench)
