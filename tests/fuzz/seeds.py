@@ -20,12 +20,15 @@ from tandem.runtime import log_codec, media_codec
 from tandem.runtime.pages import Page
 from tandem.wire import rtp
 from tandem.wire.dtmf import EventSender
+from tandem.wire.g711 import Law
+from tandem.wire.sdp import Direction
 from tandem.wire.sip.digest import Credentials
 from tandem.wire.sip.endpoint import Endpoint
 from tandem.wire.sip.events import CallArrived, EndpointConfig, OfferReceived, RegisterArrived
 from tandem.wire.sip.uri import NameAddr, Uri
-from tests.fuzz import api, records, sip
+from tests.fuzz import api, node, records, sip
 from tests.support.rfc4475 import MESSAGES
+from tests.unit.media.builtin.bench import Bench, Handset
 from tests.unit.wire.test_sdp import PHONE
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -153,6 +156,36 @@ def _registers() -> list[bytes]:
         sip.parts((0, 0, first), (0, 0, second)),
         sip.parts((1, 0, first), (1, 9, star)),
         sip.parts((1, 0, first), (1, 0, first.replace(b"5070>", b"5071>")), (1, 200, second)),
+    ]
+
+
+def _calls() -> list[bytes]:
+    """What a caller and an agent's phone send to a node, which draws its tokens as the target does."""
+    bench = Bench(capacity=node.CAPACITY, guard=node.GUARD)
+    sent: list[tuple[int, int, bytes]] = []
+    receive = bench.node.sip
+
+    def recorded(data: bytes, source: tuple[str, int], now: float) -> bool:
+        sent.append((0, 0, data))
+        return receive(data, source, now)
+
+    bench.node.sip = recorded  # type: ignore[method-assign]
+    bench.phones[node.SOURCES[0]] = phone = Handset(bench, "ann", node.SOURCES[0], Law.MU)
+    phone.register()
+    phone.dial()
+    leg = bench.node.legs()[0].leg
+    sent.append((0x10, 0, b""))
+    bench.do(leg, media.Answer())
+    phone.hold(Direction.SENDONLY)
+    phone.hold(Direction.SENDRECV)
+    packets = [rtp.pack(0, False, n, 160 * n, 7, bytes(160)) for n in range(3)]
+    sent += [(0x34, 1, packets[0]), (4, 1, packets[1]), (0x64, 1, packets[2])]
+    phone.hang_up()
+    invite = next(data for _, _, data in sent if data.startswith(b"INVITE"))
+    return [
+        sip.parts(*sent),
+        sip.parts((0x11, 0, invite), (0x72, 9, invite.replace(b";tag=", b";tag=x")), (0x24, 80, packets[0])),
+        *(sip.parts((0x10, 1, message.wire)) for message in MESSAGES[:20]),
     ]
 
 
@@ -284,6 +317,7 @@ _MADE: dict[str, Callable[[], list[bytes]]] = {
     "sip_message": _single,
     "sip_endpoint": _lives,
     "registrar": _registers,
+    "node": _calls,
     "sdp": _descriptions,
     "rtp": _packets,
     "wav": _wavs,

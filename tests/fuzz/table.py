@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.fuzz import api, audio, records, sip
+from tests.fuzz import api, audio, node, records, sip
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ TARGETS = {
     "sip_message": Target(sip.message),
     "sip_endpoint": Target(sip.endpoint, 8192),
     "registrar": Target(sip.registrar, 8192),
+    "node": Target(node.node, 8192),
     "sdp": Target(audio.sdp),
     "rtp": Target(audio.packets),
     "wav": Target(audio.wav, 1024),
