@@ -38,6 +38,8 @@ _log = structlog.get_logger(__name__)
 
 SOURCE = "retention"
 COMPLETED = "contact.completed"
+CONNECTED = "contact.connected"
+"""A recording begins."""
 PAGE = 256
 """Contacts whose keys are looked up at once."""
 COMMITS_A_TURN = 32
@@ -54,6 +56,7 @@ class Over:
     contact: str
     key: str
     ended_ms: int
+    recorded: bool
 
 
 class Lives:
@@ -62,6 +65,7 @@ class Lives:
     def __init__(self, tenants: Collection[str]) -> None:
         self._tenants = tenants
         self._open: dict[tuple[str, str], tuple[str, int]] = {}  # -> key, number of the commit that began it
+        self._recorded: set[tuple[str, str]] = set()
 
     def take(self, commit: Commit) -> list[Over]:
         """The contacts that the commit ended, and that began in the stretch."""
@@ -70,10 +74,14 @@ class Lives:
                 self._open[taken.tenant, taken.stream] = (taken.key, commit.n)
         ended = []
         for envelope in commit.events:
-            begun = self._open.pop((envelope.tenant, envelope.stream), None) if envelope.type == COMPLETED else None
-            if begun is not None:
+            place = (envelope.tenant, envelope.stream)
+            if envelope.type == CONNECTED and place in self._open:
+                self._recorded.add(place)
+            if envelope.type == COMPLETED and place in self._open:
+                key, _ = self._open.pop(place)
                 contact = envelope.stream.partition("/")[2]
-                ended.append(Over(envelope.tenant, contact, begun[0], envelope.time_ms))
+                ended.append(Over(envelope.tenant, contact, key, envelope.time_ms, place in self._recorded))
+                self._recorded.discard(place)
         return ended
 
     def resume(self, n: int) -> int:
@@ -182,9 +190,11 @@ class Sweep:
         self._places[scope, kept_ms] = _Place(lives.resume(n), tenants)
 
     async def _order(self, due: Sequence[Over], scope: ErasureScope) -> None:
-        suffix = AUDIO if scope is ErasureScope.RECORDINGS else ""
-        there = await self._keys.get([over.key + suffix for over in due])
-        for over in due:
+        audio = scope is ErasureScope.RECORDINGS
+        suffix = AUDIO if audio else ""
+        wanted = [over for over in due if over.recorded or not audio]
+        there = await self._keys.get([over.key + suffix for over in wanted])
+        for over in wanted:
             if over.key + suffix in there:
                 await self._eraser.room()
                 await self._ask(over, scope)

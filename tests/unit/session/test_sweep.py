@@ -161,6 +161,17 @@ async def test_a_tenant_that_comes_to_the_same_terms_later_is_seen_to_from_the_b
     assert ("green", "g1", ErasureScope.CONTACT) in await swept(live, by, 2)
 
 
+async def test_who_was_never_recorded_has_no_recordings_to_erase(live: LiveHost) -> None:
+    await policy(live, "red", 1, 30, 7)
+    await live.ring("red", "c1")
+    await live.hang_up("red", "c1")
+    await later(live, 8)
+    await sweep(live).once()
+    assert begun(live) == 0
+    await later(live, 23)
+    assert await swept(live, sweep(live), 1) == [("red", "c1", ErasureScope.CONTACT)]
+
+
 async def test_many_are_looked_up_page_by_page(live: LiveHost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tandem.session.sweep.PAGE", 3)
     monkeypatch.setattr("tandem.session.eraser.MAX_WAITING", 2)
