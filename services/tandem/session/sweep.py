@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import structlog
 
 from tandem.core.commit import Commit
-from tandem.core.errors import NOT_IN_USE, Rejected
+from tandem.core.errors import NO_OWNER, NOT_IN_USE, Rejected
+from tandem.core.ports.clock import Clock
 from tandem.core.ports.keys import Keys
 from tandem.core.seal import AUDIO
 from tandem.runtime.driver import ShardDriver
@@ -101,9 +102,11 @@ class _Place:
 class Sweep:
     """Passes over one shard's log. `run` is a task of whoever made it."""
 
-    def __init__(self, host: Host, driver: ShardDriver, keys: Keys, eraser: Eraser, every_s: float) -> None:
+    def __init__(
+        self, host: Host, driver: ShardDriver, keys: Keys, eraser: Eraser, clock: Clock, every_s: float
+    ) -> None:
         self._host, self._driver, self._keys, self._eraser = host, driver, keys, eraser
-        self._every_s = every_s
+        self._clock, self._every_s = clock, every_s
         self._places: dict[tuple[ErasureScope, int], _Place] = {}
 
     async def run(self) -> None:
@@ -155,7 +158,10 @@ class Sweep:
 
     async def once(self) -> None:
         """Ask for the erasure of all that is due. Raises `Rejected` when the shard is lost, OSError."""
-        (now_ms, policies), n = await self._driver.query(_policies)
+        policies, n = await self._driver.query(_policies)
+        if not self._driver.is_live:
+            raise Rejected(NO_OWNER, "the shard was lost")
+        now_ms = self._driver.shard_time(self._clock.boottime_ms())  # the last commit may be long ago
         classes: dict[tuple[ErasureScope, int], set[str]] = {}
         for tenant, policy in policies.items():
             for scope in ErasureScope:
@@ -208,7 +214,6 @@ class Sweep:
                 raise
 
 
-def _policies(ledger: Ledger) -> tuple[int, dict[str, Retention]]:
-    """(shard time, policy of each tenant that has one)."""
-    found = {tenant: row.state for (tenant, stream), row in ledger.aggregates.items() if stream == RETENTION}
-    return ledger.shard_time_ms, found
+def _policies(ledger: Ledger) -> dict[str, Retention]:
+    """The policy of each tenant that has one."""
+    return {tenant: row.state for (tenant, stream), row in ledger.aggregates.items() if stream == RETENTION}

@@ -35,7 +35,7 @@ async def policy(live: LiveHost, tenant: str, version: int, contact_days: int, r
 
 def sweep(live: LiveHost, shard: int = 0) -> Sweep:
     """One that remembers nothing."""
-    return Sweep(live.host, live.drivers[shard], MemoryKeys(live.keys), live.eraser, 3600)
+    return Sweep(live.host, live.drivers[shard], MemoryKeys(live.keys), live.eraser, live.clock, 3600)
 
 
 async def later(live: LiveHost, days: float) -> None:
@@ -169,6 +169,14 @@ async def test_who_was_never_recorded_has_no_recordings_to_erase(live: LiveHost)
     await sweep(live).once()
     assert begun(live) == 0
     await later(live, 23)
+    assert await swept(live, sweep(live), 1) == [("red", "c1", ErasureScope.CONTACT)]
+
+
+async def test_time_that_passes_without_a_commit_counts(live: LiveHost) -> None:
+    """After a start, say, of a cell that was off for long."""
+    await policy(live, "red", 1, 30)
+    await over(live, "red", "c1")
+    live.clock.passed_ms += 30 * DAY_MS
     assert await swept(live, sweep(live), 1) == [("red", "c1", ErasureScope.CONTACT)]
 
 
