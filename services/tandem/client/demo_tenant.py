@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class DemoAgent:
     name: str
     robot: bool
     sip_user: str
-    sip_password: str
+    sip_password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Demo:
     """`var/demo.json`."""
 
     tenant: str
-    api_key: str
+    api_key: str = field(repr=False)
     sip_domain: str
     numbers: tuple[DemoNumber, ...]
     agents: tuple[DemoAgent, ...]

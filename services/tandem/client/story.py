@@ -42,6 +42,12 @@ def _recorded(data: Data) -> str:
     return f"recorded: {int(data.get('frames', 0)) / 8000:.1f} s in stereo, sealed"
 
 
+def _erased(data: Data) -> str:
+    what = "its recordings" if data.get("scope") == "ERASURE_SCOPE_RECORDINGS" else "all that was private"
+    why = "by the retention policy" if data.get("cause") == "ERASURE_CAUSE_RETENTION" else "on request"
+    return f"erased: {what}, {why}"
+
+
 _WORDS: Mapping[str, Callable[[Data], str]] = {
     "contact.started": lambda data: f"call from {data.get('caller') or 'a hidden number'} to {data.get('number')}",
     "contact.answered": lambda data: "Tandem answers",
@@ -67,4 +73,5 @@ _WORDS: Mapping[str, Callable[[Data], str]] = {
     "contact.recording_ended": _recorded,
     "contact.wrap_up_ended": lambda data: "the agent's wrap-up is over",
     "contact.completed": lambda data: "the contact is complete",
+    "contact.erased": _erased,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -23,7 +23,7 @@ class Device:
     """An agent's account at the registrar. The password is empty if it was not told."""
 
     sip_user: str
-    sip_password: str
+    sip_password: str = field(repr=False)
 
 
 class TenantMaker:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import structlog
 
 from tandem.core.commit import Commit
-from tandem.core.errors import NOT_IN_USE, Rejected
+from tandem.core.errors import NO_OWNER, NOT_IN_USE, Rejected
+from tandem.core.ports.clock import Clock
 from tandem.core.ports.keys import Keys
 from tandem.core.seal import AUDIO
 from tandem.runtime.driver import ShardDriver
@@ -38,6 +39,8 @@ _log = structlog.get_logger(__name__)
 
 SOURCE = "retention"
 COMPLETED = "contact.completed"
+CONNECTED = "contact.connected"
+"""A recording begins."""
 PAGE = 256
 """Contacts whose keys are looked up at once."""
 COMMITS_A_TURN = 32
@@ -54,6 +57,7 @@ class Over:
     contact: str
     key: str
     ended_ms: int
+    recorded: bool
 
 
 class Lives:
@@ -62,6 +66,7 @@ class Lives:
     def __init__(self, tenants: Collection[str]) -> None:
         self._tenants = tenants
         self._open: dict[tuple[str, str], tuple[str, int]] = {}  # -> key, number of the commit that began it
+        self._recorded: set[tuple[str, str]] = set()
 
     def take(self, commit: Commit) -> list[Over]:
         """The contacts that the commit ended, and that began in the stretch."""
@@ -70,10 +75,14 @@ class Lives:
                 self._open[taken.tenant, taken.stream] = (taken.key, commit.n)
         ended = []
         for envelope in commit.events:
-            begun = self._open.pop((envelope.tenant, envelope.stream), None) if envelope.type == COMPLETED else None
-            if begun is not None:
+            place = (envelope.tenant, envelope.stream)
+            if envelope.type == CONNECTED and place in self._open:
+                self._recorded.add(place)
+            if envelope.type == COMPLETED and place in self._open:
+                key, _ = self._open.pop(place)
                 contact = envelope.stream.partition("/")[2]
-                ended.append(Over(envelope.tenant, contact, begun[0], envelope.time_ms))
+                ended.append(Over(envelope.tenant, contact, key, envelope.time_ms, place in self._recorded))
+                self._recorded.discard(place)
         return ended
 
     def resume(self, n: int) -> int:
@@ -93,9 +102,11 @@ class _Place:
 class Sweep:
     """Passes over one shard's log. `run` is a task of whoever made it."""
 
-    def __init__(self, host: Host, driver: ShardDriver, keys: Keys, eraser: Eraser, every_s: float) -> None:
+    def __init__(
+        self, host: Host, driver: ShardDriver, keys: Keys, eraser: Eraser, clock: Clock, every_s: float
+    ) -> None:
         self._host, self._driver, self._keys, self._eraser = host, driver, keys, eraser
-        self._every_s = every_s
+        self._clock, self._every_s = clock, every_s
         self._places: dict[tuple[ErasureScope, int], _Place] = {}
 
     async def run(self) -> None:
@@ -147,7 +158,10 @@ class Sweep:
 
     async def once(self) -> None:
         """Ask for the erasure of all that is due. Raises `Rejected` when the shard is lost, OSError."""
-        (now_ms, policies), n = await self._driver.query(_policies)
+        policies, n = await self._driver.query(_policies)
+        if not self._driver.is_live:
+            raise Rejected(NO_OWNER, "the shard was lost")
+        now_ms = self._driver.shard_time(self._clock.boottime_ms())  # the last commit may be long ago
         classes: dict[tuple[ErasureScope, int], set[str]] = {}
         for tenant, policy in policies.items():
             for scope in ErasureScope:
@@ -182,9 +196,11 @@ class Sweep:
         self._places[scope, kept_ms] = _Place(lives.resume(n), tenants)
 
     async def _order(self, due: Sequence[Over], scope: ErasureScope) -> None:
-        suffix = AUDIO if scope is ErasureScope.RECORDINGS else ""
-        there = await self._keys.get([over.key + suffix for over in due])
-        for over in due:
+        audio = scope is ErasureScope.RECORDINGS
+        suffix = AUDIO if audio else ""
+        wanted = [over for over in due if over.recorded or not audio]
+        there = await self._keys.get([over.key + suffix for over in wanted])
+        for over in wanted:
             if over.key + suffix in there:
                 await self._eraser.room()
                 await self._ask(over, scope)
@@ -198,7 +214,6 @@ class Sweep:
                 raise
 
 
-def _policies(ledger: Ledger) -> tuple[int, dict[str, Retention]]:
-    """(shard time, policy of each tenant that has one)."""
-    found = {tenant: row.state for (tenant, stream), row in ledger.aggregates.items() if stream == RETENTION}
-    return ledger.shard_time_ms, found
+def _policies(ledger: Ledger) -> dict[str, Retention]:
+    """The policy of each tenant that has one."""
+    return {tenant: row.state for (tenant, stream), row in ledger.aggregates.items() if stream == RETENTION}

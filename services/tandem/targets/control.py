@@ -161,7 +161,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
                 *(tasks.create_task(limits.follow(host.tail(TENANT_GROUP, n))) for n in range(config.live.shards)),
                 *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),
                 *(
-                    tasks.create_task(Sweep(host, driver, keys, eraser, config.retention.sweep_every_s).run())
+                    tasks.create_task(Sweep(host, driver, keys, eraser, clock, config.retention.sweep_every_s).run())
                     for driver in drivers
                     if driver.partition.group == "live"
                 ),

@@ -35,7 +35,7 @@ async def policy(live: LiveHost, tenant: str, version: int, contact_days: int, r
 
 def sweep(live: LiveHost, shard: int = 0) -> Sweep:
     """One that remembers nothing."""
-    return Sweep(live.host, live.drivers[shard], MemoryKeys(live.keys), live.eraser, 3600)
+    return Sweep(live.host, live.drivers[shard], MemoryKeys(live.keys), live.eraser, live.clock, 3600)
 
 
 async def later(live: LiveHost, days: float) -> None:
@@ -159,6 +159,25 @@ async def test_a_tenant_that_comes_to_the_same_terms_later_is_seen_to_from_the_b
     await policy(live, "green", 1, 10)
     await later(live, 0)
     assert ("green", "g1", ErasureScope.CONTACT) in await swept(live, by, 2)
+
+
+async def test_who_was_never_recorded_has_no_recordings_to_erase(live: LiveHost) -> None:
+    await policy(live, "red", 1, 30, 7)
+    await live.ring("red", "c1")
+    await live.hang_up("red", "c1")
+    await later(live, 8)
+    await sweep(live).once()
+    assert begun(live) == 0
+    await later(live, 23)
+    assert await swept(live, sweep(live), 1) == [("red", "c1", ErasureScope.CONTACT)]
+
+
+async def test_time_that_passes_without_a_commit_counts(live: LiveHost) -> None:
+    """After a start, say, of a cell that was off for long."""
+    await policy(live, "red", 1, 30)
+    await over(live, "red", "c1")
+    live.clock.passed_ms += 30 * DAY_MS
+    assert await swept(live, sweep(live), 1) == [("red", "c1", ErasureScope.CONTACT)]
 
 
 async def test_many_are_looked_up_page_by_page(live: LiveHost, monkeypatch: pytest.MonkeyPatch) -> None:

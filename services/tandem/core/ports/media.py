@@ -12,7 +12,7 @@ in one order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tandem.core.seal import Private
@@ -337,8 +337,8 @@ class DirectoryDevice:
     tenant: str
     shard: int
     realm: str
-    ha1_md5: str
-    ha1_sha256: str
+    ha1_md5: str = field(repr=False)
+    ha1_sha256: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tandem.wire.sip.grammar import (
     Malformed,
@@ -52,7 +52,7 @@ class Uri:
     port: int | None = None
     params: Params = ()
     scheme: str = "sip"
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     headers: str = ""
     opaque: str = ""
     """What follows the colon of a scheme other than sip and sips; then `host` is empty."""
