@@ -153,7 +153,9 @@ class Watch:
         for envelope, event in happened:
             if hasattr(event, "outcome"):
                 self._cell.reached(f"{envelope.type} {event.outcome}")
-            elif envelope.type in ("line.queue_refused", "contact.dequeued", "contact.requeued", "contact.turned_away"):
+            elif envelope.type == "contact.turned_away":
+                self._cell.reached(f"{envelope.type} {event.reason}")
+            elif envelope.type in ("line.queue_refused", "contact.dequeued", "contact.requeued"):
                 self._cell.reached(envelope.type)
             self._cell.fact(f"{partition} n={commit.n} {envelope.tenant} {envelope.stream}", event)
         for checker in self._checkers:
