@@ -266,7 +266,8 @@ class ContactView:
             if kind != "contact":
                 continue
             place = (envelope.tenant, contact)
-            row = fold(await self._row(place), EVENTS.decode(envelope.part), contact)
+            before = await self._row(place) if envelope.version > 1 else None  # nothing is there to be read
+            row = fold(before, EVENTS.decode(envelope.part), contact)
             writes.append(Put(TIMELINE, (*place, envelope.version), encode_envelope(envelope)))
             if row is not None:
                 if envelope.version == 1:
