@@ -140,7 +140,7 @@ def _retry_s(error: grpc.aio.AioRpcError) -> float:
     for detail in status.details if status is not None else ():
         retry = error_details_pb2.RetryInfo()
         if detail.Unpack(retry):
-            return float(retry.retry_delay.ToMilliseconds() / 1000)
+            return float(retry.retry_delay.ToMilliseconds()) / 1000
     return 0.0
 
 

@@ -1,8 +1,10 @@
-"""A budget per turn of the loop for what is not urgent (pitfalls: "public API on the owner's loop").
+"""A budget of the loop's time for what is not urgent (pitfalls: "public API on the owner's loop").
 
-In `run all` the API shares a loop with the owners of shards. If a thousand requests were begun in
-one turn, a caller's offer would wait for all of them. So each turn begins a few, tenants one after
-another, and then looks for other work; the others wait in line.
+In `run all` the API shares a loop with the owners of shards. An offer, from the event that sets it
+off to the order that leaves, takes some six turns of the loop; if each of them began requests, it
+would wait for as many of them. So one request begins, or goes on with its answer, and then some
+turns belong to others; who waits is let in tenant by tenant. Turns in which nothing else is to be
+done take microseconds, so this costs little throughput.
 """
 
 from __future__ import annotations
@@ -12,9 +14,8 @@ from collections import deque
 
 from tandem.core.errors import TOO_MANY, Rejected
 
-PER_TURN = 1
-"""Requests begun in one turn: about a millisecond of work. With nothing else to do the next turn
-comes at once, so this costs no throughput."""
+TURNS = 6
+"""Of so many turns of the loop one is for a request: about a millisecond of work."""
 MAX_WAITING = 500
 """Requests of one tenant in line; some seconds of work, beyond which clients give up anyway."""
 
@@ -24,14 +25,12 @@ class Turnstile:
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        self._passed = 0
-        self._turning = False
+        self._rest = 0  # turns that belong to others
 
     async def pass_through(self, tenant: str) -> None:
         """Until it is the caller's turn. Raises `Rejected` if too many of the tenant's wait."""
-        if not self._waiting and self._passed < PER_TURN:
-            self._passed += 1
-            self._turn_on()
+        if not self._waiting and not self._rest:
+            self._take_turn()
             return
         if len(self._waiting.get(tenant, ())) >= MAX_WAITING:
             raise Rejected(TOO_MANY, "too many requests of this tenant wait; repeat in a second")
@@ -48,17 +47,23 @@ class Turnstile:
             line.appendleft(turn)
         else:
             line.append(turn)
-        self._turn_on()
+        if not self._rest:
+            self._take_turn()
         await turn
 
-    def _turn_on(self) -> None:
-        if not self._turning:
-            self._turning = True
-            asyncio.get_running_loop().call_soon(self._turn)
+    def _take_turn(self) -> None:
+        self._rest = TURNS
+        asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        self._passed, self._turning = 0, False
-        while self._waiting and self._passed < PER_TURN:
+        self._rest -= 1
+        if self._rest:
+            asyncio.get_running_loop().call_soon(self._turn)
+        elif self._let_one_in():
+            self._take_turn()
+
+    def _let_one_in(self) -> bool:
+        while self._waiting:
             tenant, line = next(iter(self._waiting.items()))
             turn = line.popleft()
             del self._waiting[tenant]
@@ -66,6 +71,5 @@ class Turnstile:
                 self._waiting[tenant] = line  # behind the other tenants
             if not turn.done():  # its client has not gone
                 turn.set_result(None)
-                self._passed += 1
-        if self._passed:
-            self._turn_on()
+                return True
+        return False

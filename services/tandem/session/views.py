@@ -312,7 +312,8 @@ class ContactView:
         for told in filter(None, map(told_of, commit.events)):
             contact = told.stream.partition("/")[2]
             place = (told.tenant, contact)
-            row = fold(await self._row(place), read(told), contact)
+            before = await self._row(place) if told.version != 1 else None  # nothing is there to be read
+            row = fold(before, read(told), contact)
             envelope = told
             if not told.version:
                 after[place] = 1 + (after.get(place) or await self._last_version(place))

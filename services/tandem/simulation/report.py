@@ -62,7 +62,9 @@ BRANCHES = (
     "line.queue_refused",
     "contact.dequeued",
     "contact.requeued",
-    "contact.turned_away",
+    "contact.turned_away CAPACITY",
+    "contact.turned_away CONTACT_QUOTA_EXCEEDED",
+    "contact.turned_away SETUP_RATE_EXCEEDED",
     *(
         f"contact.disconnected {outcome}"
         for outcome in (

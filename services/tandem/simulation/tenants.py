@@ -28,6 +28,7 @@ from tandem.routing.domain import words as rw
 from tandem.runtime import log_codec
 from tandem.runtime.codec import Codec
 from tandem.session import events as session
+from tandem.session.domain import gate as g
 from tandem.session.domain import reception as r
 from tandem.simulation.chance import Chance
 from tandem.simulation.simlog import SimLog
@@ -35,6 +36,8 @@ from tandem.simulation.simlog import SimLog
 WORDS = ("amber", "cobalt", "fern")
 SALES, SUPPORT, RUSH = "1", "2", "3"
 """Digits of the menu: a queue, a queue with a skill and priority, a queue with a longest wait."""
+QUOTAS = {"amber": (2, 4), "cobalt": (12, 1)}
+"""(contacts, set-ups at once) of tenants that have a quota, with a set-up a second: so little that seeds meet it."""
 
 
 @dataclass(slots=True)
@@ -158,6 +161,9 @@ def configuration(tenant: Tenant) -> list[tuple[str, Any]]:
         for agent, devices in tenant.devices.items()
         for device in devices
     ]
+    if word in QUOTAS:
+        contacts, burst = QUOTAS[word]
+        rows.append(("gate", g.PublishQuota(version, contacts, 1, burst)))
     rows.append(("reception", r.PublishFlow(f"{word}-main", version, _steps(word))))
     rows.append(("reception", r.PublishNumber(tenant.number, version, f"{word}-main", False)))
     rows.append(("reception", r.PublishNumber(tenant.numbers[1], version, f"{word}-unpublished", False)))

@@ -34,6 +34,16 @@ SNAPSHOT_EVERY = 50
 PROMPT_MS = 1_000
 """By when an order has left for a node that is there."""
 
+TOLD = (
+    "line.queue_refused",
+    "contact.dequeued",
+    "contact.requeued",
+    "contact.recovered",
+    "contact.queue_rejoined",
+    "contact.offer_not_held",
+)
+"""Events that a seed tells it has reached."""
+
 
 class Watched(Protocol):
     """The cell, as far as the watch looks at it."""
@@ -155,12 +165,9 @@ class Watch:
         for envelope, event in happened:
             if hasattr(event, "outcome"):
                 self._cell.reached(f"{envelope.type} {event.outcome}")
-            elif envelope.type in (
-                "line.queue_refused",
-                "contact.dequeued",
-                "contact.requeued",
-                "contact.turned_away",
-            ) or (envelope.type in ("contact.recovered", "contact.queue_rejoined", "contact.offer_not_held")):
+            elif envelope.type == "contact.turned_away":
+                self._cell.reached(f"{envelope.type} {event.reason}")
+            elif envelope.type in TOLD:
                 self._cell.reached(envelope.type)
             self._cell.fact(f"{partition} n={commit.n} {envelope.tenant} {envelope.stream}", event)
         for checker in self._checkers:

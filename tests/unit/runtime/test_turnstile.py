@@ -1,13 +1,14 @@
-"""Requests begin a few a turn of the loop, tenants one after another."""
+"""Requests have one of some turns of the loop, tenants one after another."""
 
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
 from tandem.core.errors import TOO_MANY, Rejected
-from tandem.runtime.turnstile import MAX_WAITING, PER_TURN, Turnstile
+from tandem.runtime.turnstile import MAX_WAITING, TURNS, Turnstile
 
 
 class Crowd:
@@ -32,21 +33,21 @@ class Crowd:
             self.turn += 1
 
 
-async def test_a_turn_of_the_loop_begins_no_more_than_its_budget() -> None:
+async def test_between_two_requests_some_turns_belong_to_others() -> None:
     crowd = Crowd()
     crowd.come("red", 20)
-    await crowd.turns(60)
+    await crowd.turns(21 * TURNS)
     assert len(crowd.passed) == 20
-    for turn in range(60):
-        assert sum(at == turn for at, _ in crowd.passed) <= PER_TURN
+    at = [turn for turn, _ in crowd.passed]
+    assert {later - earlier for earlier, later in pairwise(at[1:])} == {TURNS}
 
 
 async def test_a_storm_lets_each_other_tenant_in_after_one_of_its_own() -> None:
     crowd = Crowd()
     crowd.come("storm", 100)
-    await crowd.turns(5)
+    await crowd.turns(3 * TURNS)
     crowd.come("calm", 3)
-    await crowd.turns(20)
+    await crowd.turns(8 * TURNS)
     order = [tenant for _, tenant in crowd.passed]
     first = order.index("calm")
     assert order[first : first + 5] == ["calm", "storm", "calm", "storm", "calm"]
@@ -62,10 +63,10 @@ async def test_one_alone_does_not_wait() -> None:
 async def test_one_that_has_begun_goes_on_before_those_of_its_tenant_that_have_not() -> None:
     crowd = Crowd()
     crowd.come("red", 10)
-    await crowd.turns(3)
+    await crowd.turns(2 * TURNS)
     begun = len(crowd.passed)
     await crowd.stile.go_on("red")
-    assert len(crowd.passed) <= begun + 2
+    assert len(crowd.passed) <= begun + 1
     await asyncio.gather(*crowd.tasks)
 
 
@@ -75,7 +76,7 @@ async def test_a_client_that_has_gone_takes_nobody_s_turn() -> None:
     await crowd.turns(1)
     for task in crowd.tasks[1:9]:
         task.cancel()
-    await crowd.turns(6)
+    await crowd.turns(3 * TURNS)
     assert len(crowd.passed) == 2
     assert not crowd.stile._waiting
 
@@ -90,7 +91,7 @@ async def test_more_than_can_be_served_is_refused_for_that_tenant_alone() -> Non
         error = task.exception()
         assert isinstance(error, Rejected) and error.reason is TOO_MANY
     crowd.come("calm")
-    await crowd.turns(6)
+    await crowd.turns(3 * TURNS)
     assert "calm" in [tenant for _, tenant in crowd.passed]
     for task in crowd.tasks:
         task.cancel()
