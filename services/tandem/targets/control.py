@@ -86,7 +86,10 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
     """The control plane of this process: all shards of all groups, ready to be served. Raises
     `LogBusy` and `CannotOpen`, which say what to do."""
     clock, entropy = SystemClock(), SystemEntropy()
+    owner = f"{config.cell}/{os.uname().nodename}/{os.getpid()}/{entropy.token(5)}"
     async with AsyncExitStack() as stack:
+        telemetry = Telemetry(config, "all", owner, clock, OBSERVED)
+        stack.callback(telemetry.close)  # last of all: a successor does not wait for our last spans
         log = await SqliteLog.open(config.log_dir, wait=wait_for_lock)
         stack.push_async_callback(log.close)
         keys = await SqliteKeys.open(config.log_dir, entropy=entropy, cell_key_file=config.keys.cell_key_file)
@@ -107,8 +110,6 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
             _translate,
             lambda driver: make_directory(hosts[0], driver),
         )
-        owner = f"{config.cell}/{os.uname().nodename}/{os.getpid()}/{entropy.token(5)}"
-        telemetry = Telemetry(config, "all", owner, clock, OBSERVED)
         groups = make_groups()
         drivers = [
             ShardDriver(
