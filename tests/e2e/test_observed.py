@@ -151,7 +151,9 @@ async def call_through_a_takeover(cell: Cell, centre: Centre, sent: Collector, c
 async def test_a_call_is_one_trace_even_through_a_takeover(own_cell: Cell, sent: Collector) -> None:
     own_cell.start()
     caller = f"4915799{secrets.randbelow(10**8):08}"
+    name = f"Ottilie Grabowsky {secrets.token_hex(6)}"
     async with own_cell.centre("ann") as centre:
+        await centre.rest.patch(centre.agents["ann"].name, {"displayName": name}, updateMask="displayName")
         contact = await call_through_a_takeover(own_cell, centre, sent, caller)
         trace_id = trace.trace_id(trace.begin(contact, 1.0))
         sent.wait(lambda: any("recording.kept" in s.attributes.get("tandem.events", ()) for s in sent.trace(trace_id)))
@@ -193,7 +195,7 @@ async def test_a_call_is_one_trace_even_through_a_takeover(own_cell: Cell, sent:
         assert (ended["contact"], ended["trace"], ended["outcome"]) == (contact, trace_id, "HANDLED")
         everything = [control_text.encode(), node_text.encode(), own_cell.output.encode(), *sent.raw]
         password = centre.agents["ann"].password
-        for private in (caller, password, centre.key):
+        for private in (caller, name, password, centre.key):
             assert not [data for data in everything if private.encode() in data], "a private value"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from tandem.runtime.telemetry.lines import about_a_contact
+from tandem.runtime.telemetry.lines import about_a_contact, named
 
 SWITCH_S = 0.0005
 """How long a busy loop may keep a thread from going on that comes back from the disk. A commit
@@ -38,7 +38,7 @@ def log_to_stderr(form: str = "text") -> None:
         render = structlog.processors.JSONRenderer()
     structlog.configure(processors=[*shared, render], logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
     plain = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, render]
-    foreign = [structlog.stdlib.ExtraAdder(), *shared]
+    foreign = [structlog.stdlib.ExtraAdder(), named, *shared]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=foreign, processors=plain))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -211,3 +211,22 @@ class Acknowledged(Checker):
             raise Violation("answered means durable", f"{request} of {tenant} is not in the log")
         if self._told.setdefault(place, value) != value:
             raise Violation("a repeat is told the same", f"{request} of {tenant}: {value}")
+
+
+class Traces(Checker):
+    """A contact is traced from its first event to its last, or never, whoever owned it meanwhile."""
+
+    def __init__(self) -> None:
+        self._traces: dict[tuple[str, str], str] = {}
+
+    def commit(self, partition: Partition, commit: Commit, happened: Happened) -> None:
+        """See `Checker`."""
+        for envelope, _ in happened:
+            place = (envelope.tenant, envelope.stream)
+            if not envelope.stream.startswith("contact/"):
+                continue
+            begun = self._traces.get(place)
+            if begun is None:
+                self._traces[place] = envelope.trace
+            elif envelope.trace != begun:
+                raise Violation("a contact has one trace", f"{envelope.stream}: {envelope.trace!r} after {begun!r}")

@@ -24,6 +24,8 @@ from tandem.simulation.traps import Died, Trap
 
 JOURNAL_RETRY_MS = 1_000
 NODE_KEY = bytes(range(32))
+TRACED = 0.25
+"""The part of the contacts that are traced: a trace goes over takeovers, snapshots and groups."""
 
 
 class NodeStore(MemoryStore):
@@ -102,7 +104,7 @@ class MediaNode:
         token = self._entropy.token()
         journal, self.state, anew = open_journal(self.store, NODE_KEY, self._entropy.secret, token)
         self.incarnations += bool(anew)
-        self._agent = self._kinds.agent(AgentSettings(self.name, self.host.boot_id), self.state)
+        self._agent = self._kinds.agent(AgentSettings(self.name, self.host.boot_id, sample_ratio=TRACED), self.state)
         if self.media is not None:
             self.media.reattach(self)
         else:

@@ -249,7 +249,9 @@ class Seat:
             case Heard(node, incarnation, tenant, number, time_ms, leg, body):
                 if self._loading:
                     self.cell.reached("kept events wait for keys")
-                shard.offer(media_offer(node, incarnation, Event(tenant, number, time_ms, leg, body), time_ms))
+                offer = media_offer(node, incarnation, Event(tenant, number, time_ms, leg, body), time_ms)
+                offer.trace = news.trace
+                shard.offer(offer)
             case NodeUp(node, incarnation):
                 self._told_directory = self.asked_ms = -1
                 self.offered.clear()

@@ -102,6 +102,7 @@ class Watch:
         self.timers = inv.Timers(lambda: cell.scheduler.now_ms, self._kept)
         self._checkers: list[inv.Checker] = [
             self.sources,
+            inv.Traces(),
             inv.ShardTimes(),
             self.tenancy,
             self.effects,

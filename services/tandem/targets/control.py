@@ -97,8 +97,9 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
     for service in (tenant_module.API, session_servicer.API, routing_servicer.API, recording_module.API):
         methods_of(service)
     owner = f"{config.cell}/{os.uname().nodename}/{os.getpid()}/{entropy.token(5)}"
-    telemetry = Telemetry(config, "all", owner, clock, OBSERVED)
     async with AsyncExitStack() as stack:
+        telemetry = Telemetry(config, "all", owner, clock, OBSERVED)
+        stack.callback(telemetry.close)  # last of all: a successor does not wait for our last spans
         log = await SqliteLog.open(config.log_dir, wait=wait_for_lock)
         stack.push_async_callback(log.close)
         keys = await SqliteKeys.open(config.log_dir, entropy=entropy, cell_key_file=config.keys.cell_key_file)

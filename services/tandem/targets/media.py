@@ -94,6 +94,7 @@ async def run_media(config: Config, points: Points, ready: Callable[[], None]) -
             await process.run(begun)
     finally:
         await blobs.close()
+        telemetry.close()
 
 
 def _write_port(config: Config, port: int) -> None:

@@ -67,6 +67,7 @@ def test_every_line_is_json_where_that_is_wanted():
         "it failed",
     ]
     assert [line.get("trace") for line in lines] == [TRACE, TRACE, None, None]
+    assert [line.get("name") for line in lines] == [None, "the audio of leg %s failed", None, None]
     assert {line["level"] for line in lines} == {"error", "info"}
     assert all(line["timestamp"].endswith("Z") for line in lines)
     assert "ZeroDivisionError" in lines[-1]["exception"]

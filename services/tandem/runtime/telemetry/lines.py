@@ -14,6 +14,15 @@ _SPEAKS = ("what", "stream", "event")
 """Fields in which a contact's stream may stand."""
 
 
+def named(logger: object, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor for lines of the standard library's loggers: what they are called, in
+    `name`, because `event` has the values in it."""
+    record = line.get("_record")
+    if record is not None and record.msg != line["event"]:
+        line["name"] = record.msg
+    return line
+
+
 def about_a_contact(logger: object, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A structlog processor. `trace` is the id that the contact's trace has, if it is traced."""
     if CONTACT not in line:

@@ -269,6 +269,26 @@ MEDIA_READY = _line("media node ready", "info", "Phones can register and call.")
 CALL_FAILED = _line("a call to the API failed", "error", "A fault of ours; the client was told the id in the line.")
 CONTACT_ENDED_LINE = _line("contact ended", "info", "A traced contact has its outcome; the line has its trace.")
 SOURCE_FAILED = _line("a source of metrics failed", "error", "It is left out of /metrics until it works again.")
+
+# Of the media node and of adapters, by the standard library's loggers: the text before its values are set in.
+_line("journal of node %s begins anew, incarnation %s: %s", "warning", "What the node remembered is gone; it says why.")
+_line("link %s lost: %s", "info", "An owner's process let go of its shards, or died; calls go on.")
+_line("%s: %s", "warning", "A notice of the node's agent: a stable reason, and what it is about.")
+_line("the backend failed in a call", "error", "A fault of ours in one call; its command ends as unknown.")
+_line(
+    "journal %s cannot be written, so new commands and events wait: %s; free space on its disk",
+    "error",
+    "Calls go on as they are; it is tried again every second.",
+)
+_line("the audio of leg %s failed, it is hung up", "error", "A fault of ours in one leg's audio; the others go on.")
+_line("%s", "error", "The disk of the spool refused; the recording that is named next is lost.")
+_line("recording %s is lost (%s): look at the disk of media.spool_dir", "error", "It could not be kept.")
+_line("recording %s not stored yet (%s), next try in %g s", "warning", "The blobs are away; it waits in the spool.")
+_line("checkpoint of %s failed, the next one is tried after more writes: %s", "warning", "The log's side file grows.")
+_line(
+    "the erasure of keys waits for another program to stop reading keys.db", "warning", "Look for a backup that hangs."
+)
+
 ROBOT_REFUSED = _line("robot caller was refused", "warning", "A call of the demo was not taken.")
 ROBOT_DONE = _line("robot caller is done", "info", "A call of the demo has ended.")
 ROBOTS_READY = _line("robots ready", "info", "The agents of the demo are registered.")

@@ -34,7 +34,7 @@ def traced_ratio(config: Config) -> float:
 
 
 class Telemetry:
-    """Everything that a process measures. Use `running`."""
+    """Everything that a process measures. Use `running`, and at the very end `close`."""
 
     def __init__(self, config: Config, target: str, owner: str, clock: Clock, observed: Observed | None = None) -> None:
         self._clock = clock
@@ -81,14 +81,13 @@ class Telemetry:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """`run` while inside, and `close` behind it."""
+        """`run` while inside; `close` is the caller's, once nothing waits for this process any more."""
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(self.run())
             try:
                 yield
             finally:
                 task.cancel()
-                self.close()
 
     def close(self) -> None:
         """Hand over the last spans. Blocks for `otlp.CLOSE_S` at most."""
