@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tandem.wire.sip.events import CallAnswered, CallArrived
 from tandem.wire.sip.guard import Admission, Guard, GuardConfig
+from tests.support.budget import examples
 from tests.unit.wire.sip_world import ALICE, ANSWER, BOB, World, call, pair
 
 PHONE = ("192.0.2.7", 5060)
@@ -144,6 +145,7 @@ def test_two_users_at_one_place() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 2**32 - 1), st.sampled_from([NEW, IN_CALL, b""]), st.booleans()), max_size=200)
 )
+@examples(100)
 def test_its_tables_stay_small_and_what_it_takes_stays_under_the_rate(row: list[tuple[int, bytes, bool]]) -> None:
     judge = guard()
     taken = 0
