@@ -381,7 +381,7 @@ class Telemetry(Section, frozen=True, kw_only=True):
         float,
         Meta(
             description="The part of the contacts that are traced, decided when a contact begins. A traced one is "
-            "about 60 spans; 0.01 is enough where hundreds begin in a minute.",
+            "about 50 spans; 0.01 is enough where hundreds begin in a minute.",
             ge=0,
             le=1,
         ),

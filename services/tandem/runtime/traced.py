@@ -7,7 +7,7 @@ the commit, which is there anyway, and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tandem.core.commit import Commit
 
@@ -29,8 +29,7 @@ class Decided:
     changes: tuple[Change, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """A commit of our own is durable. `decided`: what of it stands in a trace."""
 
     commit: Commit

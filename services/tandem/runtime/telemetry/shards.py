@@ -20,7 +20,7 @@ from tandem.runtime.shard import Perform, Phase, Shard
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.clock import Nanoseconds
 from tandem.runtime.telemetry.meters import Meters, Reading
-from tandem.runtime.telemetry.stages import Observed
+from tandem.runtime.telemetry.stages import Measure, Observed
 from tandem.runtime.traced import Committed, Decided
 
 if TYPE_CHECKING:  # the SDK is imported by processes that trace
@@ -59,6 +59,15 @@ class _Sent:
     again: bool
 
 
+@dataclass(slots=True)
+class _Seen:
+    """An event type, and what is done about each event of it."""
+
+    measure: Measure | None
+    rings: bool
+    count: int = 0
+
+
 class ShardWatch:
     """Watches one shard of this process through all its lives."""
 
@@ -66,14 +75,13 @@ class ShardWatch:
         self._instruments, self._meters, self._partition = instruments, instruments.meters, partition
         self._now = instruments.clock.monotonic_s
         self._unix = Nanoseconds(instruments.clock)
-        self._measures, self._rings = instruments.observed.measures, instruments.observed.rings
         group = partition.group
         self._labels = (group, str(partition.shard))
         self._step = self._meters.histogram(names.STEP, group)
         self._append = self._meters.histogram(names.APPEND, group)
         self._takeover = self._meters.histogram(names.TAKEOVER, group)
         self._offer = self._meters.histogram(names.OFFER_LATENCY)
-        self._events: dict[str, int] = {}
+        self._events: dict[str, _Seen] = {}
         self._commits = self._losses = 0
         self._counts: Any = None  # the shard's own, which outlive it
         self._census: dict[Any, float] = {}
@@ -119,13 +127,15 @@ class ShardWatch:
         times, now = self._appended.popleft(), self._now()
         self._append.observe(now - times[1])
         self._commits += 1
-        commit, counts, measures, rings = committed.commit, self._events, self._measures, self._rings
+        commit, events = committed.commit, self._events
         for envelope in commit.events:
-            type_ = envelope.part.type
-            counts[type_] = counts.get(type_, 0) + 1
-            if type_ in measures:
-                measures[type_](self._meters, envelope, self._state(envelope.tenant, envelope.stream))
-            if type_ in rings:
+            seen = events.get(envelope.part.type)
+            if seen is None:
+                seen = events[envelope.part.type] = self._seen(envelope.part.type)
+            seen.count += 1
+            if seen.measure is not None:
+                seen.measure(self._meters, envelope, self._state(envelope.tenant, envelope.stream))
+            if seen.rings:
                 self._offer.observe(now - times[0])
         if committed.decided and self._instruments.spans is not None:
             self._trace(self._instruments.spans, commit, committed.decided, times, now)
@@ -138,6 +148,10 @@ class ShardWatch:
             parent = self._parents.get(order.key.rpartition("/")[0], order.trace)
             verb = type(getattr(order.payload, "verb", order.payload)).__name__
             self._sent[order.key] = _Sent(self._unix.now(), order.trace, parent, verb, order.again)
+
+    def _seen(self, type_: str) -> _Seen:
+        observed = self._instruments.observed
+        return _Seen(observed.measures.get(type_), type_ in observed.rings)
 
     def _state(self, tenant: str, stream: str) -> Any:
         aggregate = self._shard.ledger.aggregate(tenant, stream) if self._shard is not None else None
@@ -234,8 +248,8 @@ class ShardWatch:
     # ---------------------------------------------------------------- what can be looked up
 
     def _readings(self) -> Iterator[Reading]:
-        for type_, count in self._events.items():
-            yield Reading(names.EVENTS, count, (type_,))
+        for type_, seen in self._events.items():
+            yield Reading(names.EVENTS, seen.count, (type_,))
         yield Reading(names.COMMITS, self._commits, (self._partition.group,))
         yield Reading(names.SHARD_LOST, self._losses, self._labels)
         yield Reading(names.SHARD_LIVE, float(self._live and self._shard is not None), self._labels)
