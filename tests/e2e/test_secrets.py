@@ -17,10 +17,11 @@ import secrets
 import sqlite3
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -464,9 +465,7 @@ async def test_of_an_erased_contact_no_byte_is_left(own_cell: Cell, tmp_path: Pa
         assert {what for _, what in await leaks(own_cell, hunt, temporary, begun)} == {
             name for name in keys if "wrapped" in name
         }
-        with closing(sqlite3.connect(log_dir / "keys.db", isolation_level=None)) as backup:
-            backup.execute("BEGIN")
-            backup.execute("SELECT count(*) FROM key").fetchone()
+        with read_by_another(log_dir / "keys.db"):
             with pytest.raises(Refused) as refused:
                 await centre.rest.post(f"{gone.contact}:erase", {"requestId": "once"})
             assert (refused.value.status, refused.value.reason) == (503, "ERASURE_UNDER_WAY")
@@ -491,6 +490,27 @@ async def test_of_an_erased_contact_no_byte_is_left(own_cell: Cell, tmp_path: Pa
         own_cell.kill_control()
     assert await leaks(own_cell, hunt, temporary, begun) == set()
     assert state(await fold(log_dir))
+
+
+READS = """
+import sqlite3, sys
+backup = sqlite3.connect(sys.argv[1], isolation_level=None)
+backup.execute("BEGIN")
+backup.execute("SELECT count(*) FROM key").fetchone()
+print("reads", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def read_by_another(database: Path) -> Iterator[None]:
+    """Meanwhile a process holds a read open. (Not this one: when the hunt closes the file, all locks that
+    its process has on it are gone, fcntl(2).)"""
+    command = (sys.executable, "-c", READS, database)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"reads\n"
+        yield
 
 
 def keys_of(log_dir: Path, contact: str) -> dict[str, bytes]:
