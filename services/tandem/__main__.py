@@ -17,7 +17,7 @@ from cyclopts import Parameter
 
 from tandem.core.points import BadKillAt, Points
 from tandem.runtime.config import Config
-from tandem.runtime.faults import FaultsNotAllowed, points_from
+from tandem.runtime.faults import BadClock, FaultsNotAllowed, clock_from, points_from
 from tandem.runtime.lifecycle import INTERRUPTED, leave_no_core, log_to_stderr, mendable, run_until_signal
 from tandem.runtime.settings import BadConfig, load, render
 from tandem.runtime.tether import Orphaned, tether
@@ -89,7 +89,7 @@ def run(
     standby
         Wait for the control plane that holds the lock, and take over when it ends.
     allow_faults
-        Obey TANDEM_KILL_AT, for tests.
+        Obey TANDEM_KILL_AT and TANDEM_CLOCK, for tests.
     """
     settings = configured(config)
     log_to_stderr(settings.telemetry.log_format)
@@ -99,7 +99,7 @@ def run(
     points = points_from(os.environ, allow_faults=allow_faults)
     match target:
         case "all":
-            _run_all(settings, points, demo=demo, standby=standby)
+            _run_all(settings, points, demo=demo, standby=standby, allow_faults=allow_faults)
         case "media":
             _run_media(settings, points)
         case "robots":
@@ -109,9 +109,10 @@ def run(
             _exit_of(lambda: run_robots(settings), mendable(NotRunning), ended_by_signal=0)
 
 
-def _run_all(settings: Config, points: Points, *, demo: bool, standby: bool) -> None:
+def _run_all(settings: Config, points: Points, *, demo: bool, standby: bool, allow_faults: bool) -> None:
     import structlog
 
+    from tandem.adapters.system import SystemClock
     from tandem.client.place_call import place_call
     from tandem.targets.control import CANNOT_START as REFUSED
     from tandem.targets.control import control
@@ -121,9 +122,10 @@ def _run_all(settings: Config, points: Points, *, demo: bool, standby: bool) -> 
         structlog.get_logger().info("control plane ready", grpc=addresses.grpc, http=addresses.http)
 
     async def serving() -> None:
-        async with control(settings, points, wait_for_lock=standby) as made:
+        async with control(settings, points, wait_for_lock=standby, clock=clock) as made:
             await serve(made, started, place_call(settings) if demo else None)
 
+    clock = clock_from(SystemClock(), os.environ, allow_faults=allow_faults)
     _exit_of(serving, mendable(*REFUSED, PortTaken), ended_by_signal=0)
 
 
@@ -150,7 +152,7 @@ def up(*, config: ConfigFile = None, demo: bool = False, standby: bool = False, 
     standby
         With a second control plane that waits for the first one to die.
     allow_faults
-        Obey TANDEM_KILL_AT, for tests.
+        Obey TANDEM_KILL_AT and TANDEM_CLOCK, for tests.
     """
     from tandem.client.place import NotRunning
     from tandem.client.up import AlreadyUp, run_up
@@ -332,7 +334,7 @@ def main() -> None:
     """Entry point: errors that a person can mend are one line, everything else is a bug."""
     try:
         app()
-    except (CannotStart, FaultsNotAllowed, BadKillAt) as error:
+    except (CannotStart, FaultsNotAllowed, BadKillAt, BadClock) as error:
         sys.stderr.write(f"tandem: {error}\n")
         raise SystemExit(CANNOT_START) from None
     except (Failed, Orphaned) as error:

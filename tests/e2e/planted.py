@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +13,13 @@ from tandem.media.agent_io import Perform, Settle, Turn
 from tandem.media.builtin.registrations import Registrations
 from tandem.media.builtin.restart import Restart
 from tandem.media.builtin.spool import FileSpool
+from tandem.runtime.driver import ShardDriver
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.shard import Answered, Output, Shard
 
 
 def replies_leave_when_decided() -> None:
-    """Before their commit is handed to the log (`before_append`)."""
+    """And the log is written a moment later (`before_append`)."""
     turn = Shard.turn
 
     def early(self: Shard, now: Any) -> list[Output]:
@@ -28,7 +30,13 @@ def replies_leave_when_decided() -> None:
             waiting[:] = [one for one in waiting if not isinstance(one, Answered)]
         return left + outputs
 
+    append = ShardDriver._append
+
+    def late(self: ShardDriver, shard: Shard, body: bytes) -> None:
+        asyncio.get_running_loop().call_later(0.02, lambda: append(self, shard, body))
+
     Shard.turn = early  # type: ignore[method-assign]
+    ShardDriver._append = late  # type: ignore[method-assign]
 
 
 def requests_are_not_remembered() -> None:

@@ -20,7 +20,7 @@ from tandem.routing.domain import words as rw
 from tandem.routing.domain.desk import Desk, Entry
 from tandem.runtime import shard as shard_module
 from tandem.runtime.shard import Output, Perform, Phase, Shard, Taken
-from tandem.runtime.shardtime import Instant
+from tandem.runtime.shardtime import Instant, ShardTime
 from tandem.runtime.step import Answered, Step
 from tandem.simulation.nodes import NodeKinds
 from tandem.simulation.scripted_media import ScriptedMedia
@@ -147,6 +147,22 @@ class Plant:
                 one.stop()
 
 
+class LeavesStrays(Shard):
+    def _strays(self) -> None:
+        pass
+
+
+class ForgetsDoubts(Shard):
+    def _journal_lost(self, node: str, tenant: str) -> None:
+        pass
+
+
+def _wall(self: ShardTime, now: Instant) -> int:
+    self.offset_ms = now.wall_ms - now.boottime_ms
+    self.last_ms = max(self.last_ms, now.wall_ms)
+    return self.last_ms
+
+
 PLANTS = (
     Plant(1, "effects leave when decided", Parts(shard=EffectsAtOnce)),
     Plant(2, "timers are armed with the claim", Parts(shard=TimersAtOnce)),
@@ -178,4 +194,7 @@ PLANTS = (
         ),
     ),
     Plant(12, "events are acknowledged when decided", Parts(shard=AcksAtOnce)),
+    Plant(13, "legs that nobody holds are left", Parts(shard=LeavesStrays), seeds=40),
+    Plant(14, "a lost journal puts no ring in doubt", Parts(shard=ForgetsDoubts), seeds=40),
+    Plant(15, "shard time steps with the wall clock", Parts(), (lambda: patch.object(ShardTime, "at", _wall),)),
 )

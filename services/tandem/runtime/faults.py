@@ -11,9 +11,61 @@ import sys
 from collections.abc import Mapping
 
 from tandem.core.points import KillAt, Points, parse_kill_at
+from tandem.core.ports.clock import Clock
 
 KILL_AT = "TANDEM_KILL_AT"
 """`appended:3` kills the process, as `kill -9` would, at the third pass of that point."""
+
+
+CLOCK = "TANDEM_CLOCK"
+"""`wall=-30000` sets this process's wall clock 30 s back; `boot=5000` has it live on another boot of the
+host, whose CLOCK_BOOTTIME was 5 s when it started. Both with a comma."""
+
+
+class BadClock(ValueError):
+    """A text that says no clock."""
+
+
+class ShiftedClock:
+    """The `Clock` of a host whose clocks are not those of this one."""
+
+    def __init__(self, clock: Clock, wall_ms: int, boottime_ms: int | None) -> None:
+        """`boottime_ms`: of another boot; None for the boot of `clock`."""
+        self._clock, self._wall_ms = clock, wall_ms
+        self._boot_ms = 0 if boottime_ms is None else boottime_ms - clock.boottime_ms()
+        self._boot_id = clock.boot_id() if boottime_ms is None else f"another-boot-{boottime_ms}"
+
+    def wall_ms(self) -> int:
+        """See `Clock`."""
+        return self._clock.wall_ms() + self._wall_ms
+
+    def monotonic_s(self) -> float:
+        """See `Clock`."""
+        return self._clock.monotonic_s()
+
+    def boottime_ms(self) -> int:
+        """See `Clock`."""
+        return self._clock.boottime_ms() + self._boot_ms
+
+    def boot_id(self) -> str:
+        """See `Clock`."""
+        return self._boot_id
+
+
+def clock_from(clock: Clock, environment: Mapping[str, str], *, allow_faults: bool) -> Clock:
+    """The clock of this process. Raises `FaultsNotAllowed`, `BadClock`."""
+    wanted = environment.get(CLOCK, "")
+    if not wanted:
+        return clock
+    if not allow_faults:
+        raise FaultsNotAllowed(f"{CLOCK} is set: start with --allow-faults to obey it, or unset it")
+    found: dict[str, int] = {}
+    for part in wanted.split(","):
+        name, _, value = part.partition("=")
+        if name not in ("wall", "boot") or not value.lstrip("-").isdecimal():
+            raise BadClock(f"{CLOCK}={wanted!r}: write wall=MS, boot=MS or both with a comma")
+        found[name] = int(value)
+    return ShiftedClock(clock, found.get("wall", 0), found.get("boot"))
 
 
 class FaultsNotAllowed(Exception):

@@ -296,7 +296,7 @@ class Faults:
     def _journal_lost_alone(self) -> bool:
         """As beside FreeSWITCH: the calls live on, and what was told of them is forgotten."""
         node = self._cell.node
-        if not node.up or node.unwritten_ms < self._cell.scheduler.now_ms or not self._chance.one_in(2):
+        if not node.up or node.unwritten_ms < self._cell.scheduler.now_ms:
             return False
         node.lose_journal(b"", alone=True)
         self._node_back()

@@ -165,8 +165,12 @@ class Epochs:
 class Timers(Checker):
     """After a takeover no timer fires before what the node had kept is taken, or its patience is over."""
 
-    def __init__(self, now_ms: Callable[[], int], kept: Callable[[Partition], dict[str, int]]) -> None:
-        self._now_ms, self._kept = now_ms, kept
+    def __init__(
+        self, now_ms: Callable[[], int], kept: Callable[[Partition], dict[str, int]], journals: Callable[[], int]
+    ) -> None:
+        """`journals` counts those that the node has begun: what stood in an earlier one is owed no more."""
+        self._now_ms, self._kept, self._journals = now_ms, kept, journals
+        self._journal: dict[Partition, int] = {}
         self._claimed: dict[Partition, int] = {}
         self._owed: dict[Partition, dict[str, int]] = {}
         self._marks: dict[tuple[Partition, str], int] = {}
@@ -174,10 +178,12 @@ class Timers(Checker):
     def claim(self, partition: Partition) -> None:
         """A claim counts."""
         self._claimed[partition], self._owed[partition] = self._now_ms(), self._kept(partition)
+        self._journal[partition] = self._journals()
 
     def commit(self, partition: Partition, commit: Commit, happened: Happened) -> None:
         """See `Checker`."""
         early = self._now_ms() < self._claimed.get(partition, 0) + 2_000
+        early = early and self._journal.get(partition) == self._journals()
         for taken in commit.inputs:
             if taken.source.startswith("media/"):
                 self._marks[partition, taken.tenant] = taken.number

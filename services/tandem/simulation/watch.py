@@ -99,7 +99,7 @@ class Watch:
         self.outcomes = oracle.Outcomes(phones.dialogs, phones.callers)
         self.rings = oracle.Rings(lambda device: phones.devices[device].agent)
         self.sources, self.epochs = inv.Sources(), inv.Epochs()
-        self.timers = inv.Timers(lambda: cell.scheduler.now_ms, self._kept)
+        self.timers = inv.Timers(lambda: cell.scheduler.now_ms, self._kept, lambda: cell.node.incarnations)
         self._checkers: list[inv.Checker] = [
             self.sources,
             inv.Traces(),

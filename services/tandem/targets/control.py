@@ -15,6 +15,7 @@ from tandem.adapters.sqlite import CannotOpen, SqliteKeys, SqliteLog, SqliteStor
 from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.errors import NO_OWNER, Rejected
 from tandem.core.points import Points
+from tandem.core.ports.clock import Clock
 from tandem.core.ports.media import Event
 from tandem.core.quota import NAMES, Limits
 from tandem.media.link.address import LinkAddress
@@ -88,10 +89,12 @@ class Control:
 
 
 @asynccontextmanager
-async def control(config: Config, points: Points, *, wait_for_lock: bool = False) -> AsyncIterator[Control]:
-    """The control plane of this process: all shards of all groups, ready to be served. Raises
-    `LogBusy` and `CannotOpen`, which say what to do."""
-    clock, entropy = SystemClock(), SystemEntropy()
+async def control(
+    config: Config, points: Points, *, wait_for_lock: bool = False, clock: Clock | None = None
+) -> AsyncIterator[Control]:
+    """The control plane of this process: all shards of all groups, ready to be served. `clock`: another
+    than the host's, in tests. Raises `LogBusy` and `CannotOpen`, which say what to do."""
+    clock, entropy = clock or SystemClock(), SystemEntropy()
     # What takes time and needs no lock is done by one that waits before it is needed.
     groups = make_groups()
     for service in (tenant_module.API, session_servicer.API, routing_servicer.API, recording_module.API):

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tandem.core.points import BadKillAt, Point
-from tandem.runtime.faults import KILL_AT, FaultsNotAllowed, points_from
+from tandem.runtime.faults import CLOCK, KILL_AT, BadClock, FaultsNotAllowed, clock_from, points_from
 
 
 def test_without_the_variable_points_only_count() -> None:
@@ -27,6 +27,41 @@ def test_a_fault_that_is_not_allowed_stops_the_start() -> None:
 def test_a_bad_value_stops_the_start() -> None:
     with pytest.raises(BadKillAt):
         points_from({KILL_AT: "soon"}, allow_faults=True)
+
+
+class Still:
+    """A clock that stands."""
+
+    def wall_ms(self) -> int:
+        return 1_000_000
+
+    def monotonic_s(self) -> float:
+        return 7.0
+
+    def boottime_ms(self) -> int:
+        return 500_000
+
+    def boot_id(self) -> str:
+        return "boot-1"
+
+
+def test_clocks_that_are_not_the_hosts() -> None:
+    still = Still()
+    assert clock_from(still, {}, allow_faults=False) is still
+    wall = clock_from(still, {CLOCK: "wall=-30000"}, allow_faults=True)
+    assert (wall.wall_ms(), wall.boottime_ms(), wall.boot_id()) == (970_000, 500_000, "boot-1")
+    boot = clock_from(still, {CLOCK: "boot=5000,wall=7"}, allow_faults=True)
+    assert (boot.wall_ms(), boot.boottime_ms()) == (1_000_007, 5_000)
+    assert boot.boot_id() != "boot-1"
+    assert boot.monotonic_s() == 7.0
+
+
+def test_a_clock_that_is_not_allowed_or_none_stops_the_start() -> None:
+    with pytest.raises(FaultsNotAllowed, match="--allow-faults"):
+        clock_from(Still(), {CLOCK: "wall=1"}, allow_faults=False)
+    for text in ("noon", "wall=soon", "sun=3"):
+        with pytest.raises(BadClock, match="wall=MS"):
+            clock_from(Still(), {CLOCK: text}, allow_faults=True)
 
 
 def test_the_process_dies_at_the_point_without_a_last_word_of_its_own() -> None:
