@@ -19,6 +19,7 @@ from tandem.routing.domain import fold as routing_fold
 from tandem.routing.domain import words as rw
 from tandem.routing.domain.desk import Desk, Entry
 from tandem.runtime import shard as shard_module
+from tandem.runtime.refusals import Refusals
 from tandem.runtime.shard import Output, Perform, Phase, Shard, Taken
 from tandem.runtime.shardtime import Instant, ShardTime
 from tandem.runtime.step import Answered, Step
@@ -124,6 +125,15 @@ def _idle_anew(desk: Desk, agent: Any, entry: Any, context: Any) -> Any:
     return _both_free(desk, agent, entry, context)
 
 
+_runtime_event = Refusals._runtime_event
+
+
+def _in_memory_alone(self: Refusals, *told: Any) -> None:
+    before = len(self.events)
+    _runtime_event(self, *told)
+    del self.events[before:]
+
+
 @dataclass(frozen=True, slots=True)
 class Plant:
     """A bug: the classes that have it, what is patched, and within how many seeds it is caught."""
@@ -197,4 +207,10 @@ PLANTS = (
     Plant(13, "legs that nobody holds are left", Parts(shard=LeavesStrays), seeds=40),
     Plant(14, "a lost journal puts no ring in doubt", Parts(shard=ForgetsDoubts), seeds=40),
     Plant(15, "shard time steps with the wall clock", Parts(), (lambda: patch.object(ShardTime, "at", _wall),)),
+    Plant(
+        16,
+        "a quarantine is not in the log",
+        Parts(),
+        (lambda: patch.object(Refusals, "_runtime_event", _in_memory_alone),),
+    ),
 )

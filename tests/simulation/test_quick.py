@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tandem.simulation.chance import Chance
-from tandem.simulation.report import story
+from tandem.simulation.report import Report, story
 from tandem.simulation.run import run_seed
 
 
@@ -18,6 +18,30 @@ def test_a_seed_holds(seed: int, shape: str) -> None:
     assert not result.violation, "\n".join(story(result))
     assert result.crashes >= 5 and result.calls >= 40
     assert sum(result.faults.values()) >= 100
+
+
+POISON = (
+    "an input refused",
+    "contact.recovered",
+    "a contact quarantined",
+    "counted inputs_refused",
+    "counted recovered",
+    "counted quarantines",
+    "counted quarantined_inputs",
+    "raised in contact decide",
+    "raised in contact recover",
+)
+
+
+def test_poison_is_survived_and_its_branches_are_told() -> None:
+    """What needs many seeds (a desk in quarantine, 16 hops) is required of the 200."""
+    report = Report()
+    for seed in (0, 1):
+        report.add(run_seed(seed, minutes=6))
+    assert not report.failed, "\n".join(story(report.failed[0]))
+    assert [branch for branch in POISON if branch not in report.branches] == []
+    told = "\n".join(report.lines())
+    assert "a contact quarantined" in told and "counted recovered" in told
 
 
 @pytest.mark.parametrize("seed", [2, 5])
