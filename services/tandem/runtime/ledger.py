@@ -108,7 +108,7 @@ class Aggregates(dict[tuple[str, str], Aggregate]):
 
     def __setitem__(self, place: tuple[str, str], aggregate: Aggregate) -> None:
         super().__setitem__(place, aggregate)
-        self._count(place, aggregate.kind.name, not aggregate.kind.over(aggregate.state))
+        self._count(place, aggregate.kind.name, not aggregate.over)
 
     def __delitem__(self, place: tuple[str, str]) -> None:
         self._count(place, self[place].kind.name, False)
@@ -178,7 +178,8 @@ class Ledger:
         return aggregate
 
     def _end(self, tenant: str, stream: str) -> None:
-        self.aggregates.pop((tenant, stream), None)
+        if (tenant, stream) in self.aggregates:
+            del self.aggregates[tenant, stream]
         for key in list(self.names.get((tenant, stream), {}).values()):
             self.settle(key)
 
