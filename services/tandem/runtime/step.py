@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tandem.core.commit import ENGINE, Commit, Effect, Envelope, Input, Mark, Message, Part, Reply
@@ -130,7 +130,8 @@ class Step:
         if offer.settles:
             pending = ledger.pending.get(offer.settles)
             if isinstance(command, EffectEnded):
-                command = replace(command, name=pending.effect.name if pending else "")
+                name = pending.effect.name if pending else ""
+                command = EffectEnded(name, command.outcome, command.reason)
             ledger.settle(offer.settles)
         part = self._recorded(offer, table, command, key)
         before = len(self.events)
@@ -293,11 +294,6 @@ class Step:
         self.touched[tenant, stream] = None
         event_id = f"{self.partition}/{self.epoch}/{self.n}/{len(self.events)}"
         settles: list[str] = []
-        at = len(self.events)
-        envelope = Envelope(
-            event_id, tenant, stream, version, self.now_ms, hop.cause, self._offer.actor, self._offer.trace, part
-        )
-        self.events.append(envelope)  # what evolved stands, even if `react` raises
         try:
             for index, action in enumerate(aggregate.kind.react(aggregate.state, event)):
                 if isinstance(action, Settle):
@@ -307,8 +303,22 @@ class Step:
                         settles.append(key)
                 else:
                     settles += self._act(action, stream, version, index, event_id, hop.hop, queue)
-        finally:
-            self.events[at] = replace(envelope, settles=tuple(settles))
+        finally:  # what evolved stands, even if `react` raises
+            offer = self._offer
+            self.events.append(
+                Envelope(
+                    event_id,
+                    tenant,
+                    stream,
+                    version,
+                    self.now_ms,
+                    hop.cause,
+                    offer.actor,
+                    offer.trace,
+                    part,
+                    tuple(settles),
+                )
+            )
 
     def _act(
         self, action: Action, stream: str, version: int, index: int, event_id: str, hop: int, queue: deque[_Hop]
