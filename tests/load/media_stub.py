@@ -16,7 +16,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -107,6 +107,19 @@ class _Leg:
     heard: bool = False
 
 
+Later = Callable[..., None]
+"""`later(ms, act, *given)` calls `act` after so long; at 0 in the next turn."""
+
+
+def on_the_loop(ms: int, act: Callable[..., None], *given: Any) -> None:
+    """`Later` on the running loop."""
+    loop = asyncio.get_running_loop()
+    if ms:
+        loop.call_later(ms / 1000, act, *given)
+    else:
+        loop.call_soon(act, *given)
+
+
 class Running:
     """A plan that is carried out."""
 
@@ -119,9 +132,8 @@ class Running:
 class StubBackend:
     """A `media.backend.Backend` whose phones do everything at once."""
 
-    def __init__(self, sink: Sink, prefix: str) -> None:
-        self._sink, self._prefix = sink, prefix
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, sink: Sink, prefix: str, later: Later) -> None:
+        self._sink, self._prefix, self._later = sink, prefix, later
         self._numbers: MergedDirectory = MergedDirectory({}, {})
         self._registered: set[str] = set()
         self._legs: dict[str, _Leg] = {}
@@ -147,12 +159,16 @@ class StubBackend:
         running.told.dialled += 1
         self._emit(entry.tenant, leg, LegArrived(running.plan.number, secret(f"+4930{self._count:08}")))
 
+    def dial_at_once(self, running: Running) -> None:
+        """The first callers of a plan without a rate; the others dial as these are over."""
+        for _ in range(min(running.plan.at_once, running.plan.count)):
+            self.dial(running)
+
     async def carry_out(self, running: Running) -> None:
         """Let the plan's callers dial, until all are over."""
         plan, told = running.plan, running.told
         if not plan.rate:
-            for _ in range(min(plan.at_once, plan.count)):
-                self.dial(running)
+            self.dial_at_once(running)
         while plan.rate and told.dialled < plan.count:
             due = min(plan.count, int((time.monotonic() - running.begun_s) * plan.rate) + 1)
             while told.dialled < due:
@@ -308,7 +324,7 @@ class StubBackend:
             self.causes[cause.value] = self.causes.get(cause.value, 0) + 1
             if by is not By.FAR and not leg.heard:
                 leg.plan.told.refused += 1
-            self._loop.call_soon(self._over, leg)
+            self._later(0, self._over, leg)
 
     def _stored(self, leg: _Leg, name: str) -> None:
         recording, leg.recording = leg.recording, ""
@@ -323,12 +339,6 @@ class StubBackend:
 
     def _emit(self, tenant: str, leg: str, body: MediaEvent) -> None:
         self._sink.emit(tenant, leg, body, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000)
-
-    def _later(self, ms: int, act: Any, *given: str) -> None:
-        if ms:
-            self._loop.call_later(ms / 1000, act, *given)
-        else:
-            self._loop.call_soon(act, *given)
 
     # ----------------------------------------------------------------------- figures
 
@@ -405,7 +415,7 @@ async def main(link: str, home: Path, node: str, prefix: str) -> None:
 
     @asynccontextmanager
     async def build(sink: Sink) -> Any:
-        backends.append(StubBackend(sink, prefix or entropy.token(5)))
+        backends.append(StubBackend(sink, prefix or entropy.token(5), on_the_loop))
         yield backends[0]
 
     ready = asyncio.Event()
