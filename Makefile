@@ -5,13 +5,15 @@
 #   make check            lint, types, import contracts and the quick tests: under two minutes
 #   make kill N=10        kill -9 the control plane N times during calls, counted by the phones
 #   make simulate SEEDS=200 FROM=0
+#   make bench            every benchmark beside its peer, 15 minutes; one alone: make bench ONLY=row2
 
 PY := .venv/bin/python
 N ?= 10
 SEEDS ?= 200
 FROM ?= 0
+ONLY ?=
 
-.PHONY: run test check lint format kill simulate protos lock prompts setup
+.PHONY: run test check lint format kill simulate bench protos lock prompts setup
 .DEFAULT_GOAL := run
 
 run:
@@ -40,6 +42,9 @@ kill: setup
 
 simulate: setup
 	@.venv/bin/tandem simulate --seeds $(SEEDS) --from $(FROM)
+
+bench: setup
+	@$(PY) -m tests.load.bench $(ONLY)
 
 protos: setup
 	@scripts/protos.sh

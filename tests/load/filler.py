@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tandem.adapters.sqlite import SqliteLog
+from tandem.adapters.sqlite import SqliteKeys, SqliteLog
 from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.log import Partition, Stored
@@ -159,6 +159,15 @@ class Filler:
             batch = self.records[first : first + 256]
             await asyncio.gather(*[log.append(LIVE, stored.body) for stored in batch])
         await log.close()
+
+    async def keep_keys(self, home: Path) -> None:
+        """The ids of all data keys in `keys.db`, so that an owner finds one for each contact. They are
+        other keys than those that sealed: nothing here is ever opened."""
+        keys = await SqliteKeys.open(home / "log", entropy=self._entropy, cell_key_file=home / "cell.key")
+        ids = list(self.keys)
+        for first in range(0, len(ids), 256):
+            await keys.allocate(tuple(ids[first : first + 256]))
+        await keys.close()
 
 
 def _refuse(text: str, error: BaseException) -> None:

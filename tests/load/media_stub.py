@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -125,6 +126,7 @@ class Running:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.told = plan, Told()
+        self.count = plan.count
         self.begun_s = time.monotonic()
         self.done = asyncio.Event()
 
@@ -144,7 +146,6 @@ class StubBackend:
         self.commands = 0
         self.rung_twice = 0
         self.causes: dict[str, int] = {}  # of ended callers' legs
-        self.tenant_of_number = ""
 
     # ----------------------------------------------------------------------- callers
 
@@ -169,11 +170,12 @@ class StubBackend:
         plan, told = running.plan, running.told
         if not plan.rate:
             self.dial_at_once(running)
-        while plan.rate and told.dialled < plan.count:
-            due = min(plan.count, int((time.monotonic() - running.begun_s) * plan.rate) + 1)
+        while plan.rate and told.dialled < running.count:
+            due = min(running.count, int((time.monotonic() - running.begun_s) * plan.rate) + 1)
             while told.dialled < due:
                 self.dial(running)
             await asyncio.sleep(TICK_S)
+        self.look_if_done(running)
         await running.done.wait()
 
     def _over(self, leg: _Leg) -> None:
@@ -181,9 +183,13 @@ class StubBackend:
         if running is None:
             return
         running.told.over += 1
-        if not running.plan.rate and running.told.dialled < running.plan.count:
+        if not running.plan.rate and running.told.dialled < running.count:
             self.dial(running)
-        elif running.told.over >= running.plan.count:
+        self.look_if_done(running)
+
+    def look_if_done(self, running: Running) -> None:
+        """All who were to dial have, and all of them are over."""
+        if running.told.over >= running.count:
             running.done.set()
 
     def hang_up(self, name: str) -> None:
@@ -352,7 +358,7 @@ class StubBackend:
             "causes": self.causes,
             "legs": len(self._legs),
             "devices": len(self._registered),
-            "numbers": sorted(self._numbers.numbers),
+            "numbers": {number: entry.shard for number, entry in self._numbers.numbers.items()},
         }
 
 
@@ -388,6 +394,12 @@ class Orders:
             await running.done.wait()
         return asdict(running.told) | {"seconds": time.monotonic() - running.begun_s}
 
+    async def do_stop(self, plan: int) -> None:
+        """Nobody dials any more; those who have go on."""
+        running = self._plans[plan]
+        running.count = running.told.dialled
+        self._backend.look_if_done(running)
+
     async def do_forget(self, plan: int) -> None:
         """Begin the measurement of a plan anew (a warm-up is over)."""
         told = self._plans[plan].told
@@ -405,6 +417,7 @@ class Orders:
 
 async def main(link: str, home: Path, node: str, prefix: str) -> None:
     """The node, until stdin ends."""
+    logging.basicConfig(level=logging.ERROR)
     clock, entropy = SystemClock(), SystemEntropy()
     home.mkdir(parents=True, exist_ok=True)
     settings = MediaSettings(
@@ -479,6 +492,10 @@ class StubProcess:
     async def forget(self, plan: int) -> None:
         """Drop the times measured so far."""
         await self._ask("forget", plan=plan)
+
+    async def stop(self, plan: int) -> None:
+        """Let nobody dial any more."""
+        await self._ask("stop", plan=plan)
 
     async def figures(self) -> dict[str, Any]:
         """See `StubBackend.figures`."""
