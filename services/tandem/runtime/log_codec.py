@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -156,6 +158,14 @@ def decode(body: bytes) -> Record:
             raise BadRecord("a record with neither claim nor commit")
 
 
+# Fields that are read as they stand, at one go.
+_INPUT: Callable[[Any], Any] = attrgetter("source", "number", "tenant", "stream", "time_ms")
+_INPUT_MORE: Callable[[Any], Any] = attrgetter("key", "actor", "trace", "refused", "settles")
+_ENVELOPE: Callable[[Any], Any] = attrgetter(
+    "event_id", "tenant", "stream", "version", "time_ms", "cause", "actor", "trace"
+)
+
+
 def _commit(c: pb.Commit) -> Commit:
     return Commit(
         c.epoch,
@@ -164,38 +174,9 @@ def _commit(c: pb.Commit) -> Commit:
         c.boot_id,
         c.boottime_ms,
         c.engine,
-        tuple(
-            Input(
-                i.source,
-                i.number,
-                i.tenant,
-                i.stream,
-                i.time_ms,
-                _part(i.part),
-                i.key,
-                i.actor,
-                i.trace,
-                i.refused,
-                i.settles,
-            )
-            for i in c.inputs
-        ),
+        tuple(Input(*(*_INPUT(i), _part(i.part), *_INPUT_MORE(i))) for i in c.inputs),
         tuple(Mark(m.source, m.tenant, m.number) for m in c.marks),
-        tuple(
-            Envelope(
-                e.event_id,
-                e.tenant,
-                e.stream,
-                e.version,
-                e.time_ms,
-                e.cause,
-                e.actor,
-                e.trace,
-                _part(e.part),
-                tuple(e.settles),
-            )
-            for e in c.events
-        ),
+        tuple(Envelope(*(*_ENVELOPE(e), _part(e.part), tuple(e.settles))) for e in c.events),
         tuple(Effect(e.key, e.tenant, e.stream, e.name, e.kind, e.at_ms, _part(e.part)) for e in c.effects),
         tuple(
             Message(m.group, m.tenant, m.stream, m.sender, _part(m.part), _part(m.gone) if m.HasField("gone") else None)
