@@ -32,7 +32,7 @@ AT_ONCE = 100
 
 async def row2(scale: Scale) -> list[Figure]:
     """See the module's text."""
-    count, rounds = scale(3000, 40), scale(3, 1)
+    count, rounds = scale(2000, 40), scale(3, 1)
     found: dict[str, list[float]] = {"whole": [], "views": [], "limit": [], "grpc": []}
     shape: dict[str, float] = {}
     with scratch() as directory:

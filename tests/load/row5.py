@@ -25,7 +25,7 @@ from tests.load.plane import live_group
 
 async def row5(scale: Scale) -> list[Figure]:
     """See the module's text."""
-    contacts, rounds = scale(2500, 50), scale(5, 1)
+    contacts, rounds = scale(2000, 50), scale(5, 1)
     tell(f"writing the log of {contacts} contacts")
     filler = Filler()
     filler.configure(300)

@@ -29,8 +29,8 @@ class LargeCell(world.Cell):
 
 def row9(scale: Scale) -> list[Figure]:
     """See the module's text."""
-    minutes, seeds = scale(2, 1), scale(3, 1)
-    ordinary = [_speed(seed, 10 if not scale.tiny else 1, faults=True) for seed in range(100, 100 + seeds)]
+    minutes, seeds = 1, scale(2, 1)
+    ordinary = [_speed(seed, scale(10, 1), faults=True) for seed in range(100, 100 + seeds)]
     agents, every = world.AGENTS, workload.CALL_EVERY_MS
     run.Cell = LargeCell  # type: ignore[misc]
     world.AGENTS, workload.CALL_EVERY_MS = (AGENTS, CALL_EVERY_MS) if not scale.tiny else (30, 2_000)
