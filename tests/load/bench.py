@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -40,8 +41,9 @@ LIMIT_S = 900
 def run(row: str, *, tiny: bool) -> list[Figure]:
     """The figures of one benchmark. Raises RuntimeError if it fails; what it printed stands above."""
     command = [sys.executable, "-m", ROWS[row], *(["--tiny"] if tiny else [])]
+    environment = {**os.environ, "GRPC_VERBOSITY": "ERROR"}  # else it tells of each process that is started
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=LIMIT_S, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=LIMIT_S, check=True, env=environment)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise RuntimeError(f"{row} failed: {error}") from error
     return [Figure(**one) for one in json.loads(done.stdout)]

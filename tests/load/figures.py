@@ -111,7 +111,6 @@ def run_row(row: Callable[[Scale], list[Figure] | Coroutine[Any, Any, list[Figur
     import uvloop
 
     quiet()
-    os.environ["GRPC_VERBOSITY"] = "ERROR"  # it tells of each process that is started
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--tiny", action="store_true", help="sizes that measure nothing, to see that it works")
     found = row(Scale(parser.parse_args().tiny))

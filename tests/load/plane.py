@@ -8,6 +8,7 @@ view, which a whole control plane keeps in the same process.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -172,6 +173,7 @@ async def plane(
                 running.append(tasks.create_task(_project(host, store)))
             try:
                 await host.ready()
+                gc.freeze()  # as `targets.serving` does
                 yield made
             finally:
                 for task in running:
