@@ -59,6 +59,14 @@ def merged(out: Path, found: dict[str, list[Figure]]) -> list[Figure]:
     return [one for row in ROWS for one in figures.get(row, [])]
 
 
+def write(out: Path, figures: Sequence[Figure]) -> None:
+    """Whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = out.with_suffix(".new")
+    fresh.write_text(json.dumps([asdict(one) for one in figures], indent=2) + "\n", encoding="utf-8")
+    fresh.replace(out)
+
+
 def show(console: Console, figures: Sequence[Figure]) -> None:
     """For people: a table, and under it the sizes, counts and reasons."""
     shown = Table(title="Benchmarks", title_justify="left")
@@ -93,15 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"[bold]{row}[/]")
         try:
             found[row] = run(row, tiny=given.tiny)
+            write(given.out, merged(given.out, found))
         except RuntimeError as error:
             failed.append(row)
             console.print(f"[red]{error}[/]", highlight=False)
         console.print(f"  {time.monotonic() - begun:.0f} s", highlight=False)
     figures = merged(given.out, found)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = given.out.with_suffix(".new")
-    fresh.write_text(json.dumps([asdict(one) for one in figures], indent=2) + "\n", encoding="utf-8")
-    fresh.replace(given.out)
     show(Console(), [one for one in figures if one.name.partition(".")[0] in found])
     met, missed = (sum(one.met is whether for one in figures) for whether in (True, False))
     console.print(f"{met} goals met, {missed} not; all figures in {given.out}", highlight=False)

@@ -18,7 +18,21 @@ from pathlib import Path
 
 from tandem.adapters.blobs import LocalBlobs
 from tests.load.callcenter import CallCenter
-from tests.load.figures import Figure, Scale, figure, home_in, median, run_row, scratch, share, spread, tell
+from tests.load.figures import (
+    CONTACTS,
+    FULL,
+    Figure,
+    Scale,
+    fewer,
+    figure,
+    home_in,
+    median,
+    run_row,
+    scratch,
+    share,
+    spread,
+    tell,
+)
 from tests.load.filler import Filler
 from tests.load.media_stub import Plan, StubProcess
 from tests.load.plane import NUMBER, link_of, plane
@@ -89,7 +103,7 @@ async def _offers(
 
 
 async def _loaded(directory: Path, scale: Scale) -> Figure:
-    waiting, agents = scale(100_000, 100), scale(10_000, 20)
+    waiting, agents = scale(CONTACTS, 100), scale(10_000, 20)
     home = home_in(directory, "loaded")
     tell(f"{waiting} callers in line that nobody serves")
     filler = Filler()
@@ -104,13 +118,14 @@ async def _loaded(directory: Path, scale: Scale) -> Figure:
     tell(f"{agents} agents, {RATE:g} offers a second")
     times, reached = await _offers(home, "sqlite", agents, RATE, scale(5000, 20), first=0)
     value = share(times, 0.99)
-    met = value <= 5 and reached >= 0.98 * RATE
-    why = "" if met else "; not met: 500 contacts a second take most of this core, so inputs wait for a turn"
+    quick = value <= 5 and reached >= 0.98 * RATE
+    met = quick and waiting >= FULL
+    why = "" if quick else "; not met: 500 contacts a second take most of this core, so inputs wait for a turn"
     return figure(
         "row1.offer_p99_ms", value, "ms", peer="p50 of the same run", peer_value=share(times, 0.5),
         goal="p99 <= 5 ms at 500 offers/s a core, 10,000 agents, 100,000 waiting", met=met,
         note=f"{waiting} waiting, {agents} agents, {len(times)} offers, {reached:.0f} contacts/s reached to their "
-        f"end; p99.9 {share(times, 0.999):.1f} ms{why}",
+        f"end; p99.9 {share(times, 0.999):.1f} ms{why or fewer(waiting)}",
     )  # fmt: skip
 
 

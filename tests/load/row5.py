@@ -18,7 +18,21 @@ from tandem.core.ports.log import Stored
 from tandem.runtime import log_codec, snapshot
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.service import kind_of
-from tests.load.figures import Cpu, Figure, Scale, figure, home_in, median, run_row, scratch, spread, tell
+from tests.load.figures import (
+    CONTACTS,
+    FULL,
+    Cpu,
+    Figure,
+    Scale,
+    fewer,
+    figure,
+    home_in,
+    median,
+    run_row,
+    scratch,
+    spread,
+    tell,
+)
 from tests.load.filler import LIVE, Filler
 from tests.load.plane import live_group
 
@@ -73,7 +87,7 @@ def _fold(records: list[Stored]) -> float:
 
 
 async def _live_again(scale: Scale) -> Figure:
-    contacts, tail, rounds = scale(100_000, 300), scale(500, 20), scale(3, 1)
+    contacts, tail, rounds = scale(CONTACTS, 300), scale(500, 20), scale(3, 1)
     tell(f"{contacts} contacts in line")
     filler = Filler()
     filler.configure(300)
@@ -94,11 +108,12 @@ async def _live_again(scale: Scale) -> Figure:
         await blobs.close()
     value = median([load + fold for load, fold in whole])
     loads = median([load for load, _ in whole])
-    why = "" if value <= 1 else "; not met: the state of each contact is made of a dozen Python objects, one by one"
+    why = "; not met: the state of each contact is made of a dozen Python objects, one by one" if value > 1 else ""
     return figure(
         "row5.live_again_s", value, "s", peer="loading the snapshot alone", peer_value=loads,
-        goal=f"<= 1 s for {contacts:,} contacts", met=value <= 1,
-        note=f"{live} aggregates, log of {commits} commits; {spread([a + b for a, b in whole])}{why}",
+        goal=f"<= 1 s for {FULL:,} contacts", met=value <= 1 and contacts >= FULL,
+        note=f"{live} aggregates, log of {commits} commits; {spread([a + b for a, b in whole])}"
+        f"{why or fewer(contacts)}",
     )  # fmt: skip
 
 
