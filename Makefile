@@ -7,6 +7,7 @@
 #                         named point, counted by the phones; the table is in var/kill.json
 #   make fuzz SECONDS=60  every parser against inputs that nobody would send; RUNS=... counts instead
 #   make simulate SEEDS=200 FROM=0
+#   make bench            every benchmark beside its peer, 15 minutes; one alone: make bench ONLY=row2
 
 PY := .venv/bin/python
 N ?= 10
@@ -14,8 +15,9 @@ SEEDS ?= 200
 FROM ?= 0
 RUNS ?= 0
 SECONDS ?= 0
+ONLY ?=
 
-.PHONY: run test check lint format kill fuzz simulate protos reference lock prompts setup
+.PHONY: run test check lint format kill fuzz simulate bench protos reference lock prompts setup
 .DEFAULT_GOAL := run
 
 run:
@@ -47,6 +49,9 @@ fuzz: setup
 
 simulate: setup
 	@.venv/bin/tandem simulate --seeds $(SEEDS) --from $(FROM)
+
+bench: setup
+	@$(PY) -m tests.load.bench $(ONLY)
 
 protos: setup
 	@scripts/protos.sh

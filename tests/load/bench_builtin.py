@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from tandem.media.backend import MergedDirectory
 from tandem.media.builtin.ports import RtpPorts
 from tests.integration.media.phone import Phone
 from tests.integration.media.world import DIRECTORY, NUMBER, World, devices, world
+from tests.load.figures import Figure, Scale, figure, share, tell
 
 CALLER_HZ, AGENT_HZ = 625.0, 1000.0
 
@@ -93,15 +95,36 @@ async def serve(w: World, calls: int) -> list[str]:
     return legs
 
 
-async def main(calls: int, seconds: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Of one run."""
+
+    calls: int
+    seconds: float
+    jitter_ms: list[float]
+    cpu: float  # cores
+    least_heard_s: float
+
+    def at(self, part: float) -> float:
+        """A quantile of the jitter, ms."""
+        return self.jitter_ms[min(int(len(self.jitter_ms) * part), len(self.jitter_ms) - 1)]
+
+    @property
+    def packet_us(self) -> float:
+        """Processor time of a packet sent and one received."""
+        return 1e6 * self.cpu * self.seconds / len(self.jitter_ms)
+
+
+async def measure(calls: int, seconds: float) -> Found:
+    """So many calls, for so long."""
     watch = Stopwatch()
     watch.install()
     directory = MergedDirectory(DIRECTORY.numbers, devices({f"a{i}": "secret" for i in range(calls)}))
     with tempfile.TemporaryDirectory() as home:
         async with world(Path(home), directory=directory, capacity=calls) as w:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", __spec__.name, "--phones", str(w.node.sip_port), "--calls", str(calls),
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                sys.executable, "-m", "tests.load.bench_builtin", "--phones", str(w.node.sip_port), "--calls",
+                str(calls), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             )  # fmt: skip
             assert process.stdin is not None
             assert process.stdout is not None
@@ -119,12 +142,42 @@ async def main(calls: int, seconds: float) -> None:
             for live in w.node.legs():
                 await w.do(live.leg, HangUp())
             await w.sink.when(lambda: sum(isinstance(t.body, RecordingStored) for t in w.sink.told) == calls)
-    at = {share: jitter[min(int(len(jitter) * share), len(jitter) - 1)] for share in (0.5, 0.99, 0.999, 1.0)}
-    print(f"{2 * calls} legs, {calls} recorded, {spent:.0f} s, {len(jitter)} packets sent")
+    return Found(calls, spent, jitter, cpu, float(heard["least_s"]))
+
+
+async def builtin(scale: Scale) -> list[Figure]:
+    """50 calls through the built-in node; beside its jitter, that of a timer of an idle loop."""
+    calls, seconds = scale(50, 2), scale(20, 1)
+    tell(f"{calls} calls, bridged and recorded, {seconds} s")
+    alone = await _idle_ms(seconds / 4)
+    found = await measure(calls, seconds)
+    assert found.least_heard_s > 0, "somebody heard nothing"
+    return [
+        figure(
+            "builtin.send_jitter_p99_ms", found.at(0.99), "ms", peer="a 20 ms timer of an idle loop, p99",
+            peer_value=share(alone, 0.99),
+            note=f"{calls} calls, {2 * calls} legs, all recorded; {len(found.jitter_ms)} packets; "
+            f"p50 {found.at(0.5):.2f}, p99.9 {found.at(0.999):.2f}, longest {found.at(1.0):.1f} ms; "
+            f"{100 * found.cpu:.0f} % of a core, {found.packet_us:.0f} us a packet",
+        )
+    ]  # fmt: skip
+
+
+async def _idle_ms(seconds: float) -> list[float]:
+    found, end = [], time.monotonic() + seconds
+    while (begun := time.monotonic()) < end:
+        await asyncio.sleep(0.02)
+        found.append(abs(1000 * (time.monotonic() - begun) - 20))
+    return found
+
+
+def show(found: Found) -> None:
+    """Print it."""
+    print(f"{2 * found.calls} legs, {found.calls} recorded, {found.seconds:.0f} s, {len(found.jitter_ms)} packets sent")
+    at = {share_: found.at(share_) for share_ in (0.5, 0.99, 0.999, 1.0)}
     print(f"send jitter ms: p50 {at[0.5]:.2f}  p99 {at[0.99]:.2f}  p99.9 {at[0.999]:.2f}  max {at[1.0]:.2f}")
-    a_packet_us = 1e6 * cpu * spent / len(jitter)
-    print(f"processor: {100 * cpu:.0f} % of one core, {a_packet_us:.0f} us a packet sent (and one received)")
-    print(f"least that a phone heard of its partner: {heard['least_s']:.1f} s; recordings stored: {calls}")
+    print(f"processor: {100 * found.cpu:.0f} % of one core, {found.packet_us:.0f} us a packet sent (and one received)")
+    print(f"least that a phone heard of its partner: {found.least_heard_s:.1f} s; recordings stored: {found.calls}")
 
 
 if __name__ == "__main__":
@@ -133,4 +186,7 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--phones", type=int, metavar="PORT", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    uvloop.run(phones(given.phones, given.calls) if given.phones else main(given.calls, given.seconds))
+    if given.phones:
+        uvloop.run(phones(given.phones, given.calls))
+    else:
+        show(uvloop.run(measure(given.calls, given.seconds)))

@@ -22,23 +22,23 @@ ONE = Partition("live", 0)
 SECONDS = 2.0
 
 
-def bare_disk(directory: Path) -> float:
+def bare_disk(directory: Path, seconds: float = SECONDS) -> float:
     """Writes with fdatasync a second."""
     descriptor = os.open(directory / "bare", os.O_WRONLY | os.O_CREAT, 0o600)
     done, began = 0, time.perf_counter()
-    while time.perf_counter() - began < SECONDS:
+    while time.perf_counter() - began < seconds:
         os.write(descriptor, BODY)
         os.fdatasync(descriptor)
         done += 1
     os.close(descriptor)
-    return done / SECONDS
+    return done / seconds
 
 
-async def appends(directory: Path, waiters: int) -> tuple[float, float, float]:
+async def appends(directory: Path, waiters: int, seconds: float = SECONDS) -> tuple[float, float, float]:
     """Appends a second by so many callers, each of which waits for its answer; p50 and p99 in ms."""
     log = await SqliteLog.open(directory)
     latencies: list[float] = []
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + seconds
 
     async def caller() -> None:
         while (began := time.perf_counter()) < end:
@@ -48,7 +48,7 @@ async def appends(directory: Path, waiters: int) -> tuple[float, float, float]:
     await asyncio.gather(*[caller() for _ in range(waiters)])
     await log.close()
     cuts = statistics.quantiles(latencies, n=100)
-    return len(latencies) / SECONDS, cuts[49] * 1000, cuts[98] * 1000
+    return len(latencies) / seconds, cuts[49] * 1000, cuts[98] * 1000
 
 
 async def read_back(directory: Path) -> float:

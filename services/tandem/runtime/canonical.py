@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 _TUPLE, _ENUM = 0, 1
+_PLAIN = (bool, int, str, bytes)
 _pack = msgspec.msgpack.Encoder()
 _unpack = msgspec.msgpack.Decoder()
 
@@ -35,6 +36,7 @@ class Canonical:
             for cls in classes
             if dataclasses.is_dataclass(cls)
         }
+        self._in_order = {cls: list(self._fields.get(cls, ())) for cls in classes}
 
     def encode(self, value: Any) -> bytes:
         """Canonical bytes. Raises `NotCanonical`."""
@@ -50,7 +52,7 @@ class Canonical:
 
     def _lower(self, value: Any) -> Any:
         kind = type(value)
-        if value is None or kind in (bool, int, str, bytes):
+        if value is None or kind in _PLAIN:
             return value
         if kind is tuple:
             return [_TUPLE, *map(self._lower, value)]
@@ -58,18 +60,23 @@ class Canonical:
         if fields is not None:
             flat: list[Any] = [kind.__name__]
             for name in fields:
-                flat += (name, self._lower(getattr(value, name)))
+                inner = getattr(value, name)
+                flat += (name, inner if type(inner) in _PLAIN else self._lower(inner))
             return flat
         if isinstance(value, StrEnum) and kind.__name__ in self._classes:
             return [_ENUM, kind.__name__, value.name]
         raise NotCanonical(f"{kind.__module__}.{kind.__name__} may not stand in a state")
 
     def _raise(self, raw: Any) -> Any:
-        if not isinstance(raw, list):
+        if type(raw) is not list:
             return raw
         head = raw[0]
         if head == _TUPLE:
-            return tuple(map(self._raise, raw[1:]))
+            return tuple([self._raise(one) if type(one) is list else one for one in raw[1:]])
+        cls = self._classes.get(head) if type(head) is str else None
+        if cls is not None and len(raw) % 2 and raw[1::2] == self._in_order[cls]:
+            # Written by a release with the same fields: they stand in the order of `__init__`.
+            return cls(*[self._raise(one) if type(one) is list else one for one in raw[2::2]])
         name = raw[1] if head == _ENUM else head
         cls = self._classes.get(name)
         if cls is None:

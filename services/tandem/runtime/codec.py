@@ -16,8 +16,9 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -26,14 +27,14 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from tandem.core.changed import changed
 from tandem.core.commit import Part
 from tandem.core.seal import Erased, Private, Sealed, Secret, Withheld
 from tandem.internal.type.v1 import private_pb2
 
 Row = tuple[str, type, type[Message]]
 Privates = list[tuple[int, Any]]
-Put = Callable[[Any, Any], None]
-Get = Callable[[Any], Any]
+Convert = Callable[[Any], Any]
 
 _PRIVATE = set(typing.get_args(Private))
 
@@ -80,46 +81,70 @@ def _enum_prefix(name: str) -> str:
 
 
 class _Binding:
-    """How one class and one message translate, worked out once."""
+    """How one class and one message translate, worked out once: all fields are read at one go, and
+    only those that translate are looked at one by one. What stands at its default is not set."""
 
-    __slots__ = ("_gets", "_private", "_puts", "cls", "message")
+    __slots__ = ("_back", "_private", "_put", "_read", "cls", "message")
 
     def __init__(self, cls: type, message: type[Message]) -> None:
         self.cls, self.message = cls, message
         hints = typing.get_type_hints(cls)
-        fields = {field.name: field for field in dataclasses.fields(cls)}
+        names = tuple(field.name for field in dataclasses.fields(cls))
         numbers: dict[str, Any] = {field.name: field for field in message.DESCRIPTOR.fields}
-        if set(fields) != set(numbers):
-            odd = sorted(set(fields) ^ set(numbers))
+        if set(names) != set(numbers):
+            odd = sorted(set(names) ^ set(numbers))
             raise BadBinding(f"{cls.__name__} and {message.DESCRIPTOR.full_name} differ in {', '.join(odd)}")
-        self._puts: list[tuple[str, Put]] = []
-        self._gets: list[tuple[str, Get | None]] = []
-        self._private: list[tuple[str, int]] = []
-        for name in fields:
+        if any(field.message_type and field.message_type.GetOptions().map_entry for field in numbers.values()):
+            raise BadBinding(f"{message.DESCRIPTOR.full_name} has a map, whose bytes stand in no order")
+        self._read = _reader(names)
+        self._put: list[tuple[str, int, Convert | None, bool]] = []  # name, index, to proto, set at its default too
+        self._back: list[tuple[str, int, Convert | None, bool]] = []  # name, index, from proto, None if unset
+        self._private: list[tuple[str, int, int]] = []  # name, index, field number
+        for index, name in enumerate(names):
             hint, descriptor = hints[name], numbers[name]
             if _is_private(hint) and descriptor.message_type is None:
-                self._private.append((name, descriptor.number))
-                self._gets.append((name, None))
+                self._private.append((name, index, descriptor.number))
             else:
-                put, get = _field(name, hint, descriptor)
-                self._puts.append((name, put))
-                self._gets.append((name, get))
+                to, back, kept, optional = _field(name, hint, descriptor)
+                self._put.append((name, index, to, kept))
+                if back is not None or optional:
+                    self._back.append((name, index, back, optional))
 
-    def to_message(self, value: Any, privates: Privates) -> Message:
-        message = self.message()
-        for name, put in self._puts:
-            put(message, getattr(value, name))
-        for name, number in self._private:
-            inner = getattr(value, name)
+    def fields(self, value: Any, privates: Privates) -> dict[str, Any]:
+        """The message's fields; nested messages are dicts again."""
+        values = self._read(value)
+        found = {}
+        for name, index, to, kept in self._put:
+            inner = values[index]
+            if inner or (kept and inner is not None):
+                found[name] = inner if to is None else to(inner)
+        for _, index, number in self._private:
+            inner = values[index]
             if inner is not None:
                 privates.append((number, inner))
-        return message
+        return found
 
-    def from_message(self, message: Any, privates: dict[int, Any]) -> Any:
-        numbers = dict(self._private)
-        return self.cls(
-            *[privates.get(numbers[name], Erased()) if get is None else get(message) for name, get in self._gets]
-        )
+    def to_message(self, value: Any, privates: Privates) -> Message:
+        return self.message(**self.fields(value, privates))
+
+    def from_message(self, message: Any, privates: Mapping[int, Any]) -> Any:
+        values = list(self._read(message))
+        for name, index, back, optional in self._back:
+            if optional and not message.HasField(name):
+                values[index] = None
+            elif back is not None:
+                values[index] = back(values[index])
+        for _, index, number in self._private:
+            values[index] = privates.get(number) or Erased()
+        return self.cls(*values)
+
+
+def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """All attributes of these names at one go."""
+    if not names:
+        return lambda value: ()
+    read = attrgetter(*names)
+    return read if len(names) > 1 else lambda value: (read(value),)
 
 
 _bindings: dict[tuple[type, str], _Binding] = {}
@@ -171,7 +196,7 @@ def _converter(
     binding = _bind(typing.cast(type, hint), message)
     if binding._private:
         raise BadBinding(f"{field.full_name}: a nested private value needs a message field")
-    return (lambda value: binding.to_message(value, [])), (lambda value: binding.from_message(value, {}))
+    return (lambda value: binding.fields(value, [])), (lambda value: binding.from_message(value, {}))
 
 
 def _union(members: Iterable[type], message: type[Message]) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
@@ -188,10 +213,7 @@ def _union(members: Iterable[type], message: type[Message]) -> tuple[Callable[[A
 
     def put(value: Any) -> Any:
         name, binding = to[type(value)]
-        outer = message()
-        getattr(outer, name).CopyFrom(binding.to_message(value, []))
-        getattr(outer, name).SetInParent()
-        return outer
+        return {name: binding.fields(value, [])}
 
     def get(outer: Any) -> Any:
         name = outer.WhichOneof(oneof.name)
@@ -202,7 +224,8 @@ def _union(members: Iterable[type], message: type[Message]) -> tuple[Callable[[A
     return put, get
 
 
-def _field(name: str, hint: Any, field: FieldDescriptor) -> tuple[Put, Get]:
+def _field(name: str, hint: Any, field: FieldDescriptor) -> tuple[Convert | None, Convert | None, bool, bool]:
+    """(to proto, from proto, whether it is set at its default too, whether it may be None)."""
     if typing.get_origin(hint) is tuple:
         return _repeated(name, typing.get_args(hint)[0], field)
     optional = isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
@@ -210,45 +233,16 @@ def _field(name: str, hint: Any, field: FieldDescriptor) -> tuple[Put, Get]:
         rest = [arg for arg in typing.get_args(hint) if arg is not type(None)]
         hint = rest[0] if len(rest) == 1 else typing.Union[tuple(rest)]  # noqa: UP007
     convert = _converter(name, hint, field)
-    if field.message_type is not None:
-        assert convert is not None
-        to, back = convert
-
-        def put_message(message: Any, value: Any) -> None:
-            if value is not None:
-                inner = getattr(message, name)
-                inner.CopyFrom(to(value))
-                inner.SetInParent()
-
-        def get_message(message: Any) -> Any:
-            return back(getattr(message, name)) if not optional or message.HasField(name) else None
-
-        return put_message, get_message
-
-    def put_scalar(message: Any, value: Any) -> None:
-        if value is not None:
-            setattr(message, name, convert[0](value) if convert else value)
-
-    def get_scalar(message: Any) -> Any:
-        if optional and not message.HasField(name):
-            return None
-        value = getattr(message, name)
-        return convert[1](value) if convert else value
-
-    return put_scalar, get_scalar
+    to, back = convert if convert is not None else (None, None)
+    return to, back, convert is not None or field.has_presence, optional
 
 
-def _repeated(name: str, hint: Any, field: FieldDescriptor) -> tuple[Put, Get]:
+def _repeated(name: str, hint: Any, field: FieldDescriptor) -> tuple[Convert | None, Convert | None, bool, bool]:
     convert = _converter(name, hint, field)
-
-    def put(message: Any, value: Any) -> None:
-        getattr(message, name).extend([convert[0](item) for item in value] if convert else value)
-
-    def get(message: Any) -> Any:
-        items = getattr(message, name)
-        return tuple(convert[1](item) for item in items) if convert else tuple(items)
-
-    return put, get
+    if convert is None:
+        return None, tuple, False, False
+    to, back = convert
+    return (lambda value: list(map(to, value))), (lambda items: tuple(map(back, items))), False, False
 
 
 class Codec:
@@ -272,7 +266,7 @@ class Codec:
     def shape(self, name: str) -> tuple[type[Message], frozenset[str]]:
         """The message of a row, and its private fields. Raises KeyError."""
         binding = self._by_name[name]
-        return binding.message, frozenset(field for field, _ in binding._private)
+        return binding.message, frozenset(field for field, _, _ in binding._private)
 
     def classes(self) -> tuple[tuple[str, type], ...]:
         """(name, class) of each row."""
@@ -284,10 +278,11 @@ class Codec:
 
     def encode(self, value: Any) -> tuple[str, bytes, Privates]:
         """(name, clear bytes, private values as they stand). Bytes are canonical: equal
-        values give equal bytes."""
+        values give equal bytes, because fields are written in the order of their numbers and
+        no message has a map."""
         name, binding = self._by_type[type(value)]
         privates: Privates = []
-        return name, binding.to_message(value, privates).SerializeToString(deterministic=True), privates
+        return name, binding.to_message(value, privates).SerializeToString(), privates
 
     def close(self, value: Any, close: Callable[[str, Any], Sealed | Withheld]) -> tuple[Any, Part]:
         """The value with its private values closed, and its part. `close` gets the stable
@@ -296,12 +291,13 @@ class Codec:
         if binding._private:
             closed = {
                 field: close(name, inner)
-                for field, _ in binding._private
+                for field, _, _ in binding._private
                 if isinstance(inner := getattr(value, field), Secret | Erased)
             }
             if closed:
-                value = dataclasses.replace(value, **closed)
-        _, clear, privates = self.encode(value)
+                value = changed(value, **closed)
+        privates: Privates = []
+        clear = binding.to_message(value, privates).SerializeToString()
         return value, Part(name, clear, tuple(privates))
 
     def decode(self, part: Part) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
-from functools import partial
+from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from google.protobuf.empty_pb2 import Empty
@@ -128,6 +128,10 @@ Encoder = Callable[[Any, bool], Any]
 Decoder = Callable[[Any], Any]
 
 
+def _same(value: Any, _secrets: bool = True) -> Any:
+    return value
+
+
 def _text(name: str) -> tuple[Encoder, Decoder]:
     limit = _LIMITS.get(name, MAX_TEXT)
 
@@ -141,9 +145,11 @@ def _text(name: str) -> tuple[Encoder, Decoder]:
 
 def _number(name: str) -> tuple[Encoder, Decoder]:
     limit = _LIMITS.get(name)
+    if limit is None:
+        return _same, _same
 
     def check(value: int, _secrets: bool = True) -> int:
-        if limit is not None and value > limit:
+        if value > limit:
             raise OverLimit(f"{name} is {value}, over the limit of {limit}")
         return value
 
@@ -184,20 +190,18 @@ def _repeated(name: str, item: tuple[Encoder, Decoder]) -> tuple[Encoder, Decode
     return encode, decode
 
 
-_PAIRS: dict[str, tuple[type[Message], str, str]] = {
-    "marks": (link_pb2.Mark, "tenant", "number"),
-    "legs": (link_pb2.LegName, "tenant", "leg"),
-}
+_PAIRS = {"marks": ("tenant", "number"), "legs": ("tenant", "leg")}
+"""Fields of messages that are pairs here: the names of their two fields there."""
 
 
 def _pair(name: str, hint: Any) -> tuple[Encoder, Decoder]:
-    message, first, second = _PAIRS[name]
+    first, second = _PAIRS[name]
     (encode_a, decode_a), (encode_b, decode_b) = (
         _coders(part, kind) for part, kind in zip((first, second), get_args(hint), strict=True)
     )
 
-    def encode(value: tuple[Any, Any], secrets: bool) -> Message:
-        return message(**{first: encode_a(value[0], secrets), second: encode_b(value[1], secrets)})
+    def encode(value: tuple[Any, Any], secrets: bool) -> dict[str, Any]:
+        return {first: encode_a(value[0], secrets), second: encode_b(value[1], secrets)}
 
     return encode, lambda value: (decode_a(getattr(value, first)), decode_b(getattr(value, second)))
 
@@ -205,7 +209,7 @@ def _pair(name: str, hint: Any) -> tuple[Encoder, Decoder]:
 def _coders(name: str, hint: Any) -> tuple[Encoder, Decoder]:
     """How a field of that annotation is written and read."""
     if hint is bool:
-        return lambda value, _secrets: value, lambda value: value
+        return _same, _same
     if hint is int:
         return _number(name)
     if hint is str:
@@ -228,19 +232,35 @@ def _coders(name: str, hint: Any) -> tuple[Encoder, Decoder]:
 
 
 class _Record:
-    """One frozen dataclass and the message of the same name and fields."""
+    """One frozen dataclass and the message of the same name and fields. Written as a dict, which the
+    library sets in place; what stands at its default is left out, as on the wire."""
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
         self._message: type[Message] = getattr(media_pb2, kind.__name__, None) or getattr(link_pb2, kind.__name__)
         hints = get_type_hints(kind)
         self._fields = tuple((field.name, *_coders(field.name, hints[field.name])) for field in fields(kind))
+        self._checked = [(index, row[2]) for index, row in enumerate(self._fields) if row[2] is not _same]
+        names = [name for name, *_ in self._fields]
+        get = attrgetter(*names) if names else None
+        self._read: Callable[[Any], tuple[Any, ...]]
+        self._read = (lambda one: ()) if get is None else get if len(names) > 1 else (lambda one: (get(one),))
 
-    def encode(self, value: Any, secrets: bool) -> Message:
-        return self._message(**{name: encode(getattr(value, name), secrets) for name, encode, _ in self._fields})
+    def encode(self, value: Any, secrets: bool) -> dict[str, Any]:
+        found = {}
+        for (name, encode, _), inner in zip(self._fields, self._read(value), strict=True):
+            if inner or inner is None:  # None has no place: it is told as a field of the wrong kind
+                found[name] = encode(inner, secrets)
+        return found
+
+    def message(self, value: Any, secrets: bool) -> Message:
+        return self._message(**self.encode(value, secrets))
 
     def decode(self, message: Any) -> Any:
-        return self.kind(*[decode(getattr(message, name)) for name, _, decode in self._fields])
+        values = list(self._read(message))
+        for index, decode in self._checked:
+            values[index] = decode(values[index])
+        return self.kind(*values)
 
     def parse(self, data: bytes) -> Any:
         return self.decode(_parse(self._message, data))
@@ -258,12 +278,15 @@ class _OneOf:
         self._by_type = {kind: (names[kind.__name__], _Record(kind)) for kind in members}
         self._by_name = dict(self._by_type.values())
 
-    def encode(self, value: Any, secrets: bool, **others: int) -> Message:
+    def encode(self, value: Any, secrets: bool) -> dict[str, Any]:
         try:
             name, record = self._by_type[type(value)]
         except KeyError:
             raise Unknown(f"{type(value).__name__} has no place in {self._message.__name__}") from None
-        return self._message(**{name: record.encode(value, secrets)}, **others)
+        return {name: record.encode(value, secrets)}
+
+    def message(self, value: Any, secrets: bool) -> Message:
+        return self._message(**self.encode(value, secrets))
 
     def decode(self, message: Any) -> Any:
         name = message.WhichOneof(self._oneof)
@@ -286,7 +309,7 @@ def _refuse_value(value: Any, error: Exception) -> NoReturn:
     raise Malformed(f"a field of {type(value).__name__} has the wrong kind or range") from error
 
 
-def _write(encode: Callable[..., Message], value: Any, secrets: bool) -> Any:
+def _write(encode: Callable[..., Any], value: Any, secrets: bool) -> Any:
     try:
         return encode(value, secrets)
     except MediaCodecError:
@@ -307,7 +330,7 @@ _RECORDS: dict[type, _Record] = {kind: _Record(kind) for kind in (media.Command,
 
 def encode_verb(verb: media.Verb, *, secrets: bool = False) -> media_pb2.Verb:
     """A verb as log and snapshots hold it. Raises `MediaCodecError`; `PlainSecret` unless `secrets`."""
-    message: media_pb2.Verb = _write(_VERBS.encode, verb, secrets)
+    message: media_pb2.Verb = _write(_VERBS.message, verb, secrets)
     return message
 
 
@@ -319,7 +342,7 @@ def decode_verb(message: media_pb2.Verb) -> media.Verb:
 
 def encode_event_body(body: media.MediaEvent, *, secrets: bool = False) -> media_pb2.MediaEvent:
     """An event as log and snapshots hold it. Raises `MediaCodecError`; `PlainSecret` unless `secrets`."""
-    message: media_pb2.MediaEvent = _write(_EVENTS.encode, body, secrets)
+    message: media_pb2.MediaEvent = _write(_EVENTS.message, body, secrets)
     return message
 
 
@@ -334,7 +357,7 @@ def decode_event_body(message: media_pb2.MediaEvent) -> media.MediaEvent:
 
 def to_bytes(value: media.Command | media.Directory | media.Event) -> bytes:
     """For the node's sealed journal, secrets included. Raises `MediaCodecError`."""
-    data: bytes = _write(_RECORDS[type(value)].encode, value, True).SerializeToString()
+    data: bytes = _write(_RECORDS[type(value)].message, value, True).SerializeToString()
     return data
 
 
@@ -348,8 +371,14 @@ def from_bytes(kind: type[T], data: bytes) -> T:
 
 
 def _batch(union: _OneOf, message: type[Message], frames: Sequence[Channelled[Any]]) -> bytes:
-    coded = [_write(partial(union.encode, channel=channel), frame, True) for channel, frame in frames]
-    data = message(frames=coded).SerializeToString()
+    batch: Any = message()
+    for channel, frame in frames:
+        coded = _write(union.encode, frame, True)
+        try:
+            batch.frames.add(channel=channel, **coded)
+        except (TypeError, ValueError) as error:
+            _refuse_value(frame, error)
+    data: bytes = batch.SerializeToString()
     if len(data) > MAX_MESSAGE_BYTES:
         raise OverLimit(f"{message.__name__} has {len(data)} bytes, over the limit of {MAX_MESSAGE_BYTES}")
     return data

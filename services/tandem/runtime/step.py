@@ -139,7 +139,7 @@ class Step(Refusals):
         self._begin(offer)
         pending = ledger.pending.get(offer.settles) if offer.settles else None
         if isinstance(command, EffectEnded):
-            command = replace(command, name=pending.effect.name if pending else "")
+            command = EffectEnded(pending.effect.name if pending else "", command.outcome, command.reason)
         if offer.settles:
             ledger.settle(offer.settles)
         part = self._recorded(offer, table, command, key)
@@ -371,7 +371,8 @@ class Step(Refusals):
         except Exception as error:
             raise Unreacted(event) from error
         finally:
-            self.events[at] = replace(envelope, settles=tuple(settles))
+            if settles:
+                self.events[at] = replace(envelope, settles=tuple(settles))
 
     def _act(
         self, action: Action, stream: str, version: int, index: int, event_id: str, hop: Hop, queue: deque[Hop]

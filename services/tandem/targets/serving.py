@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import socket
@@ -63,6 +64,8 @@ async def serve(
             # Probes are answered from the first moment; calls as soon as every shard is live.
             serving = tasks.create_task(server.serve([listener]))
             await made.host.ready()
+            # What was loaded lives on: the collector need not walk over it again and again.
+            gc.freeze()
             await made.credentials.learn(made.host)
             await _first_keys(made, page_key)
             await grpc.set_ready(True)

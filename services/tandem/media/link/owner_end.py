@@ -7,12 +7,12 @@ and dialled again; every link then says Hello anew, and nothing is lost by it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+from tandem.core.changed import changed
 from tandem.core.ports.log import Partition
 from tandem.core.ports.media import (
     Event,
@@ -23,9 +23,10 @@ from tandem.core.ports.media import (
     MediaEvent,
     StaleEpoch,
     ToNode,
+    Verb,
     Welcome,
 )
-from tandem.core.seal import Sealed, Secret, unseal
+from tandem.core.seal import Private, Sealed, Secret, unseal
 from tandem.media.link.nodetime import NodeTime
 from tandem.media.link.stream import FRAMES_PER_MESSAGE, StreamFault
 from tandem.runtime.media_codec import (
@@ -163,6 +164,8 @@ class OwnerLink:
     def receive(self, frame: FromNode | Close, now_ms: int, time: NodeTime) -> LinkInput | None:
         """A frame of this link; None for an event that came before. `now_ms` is our own
         CLOCK_BOOTTIME. Raises `StreamFault`."""
+        if isinstance(frame, Event) and self._phase is _Phase.UP:
+            return self._event(frame, now_ms, time)
         match frame, self._phase:
             case Welcome(), _Phase.GREETED:
                 return self._welcome(frame, time)
@@ -171,8 +174,6 @@ class OwnerLink:
                 return Deposed(self.node, highest)
             case Close(reason), _:
                 raise StreamFault(f"node {self.node} closed the link of {self.partition}: {reason}")
-            case Event(), _Phase.UP:
-                return self._event(frame, now_ms, time)
             case KeptEnd(), _Phase.UP:
                 return KeptHeard(self.node)
             case Legs(legs), _Phase.UP:
@@ -333,13 +334,19 @@ class OwnerStream:
         return channel
 
 
+_PRIVATES = {
+    kind: tuple(name for name, hint in get_type_hints(kind).items() if hint == Private) for kind in get_args(Verb)
+}
+"""Verb -> its fields that may be sealed."""
+
+
 def opened_verb(verb: Any, key: Callable[[str], bytes | None]) -> Any:
     """A verb with its private values in plain, for the local link; one whose key was
     destroyed reads `Erased`."""
     opened: dict[str, Any] = {}
-    for field in dataclasses.fields(verb):
-        value = getattr(verb, field.name)
+    for name in _PRIVATES[type(verb)]:
+        value = getattr(verb, name)
         if isinstance(value, Sealed):
             plain = unseal(value, key(value.key))
-            opened[field.name] = Secret(plain) if isinstance(plain, bytes) else plain
-    return dataclasses.replace(verb, **opened) if opened else verb
+            opened[name] = Secret(plain) if isinstance(plain, bytes) else plain
+    return changed(verb, **opened) if opened else verb

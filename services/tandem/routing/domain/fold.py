@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
+from tandem.core.changed import changed
 from tandem.core.decider import Action, Answer, Kind, Settle, Tell, Wake
 from tandem.routing.domain import desk as d
 from tandem.routing.domain import words as w
@@ -77,7 +77,7 @@ def _reserved(desk: Desk, event: w.AgentReserved) -> None:
 
 
 def _restage(desk: Desk, offer: str, stage: Stage) -> None:
-    desk.reservations[offer] = replace(desk.reservations[offer], stage=stage)
+    desk.reservations[offer] = changed(desk.reservations[offer], stage=stage)
 
 
 def _rescinded(desk: Desk, event: w.ReservationRescinded) -> None:

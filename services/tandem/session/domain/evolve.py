@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
+from tandem.core.changed import changed
 from tandem.session.domain import states as st
 from tandem.session.domain import words as w
 
 
 def _with(state: Any, **changes: Any) -> st.State:
     """The same state with other fields, whichever of those that have them it is."""
-    changed: st.State = replace(state, **changes)
-    return changed
+    made: st.State = changed(state, **changes)
+    return made
 
 
 def _started(state: st.State, event: w.ContactStarted) -> st.State:
@@ -22,7 +22,7 @@ def _started(state: st.State, event: w.ContactStarted) -> st.State:
 
 
 def _answered(state: Any, event: w.ContactAnswered) -> st.State:
-    return _with(state, call=replace(state.call, answered_ms=event.at_ms))
+    return _with(state, call=changed(state.call, answered_ms=event.at_ms))
 
 
 def _step(state: Any, event: w.FlowStepEntered) -> st.State:
@@ -52,11 +52,11 @@ def _offered(state: st.Waiting, event: w.AgentOffered) -> st.State:
 
 
 def _ringing(state: st.Ringing, event: w.AgentRinging) -> st.State:
-    return replace(state, offered=replace(state.offered, ringing=True))
+    return changed(state, offered=changed(state.offered, ringing=True))
 
 
 def _cancel(state: st.Ringing, event: w.OfferCancelBegun) -> st.State:
-    return replace(state, cancel=event.outcome)
+    return changed(state, cancel=event.outcome)
 
 
 def _offer_ended(state: Any, event: w.OfferEnded) -> st.State:
@@ -70,24 +70,24 @@ def _accepted(state: st.Ringing, event: w.AgentAnswered) -> st.State:
 
 
 def _connected(state: st.Connecting, event: w.ContactConnected) -> st.State:
-    call = state.call if state.call.connected_ms else replace(state.call, connected_ms=event.at_ms)
+    call = state.call if state.call.connected_ms else changed(state.call, connected_ms=event.at_ms)
     recording = st.Recording(event.recording, event.data_key, state.place.queue, event.agent, event.at_ms)
     return st.Talking(call, state.place, state.offered, event.at_ms, None, (*state.recordings, recording))
 
 
 def _held(state: st.Talking, event: w.ContactHeld) -> st.State:
-    return replace(state, held_by=event.by)
+    return changed(state, held_by=event.by)
 
 
 def _resumed(state: st.Talking, event: w.ContactResumed) -> st.State:
-    return replace(state, held_by=None)
+    return changed(state, held_by=None)
 
 
 def _requeued(state: Any, event: w.ContactRequeued) -> st.State:
     place = state.place
     if isinstance(state, st.Talking) and place.give_up_ms:
         # Time with an agent is no wait: the rest of the longest wait is what it was.
-        place = replace(place, give_up_ms=place.give_up_ms + event.at_ms - state.connected_ms)
+        place = changed(place, give_up_ms=place.give_up_ms + event.at_ms - state.connected_ms)
     return st.Waiting(state.call, place, state.recordings)
 
 
@@ -114,7 +114,7 @@ def _closed_or_closing(state: st.Closing) -> st.State:
 def _leg_closed(state: Any, event: w.LegClosed) -> st.State:
     if not isinstance(state, st.Closing):
         return state  # type: ignore[no-any-return]
-    return _closed_or_closing(replace(state, open=tuple(leg for leg in state.open if leg != event.leg)))
+    return _closed_or_closing(changed(state, open=tuple(leg for leg in state.open if leg != event.leg)))
 
 
 def _recording(state: Any, event: w.RecordingEnded) -> st.State:
@@ -123,13 +123,13 @@ def _recording(state: Any, event: w.RecordingEnded) -> st.State:
 
 
 def _wrapped(state: Any, event: w.WrapUpEnded) -> st.State:
-    return replace(state, wrapped=True) if isinstance(state, st.Closing) else replace(state, wrapping=False)
+    return changed(state, wrapped=True) if isinstance(state, st.Closing) else changed(state, wrapping=False)
 
 
 def _recovered(state: Any, event: w.ContactRecovered) -> st.State:
     if not event.counted:
         return state  # type: ignore[no-any-return]
-    return _with(state, call=replace(state.call, recoveries=state.call.recoveries + 1))
+    return _with(state, call=changed(state.call, recoveries=state.call.recoveries + 1))
 
 
 def _same(state: st.State, event: Any) -> st.State:
