@@ -39,7 +39,8 @@ class TenantsInTurn(RuleBasedStateMachine):
 
     @rule(blocked=st.sets(TENANTS, max_size=3))
     def decide_a_step(self, blocked: set[str]) -> None:
-        waiting = {tenant for tenant, line in self.lines.items() if line} - blocked
+        # Who has nothing left that wants a decision waits for none.
+        waiting = {tenant for tenant, line in self.lines.items() if not self.over.issuperset(line)} - blocked
         had: dict[str, int] = {}
 
         def decide(offer: Offer) -> bool:
