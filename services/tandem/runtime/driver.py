@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from itertools import chain
 from typing import Any, Protocol
 
 import structlog
@@ -326,10 +327,10 @@ class ShardDriver:
             self._snapshotting = self._spawn(self._snapshot(shard, self._blobs))
 
     async def _snapshot(self, shard: Shard, blobs: Blobs) -> None:
-        """Pack the applied state between turns, and finish once it is durable (spine 6)."""
-        n, image, group = shard.n, shard.ledger.image(), self.group
+        """Pack the state of this moment between turns, and finish once it is durable (spine 6)."""
+        n, ledger, group = shard.n, shard.ledger, self.group
         shard.offsets[n] = shard.offset if shard.durable == n else 0
-        writer = snapshot.Writer(group, image)
+        writer = snapshot.Writer(group, chain((ledger.head(),), ledger.rows_at(ledger.moment())))
         name = f"{snapshot.prefix(self.partition)}{n:020d}"
         try:
             for block in writer.blocks(self._clock.monotonic_s, SNAPSHOT_SLICE_S):

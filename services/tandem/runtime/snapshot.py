@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.log import Partition
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.past import Row
 from tandem.runtime.service import Group
 
-FORMAT = 1
+FORMAT = 2
 BLOCK_BYTES = 256 * 1024
 """Parts are stored in blocks of about this size."""
 KEEP = 2
@@ -42,17 +42,17 @@ def prefix(partition: Partition) -> str:
 
 
 class Writer:
-    """Packs an image block by block; each `pack` does a bounded amount of work."""
+    """Packs rows block by block. They are drawn one at a time, so the state may go on in between."""
 
-    def __init__(self, group: Group, image: tuple[Any, ...]) -> None:
+    def __init__(self, group: Group, rows: Iterable[Row]) -> None:
         self._pack = group.canonical.encode
-        self._image: Iterator[Any] = iter(image)
+        self._rows = rows
         self.checksums: list[str] = []
 
     def blocks(self, clock_s: Callable[[], float], slice_s: float) -> Iterator[bytes | None]:
         """Blocks, with None in between whenever packing has taken `slice_s` at a stretch."""
         block, begun = bytearray(), clock_s()
-        for row in self._image:
+        for row in self._rows:
             part = self._pack(row)
             block += len(part).to_bytes(4, "big") + part
             if len(block) >= BLOCK_BYTES:

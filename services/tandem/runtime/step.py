@@ -287,6 +287,7 @@ class Step:
         version = aggregate.version + 1
         service = ledger.group.service_of[aggregate.kind.name]
         event, part = service.events.close(event, self._closer(aggregate.key, stream, version))
+        ledger.before_event(tenant, stream, event)
         aggregate.state = aggregate.kind.evolve(aggregate.state, event)
         aggregate.version = version
         ledger.aggregates[tenant, stream] = aggregate

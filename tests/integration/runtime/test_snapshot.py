@@ -20,6 +20,7 @@ from tandem.routing.domain import words as rw
 from tandem.runtime import snapshot
 from tandem.runtime.canonical import NotCanonical
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.past import Past, Row
 from tandem.runtime.snapshot import KEEP, Writer, load, prefix, tidy
 from tandem.runtime.step import Offer
 from tandem.session.domain import reception as r
@@ -308,14 +309,16 @@ def _config(command: object, stream: str = "reception", number: int = 100) -> Of
 def test_an_image_does_not_change_with_the_state_that_it_is_of() -> None:
     """It is packed later, while the desk and all the rest go on."""
     cell = SmallCell()
-    taken: list[tuple[tuple[object, ...], list[bytes]]] = []
+    taken: list[tuple[Row, Past, list[bytes]]] = []
     for _ in live_steps(cell):
         ledger = cell.shard.ledger
-        taken.append((ledger.image(), list(ledger.parts())))
+        taken.append((ledger.head(), ledger.moment(), list(ledger.parts())))
     pack = cell.shard.group.canonical.encode
-    assert len({tuple(parts) for _, parts in taken}) == len(taken), "each step changed something"
-    for image, parts in taken:
-        assert [pack(row) for row in image] == parts
+    assert len({tuple(parts) for _, _, parts in taken}) == len(taken), "each step changed something"
+    for head, past, parts in taken:
+        late = [pack(head), *map(pack, cell.shard.ledger.rows_at(past))]
+        assert sorted(late) == sorted(parts)
+        assert list(Ledger.restored(cell.shard.group, late).parts()) == parts
         restored = Ledger.restored(cell.shard.group, iter(parts))
         assert list(restored.parts()) == parts
 
