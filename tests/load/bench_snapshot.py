@@ -14,7 +14,7 @@ from itertools import chain
 
 from tandem.core.ports import media
 from tandem.core.seal import Secret
-from tandem.runtime.driver import SNAPSHOT_SLICE_S
+from tandem.runtime.driver import SLICE_S
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.snapshot import Writer
 from tandem.runtime.step import Offer
@@ -60,7 +60,7 @@ def in_slices(ledger: Ledger) -> tuple[float, float]:
     longest = whole = 0.0
     began = time.thread_time()
     writer = Writer(ledger.group, chain((ledger.head(),), ledger.rows_at(ledger.moment())))
-    for _ in writer.blocks(time.thread_time, SNAPSHOT_SLICE_S):
+    for _ in writer.blocks(time.thread_time, SLICE_S):
         took = time.thread_time() - began
         longest, whole = max(longest, took), whole + took
         began = time.thread_time()

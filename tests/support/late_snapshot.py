@@ -1,4 +1,4 @@
-"""A snapshot that is packed row by row while its state goes on."""
+"""Snapshots and state hashes that are made row by row while their state goes on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
 
+from tandem.core.commit import Commit, Record
 from tandem.core.decider import Rows
-from tandem.runtime.ledger import Ledger
+from tandem.internal.log.v1 import log_pb2
+from tandem.runtime.ledger import STATE_HASHED, Ledger
 from tandem.runtime.past import Row
+from tandem.runtime.service import Group
+from tandem.runtime.shard import Shard
+from tandem.runtime.statehash import total
 
 
 class LateSnapshot:
@@ -37,4 +42,39 @@ def changed_rows(rows: Rows, before: Any, after: Any) -> set[tuple[str, str]]:
     for table in rows.tables:
         one, other = getattr(before, table), getattr(after, table)
         found |= {(table, name) for name in {*one, *other} if one.get(name) != other.get(name)}
+    return found
+
+
+class LateHash:
+    """Digests the due points of a shard, some rows at a time."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._work: Iterator[None] | None = None
+
+    def work(self, rows: int) -> None:
+        """The next rows, of the next point if one is done."""
+        if self._work is None:
+            self._work = self._shard.hash_work()
+        for _ in range(rows if self._work is not None else 0):
+            if next(self._work or iter(()), self) is self:
+                self._work = None
+                return
+
+
+def check_hashes(group: Group, records: list[Record]) -> int:
+    """Each hash that the log names is that of all rows after its commit, and a fold says so too.
+    How many there were."""
+    ledger, totals, found = Ledger(group), dict[int, bytes](), 0
+    for record in records:
+        if not ledger.fold(record) or not isinstance(record, Commit):
+            continue
+        totals[record.n] = total(ledger.parts()).to_bytes(16, "big")
+        for envelope in record.events:
+            if envelope.type == STATE_HASHED:
+                said = log_pb2.StateHashed.FromString(envelope.part.clear)
+                assert said.hash == totals[said.n], f"after commit {said.n}"
+                found += 1
+    assert ledger.hash.wrong == []
+    assert ledger.hash.checked + ledger.hash.missed == found
     return found

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from tandem.core.seal import fingerprint
+
 _TUPLE, _ENUM = 0, 1
 _pack = msgspec.msgpack.Encoder()
 _unpack = msgspec.msgpack.Decoder()
@@ -35,6 +37,13 @@ class Canonical:
             for cls in classes
             if dataclasses.is_dataclass(cls)
         }
+
+        shapes = [
+            (cls.__name__, *(self._fields[cls] if cls in self._fields else getattr(cls, "__members__", ())))
+            for cls in self._classes.values()
+        ]
+        self.schema = fingerprint(*(" ".join(shape).encode() for shape in sorted(shapes)))[:16]
+        """Changes whenever the bytes of an equal state may change."""
 
     def encode(self, value: Any) -> bytes:
         """Canonical bytes. Raises `NotCanonical`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from itertools import chain
 from typing import Any, Protocol
 
@@ -22,9 +22,10 @@ from tandem.core.ports.blobs import BlobExists, Blobs
 from tandem.core.ports.clock import Clock
 from tandem.core.ports.keys import KeyExists, Keys
 from tandem.core.ports.log import Log, LogClosed, LogFailed, Partition
+from tandem.internal.log.v1 import log_pb2
 from tandem.runtime import snapshot
 from tandem.runtime.canonical import NotCanonical
-from tandem.runtime.ledger import Ledger
+from tandem.runtime.ledger import SNAPSHOT_TAKEN, Ledger
 from tandem.runtime.service import Group
 from tandem.runtime.shard import (
     Append,
@@ -32,6 +33,7 @@ from tandem.runtime.shard import (
     Introduce,
     LoadKeys,
     Lost,
+    Noted,
     Output,
     Perform,
     Phase,
@@ -39,14 +41,15 @@ from tandem.runtime.shard import (
     Taken,
 )
 from tandem.runtime.shardtime import Instant
+from tandem.runtime.statehash import Differs
 from tandem.runtime.step import Answered, Offer
 
 _log = structlog.get_logger(__name__)
 
 BACKLOG = 2_000
 """Messages of other groups that wait in a shard before their tail is paused."""
-SNAPSHOT_SLICE_S = 0.002
-"""How long packing a snapshot may hold up the loop at a time."""
+SLICE_S = 0.002
+"""How long packing a snapshot or digesting a state may hold up the loop at a time."""
 RECLAIM_S = 0.2
 """Pause before a lost shard is followed and claimed again, so that two claimants do not race on."""
 KEYS_AGAIN_S = 0.5
@@ -103,6 +106,11 @@ class ShardDriver:
         self._nodes, self._receivers = nodes, receivers or {}
         self._blobs, self._snapshot_commits = blobs, snapshot_commits
         self._snapshotting: asyncio.Task[None] | None = None
+        self._hashing: asyncio.Task[None] | None = None
+        self.heavy = asyncio.Lock()
+        """Held by who packs or digests; the shards of a process share one."""
+        self.hash_differences = 0
+        """State hashes in the log that folding it did not give, since the start."""
         self._snapshot_n = 0
         self._shard: Shard | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -166,7 +174,7 @@ class ShardDriver:
         _log.warning("snapshot passed over", name=name, why=why)
 
     def _drop(self) -> None:
-        self._shard = self._tasks = self._snapshotting = None
+        self._shard = self._tasks = self._snapshotting = self._hashing = None
         self._live.clear()
         self._room.set()
         self._dropped.set()
@@ -322,32 +330,64 @@ class ShardDriver:
         if shard.waiting < BACKLOG:
             self._room.set()
         self._set_alarm(shard)
+        work = shard.hash_work() if self._hashing is None else None
+        if work is not None:
+            self._hashing = self._spawn(self._hash(work))
         due = shard.n - self._snapshot_n >= self._snapshot_commits
         if due and self._blobs is not None and self._snapshotting is None and shard.phase is Phase.LIVE:
             self._snapshotting = self._spawn(self._snapshot(shard, self._blobs))
 
+    async def _hash(self, work: Iterator[None]) -> None:
+        """Digest what changed between turns; the shard commits what comes out (rule 7)."""
+        try:
+            await self._in_slices(work)
+        finally:
+            self._hashing = None
+        self._soon()
+
+    async def _in_slices(self, work: Iterator[None]) -> None:
+        """Do the work, with a pause whenever it has held up the loop for its time. Of all the shards
+        one works at a time."""
+        async with self.heavy:
+            begun = self._clock.monotonic_s()
+            for _ in work:
+                if self._clock.monotonic_s() - begun > SLICE_S:
+                    await asyncio.sleep(0)
+                    begun = self._clock.monotonic_s()
+
     async def _snapshot(self, shard: Shard, blobs: Blobs) -> None:
         """Pack the state of this moment between turns, and finish once it is durable (spine 6)."""
         n, ledger, group = shard.n, shard.ledger, self.group
+        self._snapshot_n = n
         shard.offsets[n] = shard.offset if shard.durable == n else 0
         writer = snapshot.Writer(group, chain((ledger.head(),), ledger.rows_at(ledger.moment())))
         name = f"{snapshot.prefix(self.partition)}{n:020d}"
         try:
-            for block in writer.blocks(self._clock.monotonic_s, SNAPSHOT_SLICE_S):
-                if block is not None:
-                    await blobs.put(f"{name}/part-{len(writer.checksums) - 1:04d}", block)
-                    self._points.reach(Point.IN_SNAPSHOT)
-                await asyncio.sleep(0)
+            async with self.heavy:
+                for block in writer.blocks(self._clock.monotonic_s, SLICE_S):
+                    if block is not None:
+                        await blobs.put(f"{name}/part-{len(writer.checksums) - 1:04d}", block)
+                        self._points.reach(Point.IN_SNAPSHOT)
+                    await asyncio.sleep(0)
             while shard.durable < n:
                 await self._durable_moved.wait()
             await blobs.put(f"{name}/manifest", writer.manifest(n, shard.offsets[n], group.shape))
+            await self._announce(shard, SNAPSHOT_TAKEN, log_pb2.SnapshotTaken(n=n).SerializeToString())
+            self._snapshot_n = n + 1  # the announcement does not count
             await snapshot.tidy(blobs, self.partition)
         except (OSError, BlobExists, NotCanonical) as error:
             # The log has everything; the next one is tried after as many commits again.
             _log.error("snapshot failed", partition=str(self.partition), error=str(error))
         finally:
             del shard.offsets[n]
-            self._snapshot_n, self._snapshotting = n, None
+            self._snapshotting = None
+
+    async def _announce(self, shard: Shard, type_: str, body: bytes) -> None:
+        """Commit an event of the runtime, and wait until that is durable."""
+        noted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        shard.note(type_, body, noted)
+        self._soon()
+        await noted
 
     def _set_alarm(self, shard: Shard) -> None:
         if self._alarm is not None:
@@ -377,6 +417,12 @@ class ShardDriver:
                 self._receivers["media"].introduce(self, node, epoch)
             case AskLegs(node):
                 self._receivers["media"].ask_legs(self, node)
+            case Noted(handle):
+                self._finish(handle, None, None)
+            case Differs(n, recorded, computed):
+                self.hash_differences += 1
+                told = {"n": n, "recorded": recorded.hex(), "computed": computed.hex()}
+                _log.error("state hash differs", partition=str(self.partition), **told)
             case Lost(why):
                 self._end(why)
 

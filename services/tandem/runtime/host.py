@@ -73,6 +73,9 @@ class Host:
         follows: Mapping[str, Sequence[str]],
     ) -> None:
         self._drivers = {(d.partition.group, d.partition.shard): d for d in drivers}
+        heavy = asyncio.Lock()
+        for driver in drivers:
+            driver.heavy = heavy
         self._groups = {kind: d.group.name for d in drivers for kind in d.group.kinds}
         self._log, self._keys, self._placement = log, keys, placement
         self._follows = follows

@@ -15,15 +15,20 @@ from tandem.core.arbiter import Arbiter
 from tandem.core.commit import Commit, Effect, Envelope, Input, Mark, Part, Record, Reply
 from tandem.core.decider import Kind
 from tandem.core.seal import Sealed, Withheld
+from tandem.internal.log.v1 import log_pb2
 from tandem.runtime.past import Key, Past, Row, Section
 from tandem.runtime.service import Group, kind_of
+from tandem.runtime.statehash import HASH_EVERY_MS, Point, StateHash, digest_of, total
 
 MAX_REQUESTS = 10_000
 """Client requests remembered per tenant (spine 3)."""
 REQUEST_TTL_MS = 24 * 3600 * 1000
 """How long a client may repeat a request."""
+SHARD = "shard"
+"""Stream of the runtime's own events, of tenant `-`; they change no aggregate."""
 STEPPED = "shard.time_stepped"
-"""Name of the runtime's own event; it stands on the stream `shard` of tenant `-`."""
+SNAPSHOT_TAKEN = "shard.snapshot_taken"
+STATE_HASHED = "shard.state_hashed"
 CELL_TENANT = "-"
 """Tenant of what concerns the whole cell."""
 AGGREGATES: Section = ("aggregate",)
@@ -69,6 +74,10 @@ class Ledger:
     requests: dict[str, OrderedDict[str, Reply]] = field(default_factory=dict)
     past: Past = field(default_factory=Past)
     """Keeps what changes, since the last `moment`."""
+    hash: StateHash = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.hash = StateHash(self.group.canonical.encode, self.past)
 
     # ---------------------------------------------------------------- one thing at a time
 
@@ -176,13 +185,14 @@ class Ledger:
         return True
 
     def _fold_commit(self, commit: Commit) -> None:
+        self._compare(commit)
         keys: dict[tuple[str, str], str] = {}
         for taken in commit.inputs:
             self.apply_input(taken)
             if taken.key:
                 keys[taken.tenant, taken.stream] = taken.key
         for envelope in commit.events:
-            if envelope.type == STEPPED:
+            if envelope.stream == SHARD:
                 continue
             service = self.group.service_of[kind_of(envelope.stream)]
             try:
@@ -193,7 +203,7 @@ class Ledger:
         for effect in commit.effects:
             self.apply_effect(effect, self.payload(effect))
         for envelope in commit.events:
-            if envelope.type != STEPPED:
+            if envelope.stream != SHARD:
                 self.close_if_over(envelope.tenant, envelope.stream)
         for mark in commit.marks:
             self.apply_mark(mark)
@@ -207,9 +217,19 @@ class Ledger:
             self.settle(taken.settles)
 
     def apply_time(self, commit: Commit) -> None:
-        """Where shard time stood at the commit."""
-        self.shard_time_ms = commit.shard_time_ms
+        """Where shard time stood at the commit, the last thing that it changes."""
+        before_ms, self.shard_time_ms = self.shard_time_ms, commit.shard_time_ms
         self.boot_id, self.boottime_ms = commit.boot_id, commit.boottime_ms
+        if before_ms and before_ms // HASH_EVERY_MS != commit.shard_time_ms // HASH_EVERY_MS and self.hash.free:
+            self.hash.reached(Point(commit.n, self.head(), self.moment()), self.row)
+
+    def _compare(self, commit: Commit) -> None:
+        """What the owner says that the state hashed to."""
+        for envelope in commit.events:
+            if envelope.type == STATE_HASHED:
+                said = log_pb2.StateHashed.FromString(envelope.part.clear)
+                if said.schema == self.group.canonical.schema:
+                    self.hash.check(said.n, said.hash, self.row)
 
     def payload(self, effect: Effect) -> Any:
         """What an effect shall do: a wake's command, a receiver's order."""
@@ -332,12 +352,14 @@ class Ledger:
         return map(self.group.canonical.encode, self.image())
 
     @classmethod
-    def restored(cls, group: Group, parts: Iterable[bytes]) -> Ledger:
-        """The ledger that gave these parts. Raises canonical.NotCanonical, KeyError or
-        ValueError for parts of another release or a damaged snapshot."""
+    def restored(cls, group: Group, parts: Iterable[bytes], schema: str | None = None) -> Ledger:
+        """The ledger that gave these parts; `schema` is theirs if it may be another release's.
+        Raises canonical.NotCanonical, KeyError or ValueError for parts that cannot be read."""
         ledger, large = cls(group), _Large(group)
         pending: list[Effect] = []
+        value = 0
         for body in parts:
+            value += digest_of(body)
             part = group.canonical.decode(body)
             match part:
                 case ("head", epoch, owner, n, time_ms, boot_id, boottime_ms):
@@ -361,6 +383,9 @@ class Ledger:
         for effect in sorted(pending, key=lambda effect: _made(effect.key)):
             ledger.apply_effect(effect, ledger.payload(effect))
         ledger.past = Past()
+        if schema not in (None, group.canonical.schema):
+            value = total(ledger.parts())
+        ledger.hash.begin(value, ledger.head(), ledger.past)
         return ledger
 
 

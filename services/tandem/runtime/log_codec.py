@@ -68,6 +68,8 @@ def encode(record: Record) -> bytes:
                 trace=i.trace,
                 refused=i.refused,
                 settles=i.settles,
+                sender=i.sender,
+                gone=None if i.gone is None else _part_to(i.gone),
             )
             for i in record.inputs
         ],
@@ -154,6 +156,8 @@ def _commit(c: pb.Commit) -> Commit:
                 i.trace,
                 i.refused,
                 i.settles,
+                i.sender,
+                _part(i.gone) if i.HasField("gone") else None,
             )
             for i in c.inputs
         ),

@@ -45,7 +45,7 @@ class Writer:
     """Packs rows block by block. They are drawn one at a time, so the state may go on in between."""
 
     def __init__(self, group: Group, rows: Iterable[Row]) -> None:
-        self._pack = group.canonical.encode
+        self._pack, self._schema = group.canonical.encode, group.canonical.schema
         self._rows = rows
         self.checksums: list[str] = []
 
@@ -70,9 +70,8 @@ class Writer:
 
     def manifest(self, n: int, offset: int, shape: str) -> bytes:
         """The last blob of a snapshot."""
-        return json.dumps(
-            {"format": FORMAT, "n": n, "offset": offset, "shape": shape, "blocks": self.checksums}
-        ).encode()
+        told = {"format": FORMAT, "n": n, "offset": offset, "shape": shape, "schema": self._schema}
+        return json.dumps(told | {"blocks": self.checksums}).encode()
 
 
 async def load(
@@ -117,7 +116,7 @@ async def _read(blobs: Blobs, name: str, group: Group, end: int) -> Loaded:
         if hashlib.sha256(block).hexdigest() != checksum:
             raise ValueError(f"part {index} is damaged")
         parts += _split(block)
-    ledger = Ledger.restored(group, iter(parts))
+    ledger = Ledger.restored(group, parts, manifest["schema"])
     if ledger.arbiter.n != manifest["n"]:
         raise ValueError(f"it says commit {manifest['n']} and holds {ledger.arbiter.n}")
     return Loaded(ledger, manifest["offset"])

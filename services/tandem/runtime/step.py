@@ -161,6 +161,8 @@ class Step:
                 offer.trace,
                 refused,
                 offer.settles,
+                offer.sender,
+                offer.gone,
             )
         )
         if offer.number:

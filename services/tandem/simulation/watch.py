@@ -13,7 +13,7 @@ from tandem.core.errors import Rejected
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import Command
 from tandem.runtime import log_codec
-from tandem.runtime.ledger import STEPPED, Ledger
+from tandem.runtime.ledger import SHARD, STEPPED, Ledger
 from tandem.runtime.service import Group, kind_of
 from tandem.simulation import desks, oracle
 from tandem.simulation import invariants as inv
@@ -164,6 +164,7 @@ class Watch:
     def _decoded(self, group: Group, envelope: Any) -> Any:
         if envelope.type == STEPPED:
             self._cell.reached("shard time stepped")
+        if envelope.stream == SHARD:
             return None
         return group.service_of[kind_of(envelope.stream)].events.decode(envelope.part)
 

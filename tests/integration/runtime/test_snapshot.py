@@ -6,20 +6,24 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from tandem.adapters.memory import BlobTable, MemoryBlobs, MemoryLog, MemoryPartitions
+from tandem.adapters.memory import BlobTable, MemoryBlobs, MemoryKeys, MemoryLog, MemoryPartitions
+from tandem.core.commit import Commit, Mark
 from tandem.core.points import Point
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import By, Cause, LegEnded, LegRinging
+from tandem.internal.log.v1 import log_pb2
 from tandem.routing.domain import words as rw
-from tandem.runtime import snapshot
+from tandem.runtime import ledger as ledger_module
+from tandem.runtime import log_codec, snapshot
 from tandem.runtime.canonical import NotCanonical
-from tandem.runtime.ledger import Ledger
+from tandem.runtime.ledger import SNAPSHOT_TAKEN, Ledger
 from tandem.runtime.past import Past, Row
 from tandem.runtime.snapshot import KEEP, Writer, load, prefix, tidy
 from tandem.runtime.step import Offer
@@ -34,6 +38,7 @@ from tests.integration.runtime.toys import (
     folded,
     groups,
     process,
+    records,
     until,
 )
 from tests.support.bench import Bench
@@ -124,6 +129,96 @@ async def test_the_newest_two_are_kept(memory: MemoryDisk) -> None:
             await until(lambda: p.toys._snapshotting is None)
     numbers = {name.split("/")[3] for name in memory.blobs.list(prefix(TOYS))}
     assert len(numbers) == len(manifests(memory)) == KEEP
+
+
+class Announced(MemoryBlobs):
+    """From its third snapshot on, the log is slow as soon as a manifest is stored."""
+
+    log: MemoryLog
+    manifests = 0
+
+    async def put(self, name: str, content: bytes | AsyncIterator[bytes]) -> None:
+        """See the port."""
+        await super().put(name, content)
+        self.manifests += name.endswith("/manifest")
+        if self.manifests == KEEP + 1:
+            self.log.hold()
+
+
+@dataclass
+class AnnouncedDisk(MemoryDisk):
+    """Its blobs know its log."""
+
+    async def open(self) -> tuple[MemoryLog, MemoryKeys, MemoryBlobs]:
+        """See `Disk`."""
+        log, keys, _ = await super().open()
+        blobs = Announced(self.blobs)
+        blobs.log = log
+        return log, keys, blobs
+
+
+def announced(stored: Sequence[Stored]) -> list[int]:
+    """The snapshots that the log knows of."""
+    commits = [record for record in (log_codec.decode(row.body) for row in stored) if isinstance(record, Commit)]
+    return [
+        log_pb2.SnapshotTaken.FromString(envelope.part.clear).n
+        for commit in commits
+        for envelope in commit.events
+        if envelope.type == SNAPSHOT_TAKEN
+    ]
+
+
+async def test_an_old_snapshot_goes_only_when_the_log_knows_of_a_newer_one() -> None:
+    disk = AnnouncedDisk()
+    async with process(disk, snapshot_commits=1) as p:
+        for n in range(KEEP):
+            await p.ask("toy/a", f"say:{n};answer")
+            await until(lambda: p.toys._snapshotting is None)
+        await p.ask("toy/a", "say:last;answer")
+        await until(lambda: len(manifests(disk)) == KEEP + 1)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(manifests(disk)) == KEEP + 1, "nothing goes before the newest is announced"
+        p.log.release()
+        await until(lambda: len(manifests(disk)) == KEEP)
+        known = announced(await records(p.log, TOYS))
+        assert known[-KEEP:] == [int(name.split("/")[3]) for name in manifests(disk)]
+        assert len(known) == KEEP + 1
+
+
+async def test_the_owner_commits_its_state_hash_and_a_successor_compares_it(
+    memory: MemoryDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "HASH_EVERY_MS", 1)
+    async with process(memory) as p:
+        for n in range(20):
+            await p.ask("toy/a", f"say:{n};answer")
+            await asyncio.sleep(0.002)
+        await until(lambda: p.toys._hashing is None)
+    async with process(memory, "b") as p:
+        shard = p.toys._shard
+        assert shard is not None
+        state = shard.ledger.hash
+        assert state.checked > 3
+        assert p.toys.hash_differences == 0
+
+
+async def test_a_state_that_hashes_otherwise_is_told(memory: MemoryDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "HASH_EVERY_MS", 1)
+    async with process(memory) as p:
+        shard = p.toys._shard
+        assert shard is not None
+        shard.ledger.marks["nobody/t1", "t1"] = 7  # what no commit says
+        for n in range(20):
+            await p.ask("toy/a", f"say:{n};answer")
+            await asyncio.sleep(0.002)
+            shard.ledger.apply_mark(Mark("nobody/t1", "t1", 8 + n))
+        await until(lambda: p.toys._hashing is None)
+    with capture_logs() as told:
+        async with process(memory, "b") as p:
+            assert await p.ask("toy/a", "say:on;answer"), "it serves all the same"
+            assert p.toys.hash_differences > 0
+    assert {line["log_level"] for line in told if line["event"] == "state hash differs"} == {"error"}
 
 
 async def test_a_full_disk_costs_the_snapshot_and_nothing_else(memory: MemoryDisk) -> None:

@@ -1,5 +1,5 @@
-"""Desk, reception and contacts under snapshots that are packed a few rows at a time: whatever happens
-between two rows, the snapshot is the state of the commit at which it was begun."""
+"""Desk, reception and contacts under snapshots and state hashes that are made a few rows at a time:
+whatever happens between two rows, they are of the state at which they were begun."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tandem.core.ports.media import By, Cause, LegAnswered, LegEnded, LegRinging
 from tandem.routing.domain import words as rw
+from tandem.runtime import log_codec
 from tandem.runtime.step import Offer
 from tandem.session.domain import reception as r
 from tests.support.budget import examples
-from tests.support.late_snapshot import LateSnapshot
+from tests.support.late_snapshot import LateHash, LateSnapshot, check_hashes
 from tests.support.small_cell import STEPS, TENANT, SmallCell
 
 AGENTS = ("ann", "bob")
@@ -28,6 +29,7 @@ class SnapshotLife(RuleBasedStateMachine):
         self.version = 10
         self.configured = 100
         self.late: list[LateSnapshot] = []
+        self.hash = LateHash(self.cell.shard)
 
     @initialize()
     def open(self) -> None:
@@ -74,7 +76,7 @@ class SnapshotLife(RuleBasedStateMachine):
         self.cell.shard.offer(Offer(f"tenant/0/{TENANT}", self.configured, TENANT, stream, command))
         self.cell.settle()
 
-    @rule(ms=st.sampled_from([1000, 20_000]))
+    @rule(ms=st.sampled_from([1000, 20_000, 61_000]))
     def time_passes(self, ms: int) -> None:
         self.cell.pass_ms(ms)
 
@@ -89,10 +91,17 @@ class SnapshotLife(RuleBasedStateMachine):
         for late in self.late:
             late.pack(rows)
 
+    @rule(rows=st.integers(1, 20))
+    def digest(self, rows: int) -> None:
+        self.hash.work(rows)
+
     def teardown(self) -> None:
         """Each is finished, and is what it should be."""
         for late in self.late:
             late.check()
+        self.hash.work(10_000)
+        self.cell.settle()
+        check_hashes(self.cell.shard.group, [log_codec.decode(stored.body) for stored in self.cell.log])
 
 
 SnapshotLife.TestCase.settings = examples(50, steps=40)

@@ -15,7 +15,7 @@ from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered
 from tests.support.bench import BOOT, Bench
 from tests.support.budget import examples
-from tests.support.late_snapshot import LateSnapshot
+from tests.support.late_snapshot import LateHash, LateSnapshot, check_hashes
 from tests.support.toy import NODE, toy_group
 
 TENANTS = st.sampled_from(["t1", "t2"])
@@ -60,6 +60,7 @@ class ShardLife(RuleBasedStateMachine):
         self.handles: list[object] = []
         self.seen = 0
         self.late: list[LateSnapshot] = []
+        self.hash = LateHash(self.bench.shard)
 
     # ---------------------------------------------------------------- inputs
 
@@ -114,7 +115,7 @@ class ShardLife(RuleBasedStateMachine):
     def settle(self) -> None:
         self.bench.settle()
 
-    @rule(ms=st.sampled_from([10, 1500, 6000]))
+    @rule(ms=st.sampled_from([10, 1500, 6000, 61_000]))
     def time_passes(self, ms: int) -> None:
         self.bench.pass_ms(ms)
 
@@ -149,6 +150,7 @@ class ShardLife(RuleBasedStateMachine):
         old.follow()
         old.turn()
         assert any(isinstance(output, Lost) for output in old.left)
+        self.hash = LateHash(self.bench.shard)
         self.told = {tenant: self.bench.shard.ledger.mark(f"src/{tenant}", tenant) for tenant in self.told}
         self.bench.node()
         assert self.bench.shard.phase is Phase.LIVE
@@ -163,6 +165,10 @@ class ShardLife(RuleBasedStateMachine):
     def pack(self, rows: int) -> None:
         for late in self.late:
             late.pack(rows)
+
+    @rule(rows=st.integers(1, 20))
+    def digest(self, rows: int) -> None:
+        self.hash.work(rows)
 
     # ---------------------------------------------------------------- what must hold
 
@@ -218,6 +224,7 @@ class ShardLife(RuleBasedStateMachine):
             ]
             assert taken == list(range(1, len(sent) + 1))
         self.bench.same()
+        check_hashes(self.bench.group, self.bench.records())
 
 
 def _counted(bench: Bench) -> list[Commit]:
