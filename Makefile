@@ -5,13 +5,14 @@
 #   make check            lint, types, import contracts and the quick tests: under two minutes
 #   make kill N=10        kill -9 the control plane N times during calls, counted by the phones
 #   make simulate SEEDS=200 FROM=0
+#   make twice SEEDS=20   the same seeds under two hash seeds: their logs are the same bytes
 
 PY := .venv/bin/python
 N ?= 10
 SEEDS ?= 200
 FROM ?= 0
 
-.PHONY: run test check lint format kill simulate protos lock prompts setup
+.PHONY: run test check lint format kill simulate twice protos lock prompts setup
 .DEFAULT_GOAL := run
 
 run:
@@ -40,6 +41,12 @@ kill: setup
 
 simulate: setup
 	@.venv/bin/tandem simulate --seeds $(SEEDS) --from $(FROM)
+
+twice: setup
+	@mkdir -p var
+	@PYTHONHASHSEED=1 .venv/bin/tandem simulate --seeds $(SEEDS) --from $(FROM) --log-hash > var/twice.1
+	@PYTHONHASHSEED=4242 .venv/bin/tandem simulate --seeds $(SEEDS) --from $(FROM) --log-hash > var/twice.2
+	@diff var/twice.1 var/twice.2 && echo "$(SEEDS) seeds, the same logs under two hash seeds"
 
 protos: setup
 	@scripts/protos.sh

@@ -218,6 +218,7 @@ def simulate_command(
     minutes: int = 10,
     shape: Literal["grouped", "split", "both"] = "both",
     verbose: bool = False,
+    log_hash: bool = False,
 ) -> None:
     """Run a whole cell on virtual time with faults, and check what must always hold.
 
@@ -233,6 +234,8 @@ def simulate_command(
         Whether session and routing share an owner; both is half of the seeds each.
     verbose
         Tell every fact of every seed.
+    log_hash
+        Tell what the logs of each seed hash to and nothing more, to compare two runs.
     """
     from tandem.simulation.run import simulate
 
@@ -243,6 +246,7 @@ def simulate_command(
         grouped=shape == "grouped",
         minutes=minutes,
         verbose=verbose,
+        log_hash=log_hash,
         processes=os.cpu_count() or 1,
         tell=lambda line: print(line, flush=True),
     )

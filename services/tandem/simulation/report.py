@@ -20,6 +20,8 @@ BRANCHES = (
     "shard time stepped",
     "live without its node",
     "started from a snapshot",
+    "a state hash compared from zero",
+    "a state hash compared from a snapshot on",
     "a pending effect offered again",
     "a leg that the node does not list",
     "an overdue offer asked about",

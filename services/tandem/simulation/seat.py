@@ -3,9 +3,10 @@ on asyncio."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tandem.core.errors import NO_OWNER, Rejected
@@ -46,8 +47,10 @@ from tandem.runtime.shard import (
     Phase,
     Taken,
 )
+from tandem.runtime.statehash import Differs
 from tandem.runtime.step import Answered, Offer
 from tandem.session.inbox import media_offer
+from tandem.simulation.invariants import Violation
 from tandem.simulation.simlog import Reader, Writer
 from tandem.simulation.surroundings import Asker
 
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
 
 MANY = 8
 """Commits in flight that are worth noting."""
+DIGESTED = 25
+"""Rows of a state that are digested in one go."""
 
 
 @dataclass(slots=True)
@@ -86,6 +91,7 @@ class Seat:
         self._scheduled = False
         self._alarm_ms = -1
         self._tails: list[Reader] = []
+        self._digesting: Iterator[None] | None = None
         self._told_directory = -1
         self._asking = self._loading = False
         log = self.log = self.cell.log
@@ -150,10 +156,23 @@ class Seat:
                 if self.link is not None and self.asked_ms < 0:
                     self.cell.reached("live without its node")
             self._ask_directory()
+            if self._digesting is None and (work := self.shard.hash_work()) is not None:
+                self._digesting = work
+                self.process.later(1, self._digest)
             if self.shard.n - self.shard.durable >= MANY:
                 self.cell.reached("8 commits in flight")
         self.process.flush()
         self._arm()
+
+    def _digest(self) -> None:
+        """Some rows of the state hash; steps come in between."""
+        if self._dropped or self._digesting is None:
+            return
+        if len(list(islice(self._digesting, DIGESTED))) == DIGESTED:
+            self.process.later(1, self._digest)
+            return
+        self._digesting = None
+        self.soon()
 
     def _arm(self) -> None:
         at = self.shard.next_ms(self.process.host.now())
@@ -199,6 +218,8 @@ class Seat:
             case AskLegs():
                 self.asked_ms = self.process.scheduler.now_ms
                 self._send(ListLegs())
+            case Differs(n):
+                raise Violation("the state hash holds", f"{self.partition} n={n}: a follower's differs")
             case Lost(why):
                 self.cell.reached("newer claim" if "claimed epoch" in why else "lost otherwise")
                 self.process.leave(self, why)

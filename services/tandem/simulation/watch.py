@@ -62,6 +62,8 @@ class _Fold:
     def __init__(self, group: Group) -> None:
         self.group = group
         self.ledger = Ledger(group)
+        self.tail: Ledger | None = None  # from a snapshot on
+        self.compared: dict[str, int] = {}  # state hashes, by either
         self.epoch = self.n = self.offset = 0
         self.snapshot: tuple[int, str] | None = None
         self.commits = 0
@@ -135,6 +137,7 @@ class Watch:
             counted = fold.counts(record)
             if fold.ledger.fold(record) != counted:
                 raise Violation("one judgement", f"{partition} at {stored.offset}: the arbiter says {not counted}")
+            self._compare_hashes(partition, fold, record)
             if not counted:
                 self._cell.reached("void claim" if isinstance(record, Claim) else "void commit")
             elif isinstance(record, Claim):
@@ -144,6 +147,20 @@ class Watch:
             else:
                 fold.n = record.n
                 self._commit(partition, fold, record)
+
+    def _compare_hashes(self, partition: Partition, fold: _Fold, record: Claim | Commit) -> None:
+        """What the owner hashed is what folds from zero, and from a snapshot on, give."""
+        ledgers = [("from zero", fold.ledger)]
+        if fold.tail is not None:
+            fold.tail.fold(record)
+            ledgers.append(("from a snapshot on", fold.tail))
+        for whence, ledger in ledgers:
+            if ledger.hash.wrong:
+                raise Violation(
+                    "the state hash holds", f"{partition} n={ledger.hash.wrong[0].n}: a fold {whence} differs"
+                )
+            if ledger.hash.checked:
+                self._cell.reached(f"a state hash compared {whence}")
 
     def _commit(self, partition: Partition, fold: _Fold, commit: Commit) -> None:
         self.commits += 1
@@ -201,6 +218,8 @@ class Watch:
         if SECRET in packed:
             raise Violation("private values are sealed", f"a caller's number in the snapshot of {partition}")
         self._cell.blobs.put(name, packed)
+        if fold.tail is None or fold.tail.hash.checked:
+            fold.tail = Ledger.restored(fold.group, parts)
         fold.snapshot = (fold.offset, name)
 
     def snapshot(self, partition: Partition) -> tuple[int, str] | None:
