@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
 from tandem.core.commit import Commit, Record
 from tandem.core.decider import Rows
+from tandem.core.ports.log import Partition, Stored
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime.ledger import STATE_HASHED, Ledger
 from tandem.runtime.past import Row
+from tandem.runtime.redecide import Redecide
+from tandem.runtime.replay import Fold
 from tandem.runtime.service import Group
 from tandem.runtime.shard import Shard
 from tandem.runtime.statehash import total
@@ -78,3 +81,15 @@ def check_hashes(group: Group, records: list[Record]) -> int:
     assert ledger.hash.wrong == []
     assert ledger.hash.checked + ledger.hash.missed == found
     return found
+
+
+def check_replay(group: Group, log: Sequence[Stored], keys: dict[str, bytes]) -> None:
+    """Who folds the log again and decides its inputs again finds the same."""
+    partition = Partition(group.name, 0)
+    held = lambda ids: {key: keys[key] for key in ids if key in keys}  # noqa: E731
+    fold = Fold(group, partition, redecide=Redecide(group, str(partition), held))
+    for _ in fold.run(log):
+        pass
+    assert fold.verdict.faults == []
+    assert fold.verdict.again is not None
+    assert fold.verdict.again.not_compared == {}

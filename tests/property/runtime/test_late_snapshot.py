@@ -12,7 +12,7 @@ from tandem.runtime import log_codec
 from tandem.runtime.step import Offer
 from tandem.session.domain import reception as r
 from tests.support.budget import examples
-from tests.support.late_snapshot import LateHash, LateSnapshot, check_hashes
+from tests.support.late_snapshot import LateHash, LateSnapshot, check_hashes, check_replay
 from tests.support.small_cell import STEPS, TENANT, SmallCell
 
 AGENTS = ("ann", "bob")
@@ -102,6 +102,7 @@ class SnapshotLife(RuleBasedStateMachine):
         self.hash.work(10_000)
         self.cell.settle()
         check_hashes(self.cell.shard.group, [log_codec.decode(stored.body) for stored in self.cell.log])
+        check_replay(self.cell.shard.group, self.cell.log, self.cell.keys)
 
 
 SnapshotLife.TestCase.settings = examples(50, steps=40)

@@ -15,7 +15,7 @@ from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered
 from tests.support.bench import BOOT, Bench
 from tests.support.budget import examples
-from tests.support.late_snapshot import LateHash, LateSnapshot, check_hashes
+from tests.support.late_snapshot import LateHash, LateSnapshot, check_hashes, check_replay
 from tests.support.toy import NODE, toy_group
 
 TENANTS = st.sampled_from(["t1", "t2"])
@@ -225,6 +225,7 @@ class ShardLife(RuleBasedStateMachine):
             assert taken == list(range(1, len(sent) + 1))
         self.bench.same()
         check_hashes(self.bench.group, self.bench.records())
+        check_replay(self.bench.group, self.bench.log, self.keys)
 
 
 def _counted(bench: Bench) -> list[Commit]:

@@ -39,6 +39,11 @@ def load_or_make(path: Path, entropy: Entropy, *, needed: bool) -> bytes:
             )
         make_directory(path.parent)
         create_whole(path, entropy.secret(KEY_BYTES))
+    return load(path)
+
+
+def load(path: Path) -> bytes:
+    """The key in `path`, which is there. Raises `CannotOpen`."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise CellKeyExposed(f"{path} has mode {mode:04o}, so others can read this cell's key: chmod 600 {path}")
