@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from tandem.core.arbiter import Arbiter
+from tandem.core.arbiter import Place
 from tandem.core.errors import NO_OWNER, TOO_MANY, Rejected
 from tandem.core.points import Point, Points
 from tandem.core.ports.blobs import BlobExists, Blobs
@@ -25,6 +25,7 @@ from tandem.core.ports.log import Log, LogClosed, LogFailed, Partition
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime import snapshot
 from tandem.runtime.canonical import NotCanonical
+from tandem.runtime.inbox import Inbox
 from tandem.runtime.ledger import SNAPSHOT_TAKEN, Ledger
 from tandem.runtime.service import Group
 from tandem.runtime.shard import (
@@ -56,6 +57,8 @@ KEYS_AGAIN_S = 0.5
 """Pause before keys are asked for again after their storage failed."""
 PLACE_COMMITS = 1_000
 """A reader of the log begins at most about so many commits before what it wants."""
+PLACES_WRITTEN = 100
+"""Such places in a snapshot: a view that is so many thousand commits behind need not read all."""
 MAX_PLACES = 10_000
 """Such places kept in memory; what is older is read from the beginning of the log."""
 
@@ -125,7 +128,11 @@ class ShardDriver:
         self._marks: dict[tuple[str, str], int] = {}  # durable ones
         self._marked = asyncio.Event()
         self._durable_moved = asyncio.Event()
-        self._places: deque[tuple[int, Arbiter]] = deque(maxlen=MAX_PLACES)
+        self._places: deque[Place] = deque(maxlen=MAX_PLACES)
+        self.followed: Mapping[str, Place] = {}
+        """Partition -> where this life may begin to take its messages; all before it are taken."""
+        self.taken_of: Callable[[Ledger], Mapping[str, Place]] = lambda ledger: {}
+        """Up to where a ledger has taken the messages of the partitions that are followed."""
         self.life = 0
 
     # ---------------------------------------------------------------- life
@@ -166,6 +173,9 @@ class ShardDriver:
         if self._blobs is not None:
             found = await snapshot.load(self._blobs, self.partition, self.group, end, self._passed_over)
         ledger, offset = (found.ledger, found.offset) if found else (None, 0)
+        self.followed = found.followed if found else {}
+        if found and not self._places:
+            self._places.extend(found.places)
         shard = Shard(self.group, self.partition.shard, self._owner, self._nodes, self._refused, ledger, offset)
         self._snapshot_n = shard.n
         return shard
@@ -205,14 +215,14 @@ class ShardDriver:
         self._end("the log was closed")
 
     def _note_place(self, shard: Shard) -> None:
-        n = self._places[-1][1].n if self._places else -PLACE_COMMITS
+        n = self._places[-1].arbiter.n if self._places else -PLACE_COMMITS
         if shard.phase is not Phase.LOST and shard.judge.n >= n + PLACE_COMMITS:
-            self._places.append((shard.offset, shard.judge))
+            self._places.append(Place(shard.offset, shard.judge))
 
-    def place(self, after: int) -> tuple[int, Arbiter]:
-        """An offset of the log, and the judgement there, from which all commits above number
-        `after` can be read without reading the whole log."""
-        return next((place for place in reversed(self._places) if place[1].n <= after), (0, Arbiter()))
+    def place(self, after: int) -> Place:
+        """A place of the log from which all commits above number `after` can be read without
+        reading the whole log."""
+        return next((place for place in reversed(self._places) if place.arbiter.n <= after), Place())
 
     async def live(self) -> None:
         """Until the shard serves clients."""
@@ -233,6 +243,11 @@ class ShardDriver:
         while self._shard is not None and self.life == life and self._shard.waiting >= BACKLOG:
             self._room.clear()
             await self._room.wait()
+
+    def forget_taken(self, inbox: Inbox) -> None:
+        """Let an inbox forget the messages that this life has taken."""
+        if self._shard is not None:
+            inbox.taken(self._shard.ledger.mark)
 
     @property
     def is_live(self) -> bool:
@@ -360,7 +375,8 @@ class ShardDriver:
         n, ledger, group = shard.n, shard.ledger, self.group
         self._snapshot_n = n
         shard.offsets[n] = shard.offset if shard.durable == n else 0
-        writer = snapshot.Writer(group, chain((ledger.head(),), ledger.rows_at(ledger.moment())))
+        aside = snapshot.beside(tuple(self._places)[-PLACES_WRITTEN:], {**self.followed, **self.taken_of(ledger)})
+        writer = snapshot.Writer(group, chain((ledger.head(),), ledger.rows_at(ledger.moment()), aside))
         name = f"{snapshot.prefix(self.partition)}{n:020d}"
         try:
             async with self.heavy:

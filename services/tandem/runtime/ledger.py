@@ -31,6 +31,8 @@ SNAPSHOT_TAKEN = "shard.snapshot_taken"
 STATE_HASHED = "shard.state_hashed"
 CELL_TENANT = "-"
 """Tenant of what concerns the whole cell."""
+ASIDE = (("place",), ("followed",))
+"""What a snapshot has beside the state: see `snapshot`."""
 AGGREGATES: Section = ("aggregate",)
 MARKS: Section = ("mark",)
 PENDING: Section = ("pending",)
@@ -352,15 +354,21 @@ class Ledger:
         return map(self.group.canonical.encode, self.image())
 
     @classmethod
-    def restored(cls, group: Group, parts: Iterable[bytes], schema: str | None = None) -> Ledger:
+    def restored(
+        cls, group: Group, parts: Iterable[bytes], schema: str | None = None, aside: list[Row] | None = None
+    ) -> Ledger:
         """The ledger that gave these parts; `schema` is theirs if it may be another release's.
-        Raises canonical.NotCanonical, KeyError or ValueError for parts that cannot be read."""
+        What is no part of the state is put into `aside`. Raises canonical.NotCanonical, KeyError
+        or ValueError for parts that cannot be read."""
         ledger, large = cls(group), _Large(group)
         pending: list[Effect] = []
         value = 0
         for body in parts:
-            value += digest_of(body)
             part = group.canonical.decode(body)
+            if aside is not None and isinstance(part, tuple) and part[:1] in ASIDE:
+                aside.append(part)
+                continue
+            value += digest_of(body)
             match part:
                 case ("head", epoch, owner, n, time_ms, boot_id, boottime_ms):
                     ledger.arbiter = Arbiter(epoch, owner, n)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
+from tandem.core.arbiter import Arbiter, Place
 from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.log import Partition
 from tandem.runtime.ledger import Ledger
@@ -30,10 +31,30 @@ MAX_LISTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A ledger out of a snapshot, and the log's offset that it stands at."""
+    """A ledger out of a snapshot, and the log's offset that it stands at. `places` are some of
+    the partition, oldest first; `followed` says for each partition that it takes messages of up
+    to where all of them are taken."""
 
     ledger: Ledger
     offset: int
+    places: tuple[Place, ...] = ()
+    followed: Mapping[str, Place] = field(default_factory=dict)
+
+
+def beside(places: Iterable[Place], followed: Mapping[str, Place]) -> Iterator[Row]:
+    """Rows for what stands in a snapshot beside the state."""
+    for place in places:
+        yield "place", *_row(place)
+    for sender, place in sorted(followed.items()):
+        yield "followed", sender, *_row(place)
+
+
+def _row(place: Place) -> Row:
+    return place.offset, place.arbiter.epoch, place.arbiter.owner, place.arbiter.n
+
+
+def _place(offset: int, epoch: int, owner: str, n: int) -> Place:
+    return Place(offset, Arbiter(epoch, owner, n))
 
 
 def prefix(partition: Partition) -> str:
@@ -116,10 +137,13 @@ async def _read(blobs: Blobs, name: str, group: Group, end: int) -> Loaded:
         if hashlib.sha256(block).hexdigest() != checksum:
             raise ValueError(f"part {index} is damaged")
         parts += _split(block)
-    ledger = Ledger.restored(group, parts, manifest["schema"])
+    aside: list[Row] = []
+    ledger = Ledger.restored(group, parts, manifest["schema"], aside)
     if ledger.arbiter.n != manifest["n"]:
         raise ValueError(f"it says commit {manifest['n']} and holds {ledger.arbiter.n}")
-    return Loaded(ledger, manifest["offset"])
+    own = Place(manifest["offset"], ledger.arbiter)
+    places = (*(_place(*row[1:]) for row in aside if row[0] == "place"), own)
+    return Loaded(ledger, own.offset, places, {row[1]: _place(*row[2:]) for row in aside if row[0] == "followed"})
 
 
 async def _whole_blob(chunks: AsyncIterator[bytes]) -> bytes:

@@ -20,6 +20,7 @@ BRANCHES = (
     "shard time stepped",
     "live without its node",
     "started from a snapshot",
+    "messages taken from a place on",
     "a state hash compared from zero",
     "a state hash compared from a snapshot on",
     "a pending effect offered again",

@@ -3,12 +3,14 @@ on asyncio."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from tandem.core.arbiter import Place
 from tandem.core.errors import NO_OWNER, Rejected
 from tandem.core.points import Point
 from tandem.core.ports.log import Partition, Stored
@@ -33,7 +35,7 @@ from tandem.media.link.owner_end import (
     opened_verb,
 )
 from tandem.runtime import log_codec
-from tandem.runtime.inbox import Inbox
+from tandem.runtime.inbox import BEGINNING, Inbox
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.service import Group
 from tandem.runtime.shard import (
@@ -92,6 +94,7 @@ class Seat:
         self._alarm_ms = -1
         self._tails: list[Reader] = []
         self._digesting: Iterator[None] | None = None
+        self._places: deque[tuple[int, Partition, Place]] = deque()
         self._told_directory = -1
         self._asking = self._loading = False
         log = self.log = self.cell.log
@@ -156,6 +159,7 @@ class Seat:
                 if self.link is not None and self.asked_ms < 0:
                     self.cell.reached("live without its node")
             self._ask_directory()
+            self._note_places()
             if self._digesting is None and (work := self.shard.hash_work()) is not None:
                 self._digesting = work
                 self.process.later(1, self._digest)
@@ -294,14 +298,24 @@ class Seat:
     def _follow(self) -> None:
         for sender in self.cell.follows(self.group.name):
             partition = Partition(sender, self.partition.shard)
-            take = partial(self._take, Inbox(partition, self.group.name))
-            self._tails.append(Reader(self.log, partition, 0, partial(self._from_log, take)))
+            place = self.cell.places.get((self.partition, partition), BEGINNING)
+            if place.offset:
+                self.cell.reached("messages taken from a place on")
+            take = partial(self._take, Inbox(partition, self.group.name, place), partition)
+            self._tails.append(Reader(self.log, partition, place.offset, partial(self._from_log, take)))
 
-    def _take(self, inbox: Inbox, records: Sequence[Stored]) -> None:
+    def _take(self, inbox: Inbox, sender: Partition, records: Sequence[Stored]) -> None:
         for stored in records:
-            for offer in inbox.take(log_codec.decode(stored.body)):
+            for offer in inbox.take(log_codec.decode(stored.body), stored.offset):
                 self.shard.offer(offer)
+        # As a snapshot of now would say it, once what it is of is durable.
+        self._places.append((self.shard.n, sender, inbox.taken(self.shard.ledger.mark)))
         self.soon()
+
+    def _note_places(self) -> None:
+        while self._places and self._places[0][0] <= self.shard.durable:
+            _, sender, place = self._places.popleft()
+            self.cell.places[self.partition, sender] = place
 
     # ---------------------------------------------------------------- the directory
 

@@ -21,7 +21,7 @@ from tandem.media.link.owner_end import Heard
 from tandem.media.link.owners import MediaOwners
 from tandem.recording import module as recording_module
 from tandem.routing import servicer as routing_servicer
-from tandem.runtime.auth import CELL_SHARD, TENANT_GROUP, Credentials
+from tandem.runtime.auth import Credentials
 from tandem.runtime.config import Config
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
@@ -119,7 +119,7 @@ async def control(config: Config, points: Points, *, wait_for_lock: bool = False
             running = [
                 tasks.create_task(host.run()),
                 tasks.create_task(owners.run()),
-                tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD))),
+                tasks.create_task(credentials.keep_up(host, tenant_module.accounts)),
                 *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),
             ]
             try:

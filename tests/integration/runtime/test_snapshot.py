@@ -20,8 +20,8 @@ from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import By, Cause, LegEnded, LegRinging
 from tandem.internal.log.v1 import log_pb2
 from tandem.routing.domain import words as rw
+from tandem.runtime import driver, log_codec, snapshot
 from tandem.runtime import ledger as ledger_module
-from tandem.runtime import log_codec, snapshot
 from tandem.runtime.canonical import NotCanonical
 from tandem.runtime.ledger import SNAPSHOT_TAKEN, Ledger
 from tandem.runtime.past import Past, Row
@@ -65,6 +65,7 @@ async def fill(disk: Disk, commits: int, every: int) -> list[bytes]:
         await until(lambda: p.toys._snapshotting is None)
         position = (await p.told("toy/a", "answer")).position
         assert await p.host.taken("t1", "far", position, 10)
+        await until(lambda: p.toys._snapshotting is None)
         parts = await p.parts(p.toys)
         assert parts == await folded(p.log, p.toys)
         return parts
@@ -100,6 +101,31 @@ async def test_a_restart_reads_only_what_is_behind_the_newest_snapshot(memory: M
     async with process(memory, "b") as p:
         assert (TOYS, newest) in p.log.begun
         assert newest > 40
+
+
+async def test_a_restart_takes_messages_from_where_its_snapshot_says(memory: MemoryDisk) -> None:
+    memory.make_log = Noted
+    await fill(memory, 60, 25)
+    async with process(memory, "b") as p:
+        position = (await p.told("toy/a", "tell:far/x:say:new;answer")).position
+        assert await p.host.taken("t1", "far", position, 10)
+        assert (await p.words("far/x"))[-1] == "new"
+        own = json.loads(memory.blobs.get(manifests(memory)[-1]))["offset"]
+        begun = [after for partition, after in p.log.begun if partition == TOYS]
+        assert len(begun) == 2
+        assert own in begun
+        assert min(begun) > 40, "the toys' own log, and what far takes of it"
+
+
+async def test_a_view_that_is_a_little_behind_reads_little_after_a_restart(
+    memory: MemoryDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "PLACE_COMMITS", 5)
+    await fill(memory, 60, 25)
+    async with process(memory, "b") as p:
+        n = p.toys._shard.n  # type: ignore[union-attr]
+        assert p.toys.place(n - 15).arbiter.n >= n - 30
+        assert p.toys.place(2).arbiter.n <= 2
 
 
 def manifests(memory: MemoryDisk) -> list[str]:
