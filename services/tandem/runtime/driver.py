@@ -379,6 +379,8 @@ class ShardDriver:
         writer = snapshot.Writer(group, chain((ledger.head(),), ledger.rows_at(ledger.moment()), aside))
         name = f"{snapshot.prefix(self.partition)}{n:020d}"
         try:
+            if not await snapshot.clear(blobs, self.partition, n):
+                return  # an earlier life made it, and did not come to announce it
             async with self.heavy:
                 for block in writer.blocks(self._clock.monotonic_s, SLICE_S):
                     if block is not None:

@@ -158,6 +158,17 @@ def _split(block: bytes) -> Iterator[bytes]:
         at += 4 + size
 
 
+async def clear(blobs: Blobs, partition: Partition, n: int) -> bool:
+    """Remove what a crash left of a snapshot at commit `n`. False if that one is whole."""
+    prefix_ = f"{prefix(partition)}{n:020d}/"
+    left = await blobs.list(prefix_, "", MAX_LISTED)
+    if f"{prefix_}manifest" in left:
+        return False
+    for name in left:
+        await blobs.delete(name)
+    return True
+
+
 async def tidy(blobs: Blobs, partition: Partition) -> None:
     """Delete all but the newest `KEEP` whole snapshots, and what crashes left unfinished below them."""
     whole = await _whole(blobs, partition)

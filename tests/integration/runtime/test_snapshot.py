@@ -103,6 +103,20 @@ async def test_a_restart_reads_only_what_is_behind_the_newest_snapshot(memory: M
         assert newest > 40
 
 
+async def test_what_a_crash_left_of_the_same_snapshot_is_in_nobody_s_way(memory: MemoryDisk) -> None:
+    """A successor that has nothing to commit stands at the same commit, under another epoch."""
+    async with process(memory) as p:
+        await p.ask("toy/a", "say:x;answer")
+    memory.blobs.put(f"{prefix(TOYS)}{1:020d}/part-0000", b"of a head with another epoch")
+    memory.blobs.put(f"{prefix(TOYS)}{1:020d}/part-0001", b"more")
+    async with process(memory, "b", snapshot_commits=1) as p:
+        await until(lambda: manifests(memory))
+        assert json.loads(memory.blobs.get(manifests(memory)[0]))["n"] == 1
+        await until(lambda: p.toys._snapshotting is None)
+    async with process(memory, "c") as p:
+        assert p.toys.place(1).arbiter.n == 1
+
+
 async def test_a_restart_takes_messages_from_where_its_snapshot_says(memory: MemoryDisk) -> None:
     memory.make_log = Noted
     await fill(memory, 60, 25)
