@@ -14,10 +14,10 @@ from tests.e2e import programs
 from tests.e2e.cell import Cell, Centre
 from tests.e2e.many_calls import Node, many_calls
 
-CONTACTS = 400
-PASSES = (1, 2)
+CONTACTS = 10_000
+PASSES = (4, 12)
 """Blocks of the snapshot that stand when the process dies. The state of one shard has more of them."""
-PATIENCE_S = 120
+PATIENCE_S = 300
 ENOUGH = 1_000_000
 """Commits: no snapshot."""
 
