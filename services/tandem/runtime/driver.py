@@ -122,6 +122,7 @@ class ShardDriver:
         self._alarm: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[str] | None = None
         self._live = asyncio.Event()
+        self._looked = asyncio.Event()  # for a snapshot
         self._asked: set[asyncio.Future[Any]] = set()
         self._room = asyncio.Event()
         self._dropped = asyncio.Event()
@@ -176,6 +177,7 @@ class ShardDriver:
         self.followed = found.followed if found else {}
         if found and not self._places:
             self._places.extend(found.places)
+        self._looked.set()
         shard = Shard(self.group, self.partition.shard, self._owner, self._nodes, self._refused, ledger, offset)
         self._snapshot_n = shard.n
         return shard
@@ -219,9 +221,10 @@ class ShardDriver:
         if shard.phase is not Phase.LOST and shard.judge.n >= n + PLACE_COMMITS:
             self._places.append(Place(shard.offset, shard.judge))
 
-    def place(self, after: int) -> Place:
+    async def place(self, after: int) -> Place:
         """A place of the log from which all commits above number `after` can be read without
-        reading the whole log."""
+        reading the whole log. Waits until the newest snapshot, which knows some, was looked for."""
+        await self._looked.wait()
         return next((place for place in reversed(self._places) if place.arbiter.n <= after), Place())
 
     async def live(self) -> None:

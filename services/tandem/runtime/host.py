@@ -226,7 +226,7 @@ class Host:
     async def tail(self, group: str, shard: int, after: int = 0) -> AsyncIterator[tuple[str, Commit]]:
         """(position, counted commit) of each commit above number `after`, for ever."""
         driver = self._drivers.get((group, shard))
-        place = Place() if driver is None else driver.place(after)
+        place = Place() if driver is None else await driver.place(after)
         async for _, commit in tail(self._log, Partition(group, shard), place):
             if commit.n > after:
                 yield positions.encode(positions.Position(group, shard, commit.n)), commit

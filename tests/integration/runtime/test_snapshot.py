@@ -114,7 +114,7 @@ async def test_what_a_crash_left_of_the_same_snapshot_is_in_nobody_s_way(memory:
         assert json.loads(memory.blobs.get(manifests(memory)[0]))["n"] == 1
         await until(lambda: p.toys._snapshotting is None)
     async with process(memory, "c") as p:
-        assert p.toys.place(1).arbiter.n == 1
+        assert (await p.toys.place(1)).arbiter.n == 1
 
 
 async def test_a_restart_takes_messages_from_where_its_snapshot_says(memory: MemoryDisk) -> None:
@@ -138,8 +138,19 @@ async def test_a_view_that_is_a_little_behind_reads_little_after_a_restart(
     await fill(memory, 60, 25)
     async with process(memory, "b") as p:
         n = p.toys._shard.n  # type: ignore[union-attr]
-        assert p.toys.place(n - 15).arbiter.n >= n - 30
-        assert p.toys.place(2).arbiter.n <= 2
+        assert (await p.toys.place(n - 15)).arbiter.n >= n - 30
+        assert (await p.toys.place(2)).arbiter.n <= 2
+
+
+async def test_a_view_that_is_there_before_its_shard_waits_for_the_snapshot(memory: MemoryDisk) -> None:
+    memory.make_log = Noted
+    await fill(memory, 60, 25)
+    async with process(memory, "b", ready=False) as p:
+        tailed = p.host.tail("toys", 0, 55)
+        assert (await anext(tailed))[1].n == 56
+        await tailed.aclose()  # type: ignore[attr-defined]
+        await p.host.ready()
+        assert min(after for _, after in p.log.begun) >= 25
 
 
 def manifests(memory: MemoryDisk) -> list[str]:
@@ -234,7 +245,6 @@ async def test_the_owner_commits_its_state_hash_and_a_successor_compares_it(
         for n in range(20):
             await p.ask("toy/a", f"say:{n};answer")
             await asyncio.sleep(0.002)
-        await until(lambda: p.toys._hashing is None)
     async with process(memory, "b") as p:
         shard = p.toys._shard
         assert shard is not None
@@ -253,7 +263,6 @@ async def test_a_state_that_hashes_otherwise_is_told(memory: MemoryDisk, monkeyp
             await p.ask("toy/a", f"say:{n};answer")
             await asyncio.sleep(0.002)
             shard.ledger.apply_mark(Mark("nobody/t1", "t1", 8 + n))
-        await until(lambda: p.toys._hashing is None)
     with capture_logs() as told:
         async with process(memory, "b") as p:
             assert await p.ask("toy/a", "say:on;answer"), "it serves all the same"
