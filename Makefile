@@ -8,6 +8,7 @@
 #   make fuzz SECONDS=60  every parser against inputs that nobody would send; RUNS=... counts instead
 #   make simulate SEEDS=200 FROM=0
 #   make bench            every benchmark beside its peer, 15 minutes; one alone: make bench ONLY=row2
+#   make twice SEEDS=20   the same seeds under two hash seeds: their logs are the same bytes
 
 PY := .venv/bin/python
 N ?= 10
@@ -17,7 +18,7 @@ RUNS ?= 0
 SECONDS ?= 0
 ONLY ?=
 
-.PHONY: run test check lint format kill fuzz simulate bench protos reference lock prompts setup
+.PHONY: run test check lint format kill fuzz simulate twice bench protos reference lock prompts setup
 .DEFAULT_GOAL := run
 
 run:
@@ -49,6 +50,12 @@ fuzz: setup
 
 simulate: setup
 	@.venv/bin/tandem simulate --seeds $(SEEDS) --from $(FROM)
+
+twice: setup
+	@mkdir -p var
+	@PYTHONHASHSEED=1 .venv/bin/tandem simulate --seeds $(SEEDS) --from $(FROM) --log-hash > var/twice.1
+	@PYTHONHASHSEED=4242 .venv/bin/tandem simulate --seeds $(SEEDS) --from $(FROM) --log-hash > var/twice.2
+	@diff var/twice.1 var/twice.2 && echo "$(SEEDS) seeds, the same logs under two hash seeds"
 
 bench: setup
 	@$(PY) -m tests.load.bench $(ONLY)

@@ -6,11 +6,12 @@ restarted part are quick.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import cyclopts
 from cyclopts import Parameter
@@ -31,6 +32,7 @@ admin_app = cyclopts.App(name="admin", help="What only who runs the cell may do.
 app.command(flow_app)
 app.command(admin_app)
 
+T = TypeVar("T")
 ConfigFile = Annotated[
     Path | None, Parameter(name="--config", help="TOML file with settings; TANDEM_... in the environment wins over it.")
 ]
@@ -224,6 +226,7 @@ def simulate_command(
     minutes: int = 10,
     shape: Literal["grouped", "split", "both"] = "both",
     verbose: bool = False,
+    log_hash: bool = False,
 ) -> None:
     """Run a whole cell on virtual time with faults, and check what must always hold.
 
@@ -239,6 +242,8 @@ def simulate_command(
         Whether session and routing share an owner; both is half of the seeds each.
     verbose
         Tell every fact of every seed.
+    log_hash
+        Tell what the logs of each seed hash to and nothing more, to compare two runs.
     """
     from tandem.simulation.run import simulate
 
@@ -249,6 +254,7 @@ def simulate_command(
         grouped=shape == "grouped",
         minutes=minutes,
         verbose=verbose,
+        log_hash=log_hash,
         processes=os.cpu_count() or 1,
         tell=lambda line: print(line, flush=True),
     )
@@ -292,7 +298,64 @@ def create_tenant_command(tenant: str, /, *, title: str = "", config: ConfigFile
     _client(lambda: create_tenant(settings, tenant, title or tenant))
 
 
+@admin_app.command(name="replay")
+def replay_command(*, contact: str, check: bool = False, config: ConfigFile = None) -> None:
+    """Print a contact's life out of the log, event by event. Reads the files of this host's cell,
+    beside a running Tandem or without one; private values are opened if the cell key is there.
+
+    Parameters
+    ----------
+    contact
+        Its name: tenants/{tenant}/contacts/{contact}.
+    check
+        Decide its recorded inputs again and compare what comes out, byte for byte.
+    """
+    from tandem.client.replay_table import show_life
+    from tandem.targets.replay import CANNOT_READ, again_lines, replay
+
+    match contact.split("/"):
+        case ["tenants", tenant, "contacts", name] if tenant and name:
+            pass
+        case _:
+            raise Failed(f"{contact} is no name of a contact: tenants/{{tenant}}/contacts/{{contact}}")
+    found = _read(lambda: replay(configured(config), tenant, name, check=check), CANNOT_READ)
+    if found is None:
+        raise Failed(f"the log knows no {contact}")
+    show_life(f"{contact} in {found.partition}", found.moments)
+    if found.sealed:
+        sys.stdout.write("the cell key is not here: private values read ERASED\n")
+    if found.again is not None:
+        sys.stdout.writelines(f"{line}\n" for line in again_lines(found.again))
+        sys.stdout.writelines(f"WRONG {fault}\n" for fault in found.again.faults)
+        raise SystemExit(1 if found.again.faults else 0)
+
+
+@admin_app.command(name="verify")
+def verify_command(*, check: bool = False, config: ConfigFile = None) -> None:
+    """Fold every shard's log again, from zero and from its newest snapshot, and compare with every
+    state hash that its owners wrote. Exit code 1 if anything differs.
+
+    Parameters
+    ----------
+    check
+        Also decide every recorded input again and compare what comes out, byte for byte.
+    """
+    from tandem.targets.replay import CANNOT_READ, verify
+
+    settings = configured(config)
+    same = _read(lambda: verify(settings, lambda line: print(line, flush=True), check=check), CANNOT_READ)
+    raise SystemExit(0 if same else 1)
+
+
 # ------------------------------------------------------------------- ends
+
+
+def _read(begin: Callable[[], Coroutine[Any, Any, T]], cannot: tuple[type[Exception], ...]) -> T:
+    """A command that reads the files of a cell: what it cannot read is one line."""
+    try:
+        return asyncio.run(begin())
+    except cannot as error:
+        raise Failed(str(error)) from error
 
 
 def _client(begin: Callable[[], Coroutine[Any, Any, int | None]]) -> None:

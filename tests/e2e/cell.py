@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -111,6 +112,11 @@ class Cell:
         """The key that makes tenants."""
         return (self.data_dir / "platform.key").read_text().strip()
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment of its processes."""
+        return dict(self._environment)
+
     def set(self, **settings: Any) -> None:
         """Change settings of the processes that are started from now on."""
         self._environment |= variables(settings)
@@ -135,6 +141,12 @@ class Cell:
         """The media node."""
         self.media = self._program("media", "media", more)
         return self.media
+
+    def command(self, *arguments: str, data_dir: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run `tandem ...` with the settings of this cell, or of a copy of its directory, to its end."""
+        where = {} if data_dir is None else {"TANDEM_DATA_DIR": str(data_dir)}
+        settings = {**self.settings, **where, "COLUMNS": "400"}
+        return subprocess.run((*TANDEM, *arguments), env=settings, capture_output=True, text=True, check=False)
 
     def _program(self, name: str, target: str, more: Mapping[str, str]) -> Program:
         command = (*self.command, "run", target, *self._flags)

@@ -18,6 +18,7 @@ def test_a_seed_holds(seed: int, shape: str) -> None:
     assert not result.violation, "\n".join(story(result))
     assert result.crashes >= 5 and result.calls >= 40
     assert sum(result.faults.values()) >= 100
+    assert result.branches["a state hash compared from zero"] >= 5
 
 
 POISON = (

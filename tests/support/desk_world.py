@@ -10,7 +10,7 @@ from tandem.core.seal import Secret
 from tandem.routing.domain import desk as d
 from tandem.routing.domain import words as w
 from tandem.routing.domain.desk import Desk, Stage
-from tandem.routing.domain.fold import KIND
+from tandem.routing.domain.fold import KIND, ROWS
 from tandem.routing.domain.words import RoutingStatus as Status
 from tests.support.naive_desk import NaiveDesk
 
@@ -169,4 +169,4 @@ class DeskWorld:
     def _image(self) -> Any:
         desk = self.desk
         heaps = {need: list(heap) for need, heap in desk._lines.items()}
-        return d.dump(desk), heaps, {profile: list(heap) for profile, heap in desk._idle.items()}
+        return ROWS.dump(desk), heaps, {profile: list(heap) for profile, heap in desk._idle.items()}

@@ -40,7 +40,7 @@ from tandem.recording.inbox import SERVICE as RECORDING
 from tandem.routing.events import SERVICE as ROUTING
 from tandem.routing.servicer import RoutingServicer
 from tandem.runtime import log_codec, positions
-from tandem.runtime.auth import CELL_SHARD, TENANT_GROUP, Credentials, digest_of
+from tandem.runtime.auth import Credentials, digest_of
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
@@ -236,7 +236,7 @@ async def mini_cell(limits: ApiLimits | None = None) -> AsyncIterator[MiniCell]:
         running = [
             tasks.create_task(host.run()),
             tasks.create_task(eraser.run()),
-            tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD, 0))),
+            tasks.create_task(credentials.keep_up(host, tenant.accounts)),
             *(tasks.create_task(recording.follow(host.tail("recording", n, 0), store, n)) for n in range(SHARDS)),
             *(
                 tasks.create_task(ContactView(store, f"live/{n}").follow(host.tail("live", n, 0)))

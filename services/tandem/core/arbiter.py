@@ -37,3 +37,12 @@ class Arbiter:
                 return Arbiter(record.epoch, record.owner, self.n)
             case _:
                 return Arbiter(self.epoch, self.owner, record.n)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Somewhere in a partition: behind the record at `offset`, with the judgement there. Who
+    knows a place can go on from it without reading what stands before."""
+
+    offset: int = 0
+    arbiter: Arbiter = Arbiter()

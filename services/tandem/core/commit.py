@@ -49,6 +49,8 @@ class Input:
     trace: str = ""
     refused: str = ""  # why `decide` raised; the mark stands all the same
     settles: str = ""  # key of the pending effect that ended with this input: a due wake, an outcome
+    sender: str = ""  # stream of another group that sent the message
+    gone: Part | None = None  # what that gets back if there is no such aggregate
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ event and returns what shall be done; it runs only while deciding, never in a fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +140,34 @@ class Rescue:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """How a large state is taken apart into rows, so that it can be written and digested a
+    little at a time while it changes.
+
+    `tables` are attributes of the state: dicts of rows by their names, which are strings.
+    `base(state)` is what stands beside them. `touched(event)` says (table, name) of every row
+    that the event may add, change or remove. `frozen(row)` is a row as snapshots have it.
+    `build(base, rows, ...)` makes the state out of all of it, each table's rows in the order
+    of their names.
+    """
+
+    tables: tuple[str, ...]
+    touched: Callable[[Any], Iterable[tuple[str, str]]]
+    build: Callable[..., Any]
+    base: Callable[[Any], Any] = lambda state: ()
+    frozen: Callable[[Any], Any] = lambda row: row
+
+    def dump(self, state: Any) -> tuple[Any, ...]:
+        """All of a state in one order."""
+        tables = [getattr(state, name) for name in self.tables]
+        return (self.base(state), *(tuple(self.frozen(rows[name]) for name in sorted(rows)) for rows in tables))
+
+    def load(self, dumped: tuple[Any, ...]) -> Any:
+        """The reverse of `dump`."""
+        return self.build(*dumped)
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of aggregate: the first segment of its streams' names (`contact/abc`, `desk`).
 
@@ -149,9 +177,9 @@ class Kind:
     stands in it. `over(state)`: nothing more can happen; the aggregate leaves the live state.
     `reads` names the kind whose tenant-wide aggregate (stream = kind) `decide` may see, and
     `gate` another one.
-    `legs(state)` are the (node, leg) pairs that the aggregate holds. Snapshots are made of
-    `dump(state)`: frozen dataclasses out of `states`, tuples and plain values; `load` takes
-    them back. `rescue` is for kinds with legs. A kind without one lasts: in quarantine
+    `legs(state)` are the (node, leg) pairs that the aggregate holds. A state is small and
+    frozen, or it has `rows`. Snapshots are made of frozen dataclasses out of `states`, tuples
+    and plain values. `rescue` is for kinds with legs. A kind without one lasts: in quarantine
     its state is kept as it was, and the next owner tries again: `resume(event)` is the
     command that it gets if `react` to that event raised; back in service it gets that of
     `Resumed()`, and then `resume(None)` until nothing more comes of it.
@@ -170,8 +198,7 @@ class Kind:
     gate: str = ""
     legs: Callable[[Any], Sequence[tuple[str, str]]] = lambda state: ()
     states: tuple[type, ...] = ()
-    dump: Callable[[Any], Any] = lambda state: state
-    load: Callable[[Any], Any] = lambda dumped: dumped
+    rows: Rows | None = None
     rescue: Rescue | None = None
     resume: Callable[[Any], Any] | None = None
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 
 from tandem.api.event.v1 import tenant_pb2 as event
 from tandem.api.type.v1 import access_pb2
@@ -19,6 +20,7 @@ from tandem.core.commit import Commit
 from tandem.core.errors import BAD_CREDENTIAL, NO_CREDENTIAL, NO_OWNER, Rejected
 from tandem.runtime import positions
 from tandem.runtime.host import Host
+from tandem.runtime.ledger import Ledger
 
 TENANT_GROUP = "tenant"
 CELL_SHARD = 0
@@ -34,6 +36,25 @@ def digest_of(secret: str) -> str:
 def role_of(number: int) -> Role:
     """A proto's role. Raises KeyError for the unspecified one."""
     return Role[access_pb2.Role.Name(number).removeprefix("ROLE_")]  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An API key, without its secret."""
+
+    tenant: str
+    api_key: str
+    sha256: str
+    role: Role
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Who may call, and where each tenant is."""
+
+    keys: tuple[Account, ...]
+    shards: Mapping[str, int]
 
 
 class Credentials:
@@ -71,6 +92,22 @@ class Credentials:
         """The tenant's shard, None for an unknown tenant."""
         return self._shards.get(tenant)
 
+    def begin(self, n: int, accounts: Accounts) -> None:
+        """Know what the cell's owner knew after commit `n`; go on from there."""
+        for key in accounts.keys:
+            self._add(key)
+        self._shards.update(accounts.shards)
+        self._reach(n)
+
+    def _add(self, key: Account) -> None:
+        self._digests[key.tenant, key.api_key] = key.sha256
+        self._principals[key.sha256] = Principal(key.tenant, f"{key.tenant}/{key.api_key}", key.role, key.agent)
+
+    def _reach(self, n: int) -> None:
+        self._n = n
+        self._moved.set()
+        self._moved = asyncio.Event()
+
     def apply(self, commit: Commit) -> None:
         """Take a commit of the cell's partition into account."""
         for envelope in commit.events:
@@ -81,24 +118,32 @@ class Credentials:
                     self._shards[placed.tenant] = placed.shard
                 case "api_key.created":
                     key = event.ApiKeyCreated.FromString(clear).api_key
-                    self._digests[key.tenant, key.api_key] = key.sha256
-                    self._principals[key.sha256] = Principal(
-                        key.tenant, f"{key.tenant}/{key.api_key}", role_of(key.role), key.agent
-                    )
+                    self._add(Account(key.tenant, key.api_key, key.sha256, role_of(key.role), key.agent))
                 case "api_key.deleted":
                     gone = event.ApiKeyDeleted.FromString(clear)
                     digest = self._digests.pop((gone.tenant, gone.api_key), "")
                     self._principals.pop(digest, None)
                 case _:
                     pass  # an event of a tenant's configuration
-        self._n = commit.n
-        self._moved.set()
-        self._moved = asyncio.Event()
+        self._reach(commit.n)
 
     async def follow(self, tail: AsyncIterator[tuple[str, Commit]]) -> None:
         """Take in `Host.tail(TENANT_GROUP, CELL_SHARD, credentials.n)` until it ends."""
         async for _, commit in tail:
             self.apply(commit)
+
+    async def keep_up(self, host: Host, accounts: Callable[[Ledger], Accounts]) -> None:
+        """Begin with the state of the cell's owner, of this process, and follow its log from there: a
+        start costs what exists and not what happened."""
+        while True:
+            await host.driver(CELL_TENANT, "cell").live()
+            try:
+                found = await host.query(CELL_TENANT, "cell", accounts)
+            except Rejected:
+                continue  # the owner changed in this very moment
+            break
+        self.begin(positions.decode(found.position).n, found.value)
+        await self.follow(host.tail(TENANT_GROUP, CELL_SHARD, self._n))
 
     async def learn(self, host: Host) -> None:
         """Wait until the table has all that the cell knows now. Before that a key that is

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from tandem.core.seal import fingerprint
+
 _TUPLE, _ENUM = 0, 1
 _PLAIN = (bool, int, str, bytes)
 _pack = msgspec.msgpack.Encoder()
@@ -37,6 +39,13 @@ class Canonical:
             if dataclasses.is_dataclass(cls)
         }
         self._in_order = {cls: list(self._fields.get(cls, ())) for cls in classes}
+
+        shapes = [
+            (cls.__name__, *(self._fields[cls] if cls in self._fields else getattr(cls, "__members__", ())))
+            for cls in self._classes.values()
+        ]
+        self.schema = fingerprint(*(" ".join(shape).encode() for shape in sorted(shapes)))[:16]
+        """Changes whenever the bytes of an equal state may change."""
 
     def encode(self, value: Any) -> bytes:
         """Canonical bytes. Raises `NotCanonical`."""

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from itertools import chain
 from typing import Any, Protocol
 
 import structlog
 
-from tandem.core.arbiter import Arbiter
+from tandem.core.arbiter import Place
 from tandem.core.errors import NO_OWNER, TOO_MANY, Rejected
 from tandem.core.points import Point, Points
 from tandem.core.ports.blobs import BlobExists, Blobs
 from tandem.core.ports.clock import Clock
 from tandem.core.ports.keys import KeyExists, Keys
 from tandem.core.ports.log import Log, LogClosed, LogFailed, Partition
+from tandem.internal.log.v1 import log_pb2
 from tandem.runtime import log_codec, snapshot
 from tandem.runtime.canonical import NotCanonical
 from tandem.runtime.counts import Counts
 from tandem.runtime.gate import Gate
-from tandem.runtime.ledger import Ledger
+from tandem.runtime.inbox import Inbox
+from tandem.runtime.ledger import SNAPSHOT_TAKEN, Ledger
 from tandem.runtime.rebuild import Refold
 from tandem.runtime.service import Group
 from tandem.runtime.shard import (
@@ -35,6 +38,7 @@ from tandem.runtime.shard import (
     Introduce,
     LoadKeys,
     Lost,
+    Noted,
     Output,
     Perform,
     Phase,
@@ -43,6 +47,7 @@ from tandem.runtime.shard import (
     Taken,
 )
 from tandem.runtime.shardtime import Instant
+from tandem.runtime.statehash import Differs
 from tandem.runtime.step import Answered, Offer
 from tandem.runtime.telemetry.shards import Instruments, ShardWatch
 from tandem.runtime.traced import Committed
@@ -51,14 +56,16 @@ _log = structlog.get_logger(__name__)
 
 BACKLOG = 2_000
 """Messages of other groups that wait in a shard before their tail is paused."""
-SNAPSHOT_SLICE_S = 0.002
-"""How long packing a snapshot may hold up the loop at a time."""
+SLICE_S = 0.002
+"""How long packing a snapshot or digesting a state may hold up the loop at a time."""
 RECLAIM_S = 0.2
 """Pause before a lost shard is followed and claimed again, so that two claimants do not race on."""
 KEYS_AGAIN_S = 0.5
 """Pause before keys are asked for again after their storage failed."""
 PLACE_COMMITS = 1_000
 """A reader of the log begins at most about so many commits before what it wants."""
+PLACES_WRITTEN = 100
+"""Such places in a snapshot: a view that is so many thousand commits behind need not read all."""
 MAX_PLACES = 10_000
 """Such places kept in memory; what is older is read from the beginning of the log."""
 
@@ -117,6 +124,11 @@ class ShardDriver:
         self._blobs, self._snapshot_commits, self._node_lost_ms = blobs, snapshot_commits, node_lost_ms
         self.watch = ShardWatch(instruments or Instruments(clock), self.partition)
         self._snapshotting: asyncio.Task[None] | None = None
+        self._hashing: asyncio.Task[None] | None = None
+        self.heavy = asyncio.Lock()
+        """Held by who packs or digests; the shards of a process share one."""
+        self.hash_differences = 0
+        """State hashes in the log that folding it did not give, since the start."""
         self._snapshot_n = 0
         self._shard: Shard | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -125,13 +137,18 @@ class ShardDriver:
         self._alarm: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[str] | None = None
         self._live = asyncio.Event()
+        self._looked = asyncio.Event()  # for a snapshot
         self._asked: set[asyncio.Future[Any]] = set()
         self._room = asyncio.Event()
         self._dropped = asyncio.Event()
         self._marks: dict[tuple[str, str], int] = {}  # durable ones
         self._marked = asyncio.Event()
         self._durable_moved = asyncio.Event()
-        self._places: deque[tuple[int, Arbiter]] = deque(maxlen=MAX_PLACES)
+        self._places: deque[Place] = deque(maxlen=MAX_PLACES)
+        self.followed: Mapping[str, Place] = {}
+        """Partition -> where this life may begin to take its messages; all before it are taken."""
+        self.taken_of: Callable[[Ledger], Mapping[str, Place]] = lambda ledger: {}
+        """Up to where a ledger has taken the messages of the partitions that are followed."""
         self.life = 0
 
     # ---------------------------------------------------------------- life
@@ -173,6 +190,10 @@ class ShardDriver:
         if self._blobs is not None:
             found = await snapshot.load(self._blobs, self.partition, self.group, end, self._passed_over)
         ledger, offset = (found.ledger, found.offset) if found else (None, 0)
+        self.followed = found.followed if found else {}
+        if found and not self._places:
+            self._places.extend(found.places)
+        self._looked.set()
         shard = Shard(
             self.group,
             self.partition.shard,
@@ -201,7 +222,7 @@ class ShardDriver:
 
     def _drop(self) -> None:
         self.watch.dropped()
-        self._shard = self._tasks = self._snapshotting = None
+        self._shard = self._tasks = self._snapshotting = self._hashing = None
         self._live.clear()
         self._room.set()
         self._dropped.set()
@@ -233,14 +254,15 @@ class ShardDriver:
         self._end("the log was closed")
 
     def _note_place(self, shard: Shard) -> None:
-        n = self._places[-1][1].n if self._places else -PLACE_COMMITS
+        n = self._places[-1].arbiter.n if self._places else -PLACE_COMMITS
         if shard.phase is not Phase.LOST and shard.judge.n >= n + PLACE_COMMITS:
-            self._places.append((shard.offset, shard.judge))
+            self._places.append(Place(shard.offset, shard.judge))
 
-    def place(self, after: int) -> tuple[int, Arbiter]:
-        """An offset of the log, and the judgement there, from which all commits above number
-        `after` can be read without reading the whole log."""
-        return next((place for place in reversed(self._places) if place[1].n <= after), (0, Arbiter()))
+    async def place(self, after: int) -> Place:
+        """A place of the log from which all commits above number `after` can be read without
+        reading the whole log. Waits until the newest snapshot, which knows some, was looked for."""
+        await self._looked.wait()
+        return next((place for place in reversed(self._places) if place.arbiter.n <= after), Place())
 
     async def live(self) -> None:
         """Until the shard serves clients."""
@@ -261,6 +283,11 @@ class ShardDriver:
         while self._shard is not None and self.life == life and self._shard.waiting >= BACKLOG:
             self._room.clear()
             await self._room.wait()
+
+    def forget_taken(self, inbox: Inbox) -> None:
+        """Let an inbox forget the messages that this life has taken."""
+        if self._shard is not None:
+            inbox.taken(self._shard.ledger.mark)
 
     @property
     def is_live(self) -> bool:
@@ -375,32 +402,67 @@ class ShardDriver:
         if shard.busy:
             self._soon()  # behind whatever else the loop has to do by now
         self._set_alarm(shard)
+        work = shard.hash_work() if self._hashing is None else None
+        if work is not None:
+            self._hashing = self._spawn(self._hash(work))
         due = shard.n - self._snapshot_n >= self._snapshot_commits and not shard.ledger.torn
         if due and self._blobs is not None and self._snapshotting is None and shard.phase is Phase.LIVE:
             self._snapshotting = self._spawn(self._snapshot(shard, self._blobs))
 
+    async def _hash(self, work: Iterator[None]) -> None:
+        """Digest what changed between turns; the shard commits what comes out (rule 7)."""
+        try:
+            await self._in_slices(work)
+        finally:
+            self._hashing = None
+        self._soon()
+
+    async def _in_slices(self, work: Iterator[None]) -> None:
+        """Do the work, with a pause whenever it has held up the loop for its time. Of all the shards
+        one works at a time."""
+        async with self.heavy:
+            begun = self._clock.monotonic_s()
+            for _ in work:
+                if self._clock.monotonic_s() - begun > SLICE_S:
+                    await asyncio.sleep(0)
+                    begun = self._clock.monotonic_s()
+
     async def _snapshot(self, shard: Shard, blobs: Blobs) -> None:
-        """Pack the applied state between turns, and finish once it is durable (spine 6)."""
-        n, image, group = shard.n, shard.ledger.image(), self.group
+        """Pack the state of this moment between turns, and finish once it is durable (spine 6)."""
+        n, ledger, group = shard.n, shard.ledger, self.group
+        self._snapshot_n = n
         shard.offsets[n] = shard.offset if shard.durable == n else 0
-        writer = snapshot.Writer(group, image)
+        aside = snapshot.beside(tuple(self._places)[-PLACES_WRITTEN:], {**self.followed, **self.taken_of(ledger)})
+        writer = snapshot.Writer(group, chain((ledger.head(),), ledger.rows_at(ledger.moment()), aside))
         name = f"{snapshot.prefix(self.partition)}{n:020d}"
         try:
-            for block in writer.blocks(self._clock.monotonic_s, SNAPSHOT_SLICE_S):
-                if block is not None:
-                    await blobs.put(f"{name}/part-{len(writer.checksums) - 1:04d}", block)
-                    self._points.reach(Point.IN_SNAPSHOT)
-                await asyncio.sleep(0)
+            if not await snapshot.clear(blobs, self.partition, n):
+                return  # an earlier life made it, and did not come to announce it
+            async with self.heavy:
+                for block in writer.blocks(self._clock.monotonic_s, SLICE_S):
+                    if block is not None:
+                        await blobs.put(f"{name}/part-{len(writer.checksums) - 1:04d}", block)
+                        self._points.reach(Point.IN_SNAPSHOT)
+                    await asyncio.sleep(0)
             while shard.durable < n:
                 await self._durable_moved.wait()
             await blobs.put(f"{name}/manifest", writer.manifest(n, shard.offsets[n], group.shape))
+            await self._announce(shard, SNAPSHOT_TAKEN, log_pb2.SnapshotTaken(n=n).SerializeToString())
+            self._snapshot_n = n + 1  # the announcement does not count
             await snapshot.tidy(blobs, self.partition)
         except (OSError, BlobExists, NotCanonical) as error:
             # The log has everything; the next one is tried after as many commits again.
             _log.error("snapshot failed", partition=str(self.partition), error=str(error))
         finally:
             del shard.offsets[n]
-            self._snapshot_n, self._snapshotting = n, None
+            self._snapshotting = None
+
+    async def _announce(self, shard: Shard, type_: str, body: bytes) -> None:
+        """Commit an event of the runtime, and wait until that is durable."""
+        noted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        shard.note(type_, body, noted)
+        self._soon()
+        await noted
 
     async def _rebuild(self, shard: Shard, wanted: Rebuild) -> None:
         """Fold one state anew, from the newest snapshot on, while its shard mates go on."""
@@ -442,16 +504,28 @@ class ShardDriver:
                     self.watch.performed(output)
             case Taken():
                 self._taken(output)
-            case LoadKeys():
-                self._spawn(self._load_keys(shard, output))
             case Introduce(node, epoch):
                 self._receivers["media"].introduce(self, node, epoch)
             case AskLegs(node):
                 self._receivers["media"].ask_legs(self, node)
-            case Rebuild():
-                self._spawn(self._rebuild(shard, output))
             case Lost(why):
                 self._end(why)
+            case _:
+                self._do_beside(shard, output)
+
+    def _do_beside(self, shard: Shard, output: Output) -> None:
+        """What no caller waits for."""
+        match output:
+            case LoadKeys():
+                self._spawn(self._load_keys(shard, output))
+            case Rebuild():
+                self._spawn(self._rebuild(shard, output))
+            case Noted(handle):
+                self._finish(handle, None, None)
+            case Differs(n, recorded, computed):
+                self.hash_differences += 1
+                told = {"n": n, "recorded": recorded.hex(), "computed": computed.hex()}
+                _log.error("state hash differs", partition=str(self.partition), **told)
 
     def _taken(self, taken: Taken) -> None:
         self._mark({(taken.source, taken.tenant): taken.number})

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from tandem.core.access import CELL_TENANT, Principal
-from tandem.core.arbiter import Arbiter
+from tandem.core.arbiter import Place
 from tandem.core.commit import Commit
 from tandem.core.errors import NO_OWNER, UNKNOWN_NAME, Rejected
 from tandem.core.ports.keys import Keys
 from tandem.core.ports.log import Log, Partition
 from tandem.runtime import log_codec, positions
 from tandem.runtime.driver import ShardDriver
-from tandem.runtime.inbox import Inbox
+from tandem.runtime.inbox import BEGINNING, Inbox
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.service import kind_of
 from tandem.runtime.step import Offer
@@ -37,14 +38,20 @@ class Answer(Generic[T]):
 class _Delivery:
     """How far a shard's inbox has come in a sender's log."""
 
-    def __init__(self) -> None:
+    def __init__(self, sender: Partition, group: str) -> None:
+        self.sender, self._group = sender, group
         self.n = 0
         self.last: dict[str, tuple[str, int]] = {}  # tenant -> source and number last offered
+        self.life = -1
+        self.inbox = Inbox(sender, group)
         self._moved = asyncio.Event()
 
-    def begin(self) -> None:
-        """A new life of the receiver: everything is offered anew."""
-        self.n, self.last = 0, {}
+    def begin(self, life: int, place: Place) -> None:
+        """A new life of the receiver: everything is offered that it may not have taken."""
+        self.life, self.inbox = life, Inbox(self.sender, self._group, place)
+        self.last = {}
+        self.n = 0
+        self.reach(place.arbiter.n)
 
     def reach(self, n: int) -> None:
         """All messages up to commit `n` are offered."""
@@ -73,12 +80,19 @@ class Host:
         follows: Mapping[str, Sequence[str]],
     ) -> None:
         self._drivers = {(d.partition.group, d.partition.shard): d for d in drivers}
+        heavy = asyncio.Lock()
+        for driver in drivers:
+            driver.heavy = heavy
         self._groups = {kind: d.group.name for d in drivers for kind in d.group.kinds}
         self._log, self._keys, self._placement = log, keys, placement
         self._follows = follows
         self._deliveries = {
-            (driver, sender): _Delivery() for driver in drivers for sender in follows.get(driver.partition.group, ())
+            (driver, sender): _Delivery(Partition(sender, driver.partition.shard), driver.partition.group)
+            for driver in drivers
+            for sender in follows.get(driver.partition.group, ())
         }
+        for driver in drivers:
+            driver.taken_of = partial(self._taken_of, driver)
 
     async def run(self) -> None:
         """Drive all shards and the tails between groups, until cancelled."""
@@ -90,28 +104,34 @@ class Host:
 
     async def _deliver(self, driver: ShardDriver, sender: Partition) -> None:
         """Take what another group's log has for this shard. The shard's marks make repeats
-        harmless, so each life of the owner begins at the beginning."""
+        harmless, so each life of the owner begins where its snapshot says that all before is taken."""
         delivery = self._deliveries[driver, sender.group]
         while True:
             await driver.live()
             life = driver.life
-            delivery.begin()
+            place = driver.followed.get(str(sender), Place())
+            delivery.begin(life, place)
             async with asyncio.TaskGroup() as tasks:
-                pouring = tasks.create_task(self._pour(driver, life, sender, delivery))
+                pouring = tasks.create_task(self._pour(driver, life, place.offset, delivery))
                 await driver.over(life)
                 pouring.cancel()
 
-    async def _pour(self, driver: ShardDriver, life: int, sender: Partition, delivery: _Delivery) -> None:
-        inbox = Inbox(sender, driver.partition.group)
-        async for records in self._log.read(sender, 0):
+    def _taken_of(self, driver: ShardDriver, ledger: Ledger) -> dict[str, Place]:
+        """Up to where this life of a shard has taken the messages of others."""
+        deliveries = [self._deliveries[driver, sender] for sender in self._follows.get(driver.partition.group, ())]
+        return {str(d.sender): d.inbox.taken(ledger.mark) for d in deliveries if d.life == driver.life}
+
+    async def _pour(self, driver: ShardDriver, life: int, after: int, delivery: _Delivery) -> None:
+        async for records in self._log.read(delivery.sender, after):
             for stored in records:
                 record = log_codec.decode(stored.body)
-                for offer in inbox.take(record):
+                for offer in delivery.inbox.take(record, stored.offset):
                     await driver.room(life)
                     driver.offer(offer)
                     delivery.last[offer.tenant] = (offer.source, offer.number)
                 if isinstance(record, Commit):
                     delivery.reach(record.n)
+            driver.forget_taken(delivery.inbox)
             await asyncio.sleep(0)
 
     async def taken(self, tenant: str, kind: str, position: str, timeout_s: float) -> bool:
@@ -217,19 +237,16 @@ class Host:
     async def tail(self, group: str, shard: int, after: int = 0) -> AsyncIterator[tuple[str, Commit]]:
         """(position, counted commit) of each commit above number `after`, for ever."""
         driver = self._drivers.get((group, shard))
-        offset, arbiter = (0, Arbiter()) if driver is None else driver.place(after)
-        async for _, commit in tail(self._log, Partition(group, shard), offset, arbiter):
+        place = Place() if driver is None else await driver.place(after)
+        async for _, commit in tail(self._log, Partition(group, shard), place):
             if commit.n > after:
                 yield positions.encode(positions.Position(group, shard, commit.n)), commit
 
 
-async def tail(
-    log: Log, partition: Partition, offset: int = 0, arbiter: Arbiter | None = None
-) -> AsyncIterator[tuple[int, Commit]]:
-    """(offset, counted commit) of a partition, for ever; from its beginning, or from behind
-    `offset`, at which the judgement is `arbiter`."""
-    judge = arbiter or Arbiter()
-    async for records in log.read(partition, offset):
+async def tail(log: Log, partition: Partition, place: Place = BEGINNING) -> AsyncIterator[tuple[int, Commit]]:
+    """(offset, counted commit) of a partition, for ever, from behind a place."""
+    judge = place.arbiter
+    async for records in log.read(partition, place.offset):
         for stored in records:
             record = log_codec.decode(stored.body)
             if judge.counts(record):

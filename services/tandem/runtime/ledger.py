@@ -7,7 +7,7 @@ the others apply whole commits, and both end in the same state. Nothing here dec
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,8 @@ from tandem.core.arbiter import Arbiter
 from tandem.core.commit import Commit, Effect, Envelope, Input, Mark, Part, Record, Reply
 from tandem.core.decider import Kind
 from tandem.core.seal import Sealed, Withheld
+from tandem.internal.log.v1 import log_pb2
+from tandem.runtime.past import Key, Past, Row, Section
 from tandem.runtime.service import (
     RUNTIME_EVENTS,
     Group,
@@ -23,15 +25,24 @@ from tandem.runtime.service import (
     QuarantineLifted,
     kind_of,
 )
+from tandem.runtime.statehash import HASH_EVERY_MS, Point, StateHash, digest_of, total
 
 MAX_REQUESTS = 10_000
 """Client requests remembered per tenant (spine 3)."""
 REQUEST_TTL_MS = 24 * 3600 * 1000
 """How long a client may repeat a request."""
+SHARD = "shard"
+"""Stream of the runtime's own events, of tenant `-`; they change no aggregate."""
 STEPPED = "shard.time_stepped"
-"""Name of the runtime's own event; it stands on the stream `shard` of tenant `-`."""
+SNAPSHOT_TAKEN = "shard.snapshot_taken"
+STATE_HASHED = "shard.state_hashed"
 CELL_TENANT = "-"
 """Tenant of what concerns the whole cell."""
+ASIDE = (("place",), ("followed",))
+"""What a snapshot has beside the state: see `snapshot`."""
+AGGREGATES: Section = ("aggregate",)
+MARKS: Section = ("mark",)
+PENDING: Section = ("pending",)
 
 
 Legs = tuple[tuple[str, str], ...]
@@ -99,6 +110,8 @@ class Aggregates(dict[tuple[str, str], Aggregate]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.aside: dict[tuple[str, str], Quarantine] = {}
+        """Those in quarantine."""
         self._living: dict[tuple[str, str], int] = {}
         self._counted: set[tuple[str, str]] = set()
 
@@ -110,9 +123,29 @@ class Aggregates(dict[tuple[str, str], Aggregate]):
         super().__setitem__(place, aggregate)
         self._count(place, aggregate.kind.name, not aggregate.over)
 
+    def set_aside(self, place: tuple[str, str], quarantine: Quarantine | None) -> None:
+        """Put one into quarantine, or take it back into service."""
+        aggregate = self[place]
+        aggregate.quarantine = quarantine
+        if quarantine is None:
+            self.aside.pop(place, None)
+        else:
+            self.aside[place] = quarantine
+        self._count(place, aggregate.kind.name, not aggregate.over)
+
     def __delitem__(self, place: tuple[str, str]) -> None:
+        self.aside.pop(place, None)
         self._count(place, self[place].kind.name, False)
         super().__delitem__(place)
+
+    def in_order(self) -> Aggregates:
+        """The same, in the order of their names."""
+        found = Aggregates()
+        for place in sorted(self):
+            found[place] = self[place]
+        for place in sorted(self.aside):
+            found.set_aside(place, self.aside[place])
+        return found
 
     def _count(self, place: tuple[str, str], kind: str, counts: bool) -> None:
         if counts == (place in self._counted):
@@ -145,6 +178,12 @@ class Ledger:
     pending: dict[str, Pending] = field(default_factory=dict)
     names: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # effect name -> key
     requests: dict[str, OrderedDict[str, Reply]] = field(default_factory=dict)
+    past: Past = field(default_factory=Past)
+    """Keeps what changes, since the last `moment`."""
+    hash: StateHash = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.hash = StateHash(self.group.canonical.encode, self.past)
 
     # ---------------------------------------------------------------- one thing at a time
 
@@ -157,9 +196,18 @@ class Ledger:
         kind = self.group.kinds[kind_of(stream)]
         return Aggregate(kind, kind.start(), 0, key, trace if kind.traced else "")
 
+    def before_event(self, tenant: str, stream: str, event: Any) -> None:
+        """Call before an aggregate evolves: what the event may change is kept for who reads a past moment."""
+        self._keep(AGGREGATES, (tenant, stream))
+        rows = self.group.kinds[kind_of(stream)].rows
+        if rows is not None:
+            for table, name in rows.touched(event):
+                self._keep(("row", tenant, stream, table), name)
+
     def apply_event(self, envelope: Envelope, event: Any, key: str) -> Aggregate:
         """Fold one event with its settlements. Raises whatever `evolve` raises."""
         place = (envelope.tenant, envelope.stream)
+        self.before_event(envelope.tenant, envelope.stream, event)
         aggregate = self.aggregates.get(place)
         if aggregate is None:
             aggregate = self.aggregates[place] = self.born(envelope.tenant, envelope.stream, key, envelope.trace)
@@ -178,7 +226,12 @@ class Ledger:
         return aggregate
 
     def _end(self, tenant: str, stream: str) -> None:
-        if (tenant, stream) in self.aggregates:
+        aggregate = self.aggregates.get((tenant, stream))
+        if aggregate is not None:
+            self._keep(AGGREGATES, (tenant, stream))
+            for section in self._tables(tenant, stream, aggregate.kind):
+                for name in self._container(section):
+                    self._keep(section, name)
             del self.aggregates[tenant, stream]
         for key in list(self.names.get((tenant, stream), {}).values()):
             self.settle(key)
@@ -186,6 +239,7 @@ class Ledger:
     def apply_quarantine(self, envelope: Envelope, event: Any, key: str) -> Aggregate:
         """Fold an event of the runtime."""
         place = (envelope.tenant, envelope.stream)
+        self._keep(AGGREGATES, place)
         aggregate = self.aggregates.get(place)
         if aggregate is None:
             aggregate = self.aggregates[place] = self.born(envelope.tenant, envelope.stream, key, envelope.trace)
@@ -195,7 +249,8 @@ class Ledger:
                 legs = tuple((row.node, row.leg) for row in event.legs)
                 unread, torn = (False, False) if before is None else (before.unread, before.torn)
                 sound = envelope.version if before is None else before.sound
-                aggregate.quarantine = Quarantine(event.why, event.event, legs, True, unread, torn, sound, event.unread)
+                found = Quarantine(event.why, event.event, legs, True, unread, torn, sound, event.unread)
+                self.aggregates.set_aside(place, found)
                 if aggregate.kind.rescue is not None:
                     # What it was when it failed may differ between releases; what the log says does not.
                     aggregate.state = aggregate.kind.start()
@@ -203,11 +258,11 @@ class Ledger:
                         self.settle(pending)
             case QuarantinedLegEnded(leg=leg) if before is not None:
                 rest = tuple(row for row in before.legs if row[1] != leg)
-                aggregate.quarantine = replace(before, legs=rest)
+                self.aggregates.set_aside(place, replace(before, legs=rest))
             case QuarantineLifted():
                 # Who could not read the history has not the state that goes on.
                 still = before is not None and before.unread
-                aggregate.quarantine = replace(before, noted=False) if before is not None and still else None
+                self.aggregates.set_aside(place, replace(before, noted=False) if before and still else None)
         return aggregate
 
     def set_aside(self, envelope: Envelope, key: str, error: Exception) -> None:
@@ -219,37 +274,50 @@ class Ledger:
             aggregate = aggregate or self.born(envelope.tenant, envelope.stream, key, envelope.trace)
         except KeyError:
             raise BadHistory(f"event {envelope.event_id} ({envelope.type}) of {envelope.stream}") from error
+        self._keep(AGGREGATES, place)
         self.aggregates[place] = aggregate
         torn, sound = aggregate.kind.rescue is None, aggregate.version
         legs = tuple(aggregate.legs)
-        aggregate.quarantine = Quarantine(type(error).__name__, envelope.type, legs, False, True, torn, sound)
+        found = Quarantine(type(error).__name__, envelope.type, legs, False, True, torn, sound)
+        self.aggregates.set_aside(place, found)
         aggregate.version = envelope.version
 
     def quarantined(self) -> Iterator[tuple[str, str, Aggregate]]:
         """(tenant, stream, aggregate) of all that are in quarantine."""
-        for (tenant, stream), aggregate in self.aggregates.items():
-            if aggregate.quarantine is not None:
-                yield tenant, stream, aggregate
+        for tenant, stream in self.aggregates.aside:
+            yield tenant, stream, self.aggregates[tenant, stream]
 
     @property
     def torn(self) -> bool:
         """Whether a state is half changed: no snapshot of it, no hash, until it is folded anew."""
-        return any(row.quarantine.torn for _, _, row in self.quarantined() if row.quarantine is not None)
+        return any(row.torn for row in self.aggregates.aside.values())
+
+    @property
+    def unsound(self) -> bool:
+        """Whether a state is not what the log says, because this fold could not take all of it: a
+        hash of it would say nothing."""
+        return any(
+            row.torn or (row.unread and (not row.noted or self.aggregates[place].kind.rescue is None))
+            for place, row in self.aggregates.aside.items()
+        )
 
     def apply_effect(self, effect: Effect, payload: Any) -> None:
         """Make an effect pending; one of the same name gives way."""
         names = self.names.setdefault((effect.tenant, effect.stream), {})
         earlier = names.get(effect.name)
         if earlier is not None:
+            self._keep(PENDING, earlier)
             del self.pending[earlier]
         names[effect.name] = effect.key
+        self._keep(PENDING, effect.key)
         self.pending[effect.key] = Pending(effect, payload)
 
     def settle(self, key: str) -> None:
         """End a pending effect; one that is not pending is no error (a late outcome)."""
-        pending = self.pending.pop(key, None)
-        if pending is None:
+        if key not in self.pending:
             return
+        self._keep(PENDING, key)
+        pending = self.pending.pop(key)
         place = (pending.effect.tenant, pending.effect.stream)
         names = self.names[place]
         del names[pending.effect.name]
@@ -258,6 +326,7 @@ class Ledger:
 
     def apply_mark(self, mark: Mark) -> None:
         """Raise a source's mark."""
+        self._keep(MARKS, (mark.source, mark.tenant))
         self.marks[mark.source, mark.tenant] = mark.number
 
     def mark(self, source: str, tenant: str) -> int:
@@ -267,12 +336,15 @@ class Ledger:
     def apply_reply(self, reply: Reply) -> None:
         """Remember a client's request; the oldest make room."""
         requests = self.requests.setdefault(reply.tenant, OrderedDict())
+        section = ("request", reply.tenant)
+        while requests and (
+            len(requests) >= MAX_REQUESTS or next(iter(requests.values())).time_ms < reply.time_ms - REQUEST_TTL_MS
+        ):
+            self._keep(section, next(iter(requests)))
+            requests.popitem(last=False)
+        self._keep(section, reply.request)
         requests.pop(reply.request, None)  # an id that is used anew after its time
         requests[reply.request] = reply
-        while len(requests) > MAX_REQUESTS or (
-            requests and next(iter(requests.values())).time_ms < reply.time_ms - REQUEST_TTL_MS
-        ):
-            requests.popitem(last=False)
 
     # ---------------------------------------------------------------- whole records
 
@@ -286,19 +358,20 @@ class Ledger:
         return True
 
     def _fold_commit(self, commit: Commit) -> None:
+        self._compare(commit)
         keys: dict[tuple[str, str], str] = {}
         for taken in commit.inputs:
             self.apply_input(taken)
             if taken.key:
                 keys[taken.tenant, taken.stream] = taken.key
         for envelope in commit.events:
-            if envelope.type == STEPPED:
+            if envelope.stream == SHARD:
                 continue
             self._fold_event(envelope, keys.get((envelope.tenant, envelope.stream), ""))
         for effect in commit.effects:
             self._fold_effect(effect)
         for envelope in commit.events:
-            if envelope.type != STEPPED:
+            if envelope.stream != SHARD:
                 self.close_if_over(envelope.tenant, envelope.stream)
         for row in commit.ended:
             self._end(row.tenant, row.stream)  # of which this fold could not read the end
@@ -314,6 +387,7 @@ class Ledger:
             if envelope.type in OF_THE_RUNTIME:
                 self.apply_quarantine(envelope, RUNTIME_EVENTS.decode(envelope.part), key)
             elif aggregate is not None and aggregate.quarantine is not None:
+                self._keep(AGGREGATES, (envelope.tenant, envelope.stream))
                 aggregate.version = envelope.version  # of an owner who could go on
                 for settled in envelope.settles:
                     self.settle(settled)
@@ -333,7 +407,8 @@ class Ledger:
             if aggregate.quarantine is None:
                 legs, why = tuple(aggregate.legs), type(error).__name__
                 found = Quarantine(why, effect.part.type, legs, False, True, False, aggregate.version)
-                aggregate.quarantine = found
+                self._keep(AGGREGATES, (effect.tenant, effect.stream))
+                self.aggregates.set_aside((effect.tenant, effect.stream), found)
 
     def apply_input(self, taken: Input) -> None:
         """An input may itself settle an effect: a due wake, an outcome."""
@@ -341,9 +416,21 @@ class Ledger:
             self.settle(taken.settles)
 
     def apply_time(self, commit: Commit) -> None:
-        """Where shard time stood at the commit."""
-        self.shard_time_ms = commit.shard_time_ms
+        """Where shard time stood at the commit, the last thing that it changes."""
+        before_ms, self.shard_time_ms = self.shard_time_ms, commit.shard_time_ms
         self.boot_id, self.boottime_ms = commit.boot_id, commit.boottime_ms
+        if before_ms and before_ms // HASH_EVERY_MS != commit.shard_time_ms // HASH_EVERY_MS and self.hash.free:
+            self.hash.reached(Point(commit.n, self.head(), self.moment()), self.row)
+
+    def _compare(self, commit: Commit) -> None:
+        """What the owner says that the state hashed to."""
+        for envelope in commit.events:
+            if envelope.type == STATE_HASHED:
+                said = log_pb2.StateHashed.FromString(envelope.part.clear)
+                if self.unsound:
+                    self.hash.missed += 1
+                elif said.schema == self.group.canonical.schema:
+                    self.hash.check(said.n, said.hash, self.row)
 
     def payload(self, effect: Effect) -> Any:
         """What an effect shall do: a wake's command, a receiver's order."""
@@ -351,80 +438,191 @@ class Ledger:
         table = self.group.commands[service.name] if effect.kind == "wake" else service.effects
         return table.decode(effect.part)
 
-    # ---------------------------------------------------------------- snapshots and hash
+    # ---------------------------------------------------------------- rows
 
-    def image(self) -> tuple[Any, ...]:
-        """Everything, as it is now, in one order; frozen, so that it can be packed later."""
+    def _keep(self, section: Section, key: Key) -> None:
+        self.past.keep(section, key, self.row)
+
+    def moment(self) -> Past:
+        """From here on the state as it is now can be read with `rows_at`."""
+        self.past.next = Past()
+        self.past = self.past.next
+        return self.past
+
+    def head(self) -> Row:
+        """What is not in any section."""
         arbiter = self.arbiter
-        head = ("head", arbiter.epoch, arbiter.owner, arbiter.n, self.shard_time_ms, self.boot_id, self.boottime_ms)
-        return (
-            head,
-            *(
-                ("aggregate", tenant, stream, row.version, row.key, row.kind.dump(row.state))
-                for (tenant, stream), row in sorted(self.aggregates.items(), key=_place)
-            ),
-            *(("trace", *place, row.trace) for place, row in sorted(self.aggregates.items(), key=_place) if row.trace),
-            *(
-                ("quarantined", tenant, stream, *_aside(row.quarantine))
-                for tenant, stream, row in sorted(self.quarantined(), key=lambda item: item[:2])
-                if row.quarantine is not None and row.quarantine.noted
-            ),
-            # In the order of the log: the newest incarnation of a node is the one taken from last.
-            *(("mark", source, tenant, number) for (source, tenant), number in self.marks.items()),
-            *(_pending(self.pending[key].effect) for key in sorted(self.pending, key=_made)),
-            *(
-                ("request", tenant, request, reply.digest, reply.time_ms, *_flat(reply.part))
-                for tenant in sorted(self.requests)
-                for request, reply in self.requests[tenant].items()
-            ),
-        )
+        return "head", arbiter.epoch, arbiter.owner, arbiter.n, self.shard_time_ms, self.boot_id, self.boottime_ms
+
+    def row(self, section: Section, key: Key) -> Row | None:
+        """A row as it is now, frozen; None if there is none."""
+        value = self._container(section).get(key)
+        if value is None:
+            return None
+        match section[0]:
+            case "aggregate":
+                rows = value.kind.rows
+                state = value.state if rows is None else rows.base(value.state)
+                return "aggregate", *key, value.version, value.key, value.trace, _aside(value.quarantine), state
+            case "row":
+                rows = self.group.kinds[kind_of(section[2])].rows
+                assert rows is not None, "only a kind with rows has such sections"
+                return *section, key, rows.frozen(value)
+            case "mark":
+                return "mark", *key, value
+            case "pending":
+                effect = value.effect
+                where = (effect.tenant, effect.stream, effect.name)
+                return "pending", effect.key, *where, effect.kind, effect.at_ms, *_flat(effect.part)
+            case _:
+                return *section, key, value.digest, value.time_ms, *_flat(value.part)
+
+    def _container(self, section: Section) -> Mapping[Key, Any]:
+        match section:
+            case ("aggregate",):
+                return self.aggregates
+            case ("row", tenant, stream, table):
+                aggregate = self.aggregates.get((tenant, stream))
+                return {} if aggregate is None else getattr(aggregate.state, table)
+            case ("mark",):
+                return self.marks
+            case ("pending",):
+                return self.pending
+            case _:
+                return self.requests.get(section[1], {})
+
+    def _tables(self, tenant: str, stream: str, kind: Kind) -> list[Section]:
+        return [] if kind.rows is None else [("row", tenant, stream, table) for table in kind.rows.tables]
+
+    def rows_at(self, past: Past) -> Iterator[Row]:
+        """All rows but the head as they were at a moment; the state may change between two of
+        them. Requests of a tenant and marks come in their order."""
+        for place in self._keys_at(past, AGGREGATES):
+            row = past.row(AGGREGATES, place, self.row)
+            if row is not None:
+                yield row
+                tenant, stream = place
+                for section in self._tables(tenant, stream, self.group.kinds[kind_of(stream)]):
+                    yield from self._section_at(past, section)
+        for section in (MARKS, PENDING, *(("request", tenant) for tenant in tuple(self.requests))):
+            yield from self._section_at(past, section)
+
+    def _section_at(self, past: Past, section: Section) -> Iterator[Row]:
+        for key in self._keys_at(past, section):
+            row = past.row(section, key, self.row)
+            if row is not None:
+                yield row
+
+    def _keys_at(self, past: Past, section: Section) -> list[Key]:
+        """Keys of a section that were there, in order, and some that were not: those that have gone
+        since stand before the others, because only requests have an order and the oldest go first."""
+        there = self._container(section)
+        gone = [key for key, row in past.changed(section).items() if row is not None and key not in there]
+        return [*gone, *there]
+
+    # ---------------------------------------------------------------- snapshots
+
+    def image(self) -> Iterator[Row]:
+        """Everything, as it is now, in one order."""
+        yield self.head()
+        now = Past()
+        for place in sorted(self.aggregates):
+            yield self._there(AGGREGATES, place)
+            for section in self._tables(*place, self.aggregates[place].kind):
+                for name in sorted(self._container(section)):
+                    yield self._there(section, name)
+        # In the order of the log: the newest incarnation of a node is the one taken from last.
+        yield from self._section_at(now, MARKS)
+        for key in sorted(self.pending, key=_made):
+            yield self._there(PENDING, key)
+        for tenant in sorted(self.requests):
+            yield from self._section_at(now, ("request", tenant))
+
+    def _there(self, section: Section, key: Key) -> Row:
+        row = self.row(section, key)
+        assert row is not None, "it was listed just now"
+        return row
 
     def parts(self) -> Iterator[bytes]:
-        """The whole state as canonical bytes, one part a thing."""
+        """The whole state as canonical bytes, one part a row."""
         return map(self.group.canonical.encode, self.image())
 
     @classmethod
-    def restored(cls, group: Group, parts: Iterator[bytes]) -> Ledger:
-        """The ledger that gave these parts. Raises canonical.NotCanonical, KeyError or
-        ValueError for parts of another release or a damaged snapshot."""
-        ledger = cls(group)
+    def restored(
+        cls, group: Group, parts: Iterable[bytes], schema: str | None = None, aside: list[Row] | None = None
+    ) -> Ledger:
+        """The ledger that gave these parts; `schema` is theirs if it may be another release's.
+        What is no part of the state is put into `aside`. Raises canonical.NotCanonical, KeyError
+        or ValueError for parts that cannot be read."""
+        ledger, large = cls(group), _Large(group)
+        pending: list[Effect] = []
+        value = 0
         for body in parts:
             part = group.canonical.decode(body)
+            if aside is not None and isinstance(part, tuple) and part[:1] in ASIDE:
+                aside.append(part)
+                continue
+            value += digest_of(body)
             match part:
                 case ("head", epoch, owner, n, time_ms, boot_id, boottime_ms):
                     ledger.arbiter = Arbiter(epoch, owner, n)
                     ledger.shard_time_ms, ledger.boot_id, ledger.boottime_ms = time_ms, boot_id, boottime_ms
-                case ("aggregate", tenant, stream, version, key, dumped):
+                case ("aggregate", tenant, stream, version, key, trace, why, state):
                     kind = group.kinds[kind_of(stream)]
-                    ledger.aggregates[tenant, stream] = Aggregate(kind, kind.load(dumped), version, key)
-                case ("trace", tenant, stream, trace):
-                    ledger.aggregates[tenant, stream].trace = trace
-                case ("quarantined", tenant, stream, why, event, legs, guessed):
-                    held = ledger.aggregates[tenant, stream]
-                    held.quarantine = Quarantine(why, event, legs, sound=held.version, guessed=guessed)
+                    ledger.aggregates[tenant, stream] = Aggregate(kind, state, version, key, trace)
+                    if why is not None:
+                        reason, event, legs, guessed = why
+                        found = Quarantine(reason, event, legs, sound=version, guessed=guessed)
+                        ledger.aggregates.set_aside((tenant, stream), found)
+                case ("row", tenant, stream, table, name, row):
+                    large.add((tenant, stream), table, name, row)
                 case ("mark", source, tenant, number):
                     ledger.marks[source, tenant] = number
                 case ("pending", key, tenant, stream, name, kind, at_ms, type_, clear, private):
-                    effect = Effect(key, tenant, stream, name, kind, at_ms, Part(type_, clear, private))
-                    ledger.apply_effect(effect, ledger.payload(effect))
+                    pending.append(Effect(key, tenant, stream, name, kind, at_ms, Part(type_, clear, private)))
                 case ("request", tenant, request, digest, time_ms, type_, clear, private):
                     ledger.apply_reply(Reply(tenant, request, digest, time_ms, Part(type_, clear, private)))
                 case _:
                     raise ValueError(f"a snapshot part of an unknown kind: {part!r:.80}")
+        ledger.aggregates = ledger.aggregates.in_order()
+        large.build(ledger.aggregates)
+        for effect in sorted(pending, key=lambda effect: _made(effect.key)):
+            ledger.apply_effect(effect, ledger.payload(effect))
+        ledger.past = Past()
+        if schema not in (None, group.canonical.schema):
+            value = total(ledger.parts())
+        ledger.hash.begin(value, ledger.head(), ledger.past)
         return ledger
 
 
-def _place(item: tuple[tuple[str, str], Aggregate]) -> tuple[str, str]:
-    return item[0]
+def _aside(row: Quarantine | None) -> tuple[Any, ...] | None:
+    """What every fold of the log knows of a quarantine."""
+    return None if row is None or not row.noted else (row.why, row.event, row.legs, row.guessed)
 
 
-def _aside(row: Quarantine) -> tuple[Any, ...]:
-    return row.why, row.event, row.legs, row.guessed
+class _Large:
+    """Rows of aggregates that come apart in a snapshot."""
 
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._rows: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
 
-def _pending(effect: Effect) -> tuple[Any, ...]:
-    where = (effect.tenant, effect.stream, effect.name)
-    return ("pending", effect.key, *where, effect.kind, effect.at_ms, *_flat(effect.part))
+    def add(self, place: tuple[str, str], table: str, name: str, row: Any) -> None:
+        """One of them."""
+        self._rows.setdefault(place, {}).setdefault(table, {})[name] = row
+
+    def build(self, aggregates: dict[tuple[str, str], Aggregate]) -> None:
+        """Put them together."""
+        for place, aggregate in aggregates.items():
+            rows = aggregate.kind.rows
+            if rows is not None:
+                found = self._rows.pop(place, {})
+                tables = [found.pop(table, {}) for table in rows.tables]
+                if found:
+                    raise ValueError(f"{place[1]} has no table {next(iter(found))}")
+                aggregate.state = rows.load((aggregate.state, *([t[name] for name in sorted(t)] for t in tables)))
+        if self._rows:
+            raise ValueError(f"rows without an aggregate: {next(iter(self._rows))[1]}")
 
 
 def _made(key: str) -> tuple[str, int, int]:

@@ -52,6 +52,8 @@ def _input_to(i: Input) -> dict[str, Any]:
         ("trace", i.trace),
         ("refused", i.refused),
         ("settles", i.settles),
+        ("sender", i.sender),
+        ("gone", None if i.gone is None else _part_to(i.gone)),
     ):
         if value:
             found[name] = value
@@ -162,7 +164,7 @@ def decode(body: bytes) -> Record:
 
 # Fields that are read as they stand, at one go.
 _INPUT: Callable[[Any], Any] = attrgetter("source", "number", "tenant", "stream", "time_ms")
-_INPUT_MORE: Callable[[Any], Any] = attrgetter("key", "actor", "trace", "refused", "settles")
+_INPUT_MORE: Callable[[Any], Any] = attrgetter("key", "actor", "trace", "refused", "settles", "sender")
 _ENVELOPE: Callable[[Any], Any] = attrgetter(
     "event_id", "tenant", "stream", "version", "time_ms", "cause", "actor", "trace"
 )
@@ -176,7 +178,10 @@ def _commit(c: pb.Commit) -> Commit:
         c.boot_id,
         c.boottime_ms,
         c.engine,
-        tuple(Input(*(*_INPUT(i), _part(i.part), *_INPUT_MORE(i))) for i in c.inputs),
+        tuple(
+            Input(*(*_INPUT(i), _part(i.part), *_INPUT_MORE(i), _part(i.gone) if i.HasField("gone") else None))
+            for i in c.inputs
+        ),
         tuple(Mark(m.source, m.tenant, m.number) for m in c.marks),
         tuple(Envelope(*(*_ENVELOPE(e), _part(e.part), tuple(e.settles))) for e in c.events),
         tuple(Effect(e.key, e.tenant, e.stream, e.name, e.kind, e.at_ms, _part(e.part)) for e in c.effects),

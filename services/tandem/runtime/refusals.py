@@ -197,7 +197,7 @@ class Refusals:
         self._note(tenant, stream, aggregate, type(error).__name__, event, hop, queue)
         if aggregate.kind.rescue is None:
             assert aggregate.quarantine is not None, "it has just been noted"
-            aggregate.quarantine = replace(aggregate.quarantine, torn=True)
+            self.ledger.aggregates.set_aside((tenant, stream), replace(aggregate.quarantine, torn=True))
             self.torn.append((tenant, stream, aggregate.version))
         if not self._waits_for_leg(aggregate, hop):
             self._gone(hop, queue)

@@ -13,7 +13,7 @@ only then timers. Clients and messages wait until the shard is live.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -27,9 +27,10 @@ from tandem.core.seal import AUDIO
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime import log_codec
 from tandem.runtime.counts import Counts
-from tandem.runtime.ledger import CELL_TENANT, STEPPED, Ledger, Pending
+from tandem.runtime.ledger import CELL_TENANT, SHARD, STATE_HASHED, STEPPED, Ledger, Pending
 from tandem.runtime.service import Group
 from tandem.runtime.shardtime import Instant, ShardTime
+from tandem.runtime.statehash import Differs
 from tandem.runtime.step import Answered, KeysNeeded, Offer, Step
 from tandem.runtime.traced import Committed
 from tandem.runtime.turns import Turns
@@ -133,7 +134,16 @@ class Lost:
     why: str
 
 
-Output = Append | Committed | Perform | Taken | Answered | LoadKeys | Introduce | AskLegs | Rebuild | Lost
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What was noted under this handle is durable."""
+
+    handle: Any
+
+
+Output = (
+    Append | Committed | Perform | Taken | Answered | LoadKeys | Introduce | AskLegs | Rebuild | Lost | Noted | Differs
+)
 
 
 @dataclass(slots=True)
@@ -203,6 +213,7 @@ class Shard:
         self._last_commit_ms = 0
         self._stepped_from: int | None = None
         self._stock_taken = False
+        self._notes: list[tuple[Part, Any]] = []
 
     # ---------------------------------------------------------------- log
 
@@ -255,7 +266,9 @@ class Shard:
             if self.phase in (Phase.RECOVERING, Phase.LIVE):
                 self._lose(f"{record.owner} claimed epoch {record.epoch}")
                 return
+        known = len(self.ledger.hash.wrong)
         self.ledger.fold(record)
+        self._out += self.ledger.hash.wrong[known:]
         self.judge = self.ledger.arbiter
         self.n = self.judge.n
 
@@ -317,7 +330,8 @@ class Shard:
         """The answer to `Rebuild`."""
         aggregate = self.ledger.aggregate(tenant, stream)
         if aggregate is not None and aggregate.quarantine is not None and aggregate.quarantine.torn:
-            aggregate.state, aggregate.quarantine = state, replace(aggregate.quarantine, torn=False)
+            aggregate.state = state
+            self.ledger.aggregates.set_aside((tenant, stream), replace(aggregate.quarantine, torn=False))
             self.counts.rebuilt += 1
 
     def _load_keys(self, get: tuple[str, ...] = ()) -> None:
@@ -547,7 +561,8 @@ class Shard:
             self._recover()
             if self.phase is not before:
                 self._decide()  # live: what was held, and what is due
-            if self._now_ms - self._last_commit_ms >= HEARTBEAT_MS and not self._in_flight:
+            overdue = self._now_ms - self._last_commit_ms >= HEARTBEAT_MS and not self._in_flight
+            if overdue or (self._notes and len(self._in_flight) < MAX_IN_FLIGHT):
                 self._append(self._new_step())
         return self.take()
 
@@ -699,8 +714,12 @@ class Shard:
 
     def _append(self, step: Step) -> None:
         if self._stepped_from is not None:
-            step.events.append(self._time_stepped(step))
+            stepped = log_pb2.ShardTimeStepped(from_ms=self._stepped_from, to_ms=self._now_ms)
+            self._own_event(step, Part(STEPPED, stepped.SerializeToString()), "claim")
             self._stepped_from = None
+        notes, self._notes = self._notes, []
+        for part, _ in notes:
+            self._own_event(step, part, "owner")
         commit = step.commit()
         for key in step.ended_keys:
             self._keys.pop(key, None)
@@ -710,7 +729,8 @@ class Shard:
         self._armed(commit)
         for key in step.again:
             self._wheel.arm(key, self._now_ms + WAKE_AGAIN_MS)
-        self._in_flight.append((step.n, body, self._released(commit, step)))
+        noted = [Noted(handle) for _, handle in notes if handle is not None]
+        self._in_flight.append((step.n, body, [*self._released(commit, step), *noted]))
         self._last_commit_ms = self._now_ms
         self._out.append(Append(body))
 
@@ -736,12 +756,28 @@ class Shard:
         aggregate = self.ledger.aggregate(effect.tenant, effect.stream)
         return "" if aggregate is None else aggregate.trace
 
-    def _time_stepped(self, step: Step) -> Envelope:
-        assert self._stepped_from is not None
-        body = log_pb2.ShardTimeStepped(from_ms=self._stepped_from, to_ms=self._now_ms)
+    def _own_event(self, step: Step, part: Part, cause: str) -> None:
         event_id = f"{self.partition}/{self.epoch}/{step.n}/{len(step.events)}"
-        part = Part(STEPPED, body.SerializeToString())
-        return Envelope(event_id, CELL_TENANT, "shard", self.epoch, self._now_ms, "claim", "", "", part)
+        where = (CELL_TENANT, SHARD, self.epoch, self._now_ms)
+        step.events.append(Envelope(event_id, *where, cause, "", "", part))
+
+    # ---------------------------------------------------------------- snapshots and the state hash
+
+    def note(self, type_: str, body: bytes, handle: Any = None) -> None:
+        """Commit an event of the runtime. With a handle, `Noted` says when it is durable."""
+        self._notes.append((Part(type_, body), handle))
+
+    def hash_work(self) -> Iterator[None] | None:
+        """Digests the state a row at a time and notes the hash in the end; None if none is due."""
+        return self._hashed() if self.phase is Phase.LIVE and self.ledger.hash.due else None
+
+    def _hashed(self) -> Iterator[None]:
+        state = self.ledger.hash
+        assert state.point is not None, "it is due"
+        n = state.point.n
+        yield from state.work(self.ledger.row)
+        said = log_pb2.StateHashed(n=n, hash=state.written, schema=self.group.canonical.schema)
+        self.note(STATE_HASHED, said.SerializeToString())
 
 
 class WrongShape(Exception):

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
+from tandem.core.arbiter import Arbiter, Place
 from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.log import Partition
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.past import Row
 from tandem.runtime.service import Group
 
-FORMAT = 1
+FORMAT = 2
 BLOCK_BYTES = 256 * 1024
 """Parts are stored in blocks of about this size."""
 KEEP = 2
@@ -30,10 +31,30 @@ MAX_LISTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A ledger out of a snapshot, and the log's offset that it stands at."""
+    """A ledger out of a snapshot, and the log's offset that it stands at. `places` are some of
+    the partition, oldest first; `followed` says for each partition that it takes messages of up
+    to where all of them are taken."""
 
     ledger: Ledger
     offset: int
+    places: tuple[Place, ...] = ()
+    followed: Mapping[str, Place] = field(default_factory=dict)
+
+
+def beside(places: Iterable[Place], followed: Mapping[str, Place]) -> Iterator[Row]:
+    """Rows for what stands in a snapshot beside the state."""
+    for place in places:
+        yield "place", *_row(place)
+    for sender, place in sorted(followed.items()):
+        yield "followed", sender, *_row(place)
+
+
+def _row(place: Place) -> Row:
+    return place.offset, place.arbiter.epoch, place.arbiter.owner, place.arbiter.n
+
+
+def _place(offset: int, epoch: int, owner: str, n: int) -> Place:
+    return Place(offset, Arbiter(epoch, owner, n))
 
 
 def prefix(partition: Partition) -> str:
@@ -42,17 +63,17 @@ def prefix(partition: Partition) -> str:
 
 
 class Writer:
-    """Packs an image block by block; each `pack` does a bounded amount of work."""
+    """Packs rows block by block. They are drawn one at a time, so the state may go on in between."""
 
-    def __init__(self, group: Group, image: tuple[Any, ...]) -> None:
-        self._pack = group.canonical.encode
-        self._image: Iterator[Any] = iter(image)
+    def __init__(self, group: Group, rows: Iterable[Row]) -> None:
+        self._pack, self._schema = group.canonical.encode, group.canonical.schema
+        self._rows = rows
         self.checksums: list[str] = []
 
     def blocks(self, clock_s: Callable[[], float], slice_s: float) -> Iterator[bytes | None]:
         """Blocks, with None in between whenever packing has taken `slice_s` at a stretch."""
         block, begun = bytearray(), clock_s()
-        for row in self._image:
+        for row in self._rows:
             part = self._pack(row)
             block += len(part).to_bytes(4, "big") + part
             if len(block) >= BLOCK_BYTES:
@@ -70,9 +91,8 @@ class Writer:
 
     def manifest(self, n: int, offset: int, shape: str) -> bytes:
         """The last blob of a snapshot."""
-        return json.dumps(
-            {"format": FORMAT, "n": n, "offset": offset, "shape": shape, "blocks": self.checksums}
-        ).encode()
+        told = {"format": FORMAT, "n": n, "offset": offset, "shape": shape, "schema": self._schema}
+        return json.dumps(told | {"blocks": self.checksums}).encode()
 
 
 async def load(
@@ -117,10 +137,13 @@ async def _read(blobs: Blobs, name: str, group: Group, end: int) -> Loaded:
         if hashlib.sha256(block).hexdigest() != checksum:
             raise ValueError(f"part {index} is damaged")
         parts += _split(block)
-    ledger = Ledger.restored(group, iter(parts))
+    aside: list[Row] = []
+    ledger = Ledger.restored(group, parts, manifest["schema"], aside)
     if ledger.arbiter.n != manifest["n"]:
         raise ValueError(f"it says commit {manifest['n']} and holds {ledger.arbiter.n}")
-    return Loaded(ledger, manifest["offset"])
+    own = Place(manifest["offset"], ledger.arbiter)
+    places = (*(_place(*row[1:]) for row in aside if row[0] == "place"), own)
+    return Loaded(ledger, own.offset, places, {row[1]: _place(*row[2:]) for row in aside if row[0] == "followed"})
 
 
 async def _whole_blob(chunks: AsyncIterator[bytes]) -> bytes:
@@ -133,6 +156,17 @@ def _split(block: bytes) -> Iterator[bytes]:
         size = int.from_bytes(block[at : at + 4], "big")
         yield block[at + 4 : at + 4 + size]
         at += 4 + size
+
+
+async def clear(blobs: Blobs, partition: Partition, n: int) -> bool:
+    """Remove what a crash left of a snapshot at commit `n`. False if that one is whole."""
+    prefix_ = f"{prefix(partition)}{n:020d}/"
+    left = await blobs.list(prefix_, "", MAX_LISTED)
+    if f"{prefix_}manifest" in left:
+        return False
+    for name in left:
+        await blobs.delete(name)
+    return True
 
 
 async def tidy(blobs: Blobs, partition: Partition) -> None:

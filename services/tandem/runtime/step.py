@@ -192,6 +192,8 @@ class Step(Refusals):
                 offer.trace,
                 refused,
                 offer.settles,
+                offer.sender,
+                offer.gone,
             )
         )
         if self._changes or offer.trace:
@@ -345,6 +347,7 @@ class Step(Refusals):
         service = ledger.group.service_of[aggregate.kind.name]
         event, part = service.events.close(event, self._closer(aggregate.key, stream, version))
         before, trace = aggregate.state, aggregate.trace if aggregate.kind.traced else self._offer.trace
+        ledger.before_event(tenant, stream, event)
         try:
             aggregate.state = aggregate.kind.evolve(aggregate.state, event)
         except Exception as error:

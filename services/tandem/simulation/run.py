@@ -116,13 +116,15 @@ def simulate(
     grouped: bool = False,
     minutes: int = 10,
     verbose: bool = False,
+    log_hash: bool = False,
     processes: int = 1,
     tell: Tell = lambda line: None,
 ) -> Report:
     """The command `tandem simulate`: run seeds, tell what happens, and return what was shown.
 
     Without `split` or `grouped` half of the seeds run in either shape. `verbose` tells every
-    fact of every seed, in one process.
+    fact of every seed, in one process. `log_hash` tells what each seed's logs hash to, and
+    nothing else of those that held.
     """
     shape = "split" if split else "grouped" if grouped else ""
     report = Report()
@@ -133,8 +135,10 @@ def simulate(
         if result.violation:
             for line in story(result):
                 tell(line)
+        elif log_hash:
+            tell(f"seed {result.seed} {result.shape}: logs {result.digest}")
         elif not verbose:
             tell(f"seed {result.seed} {result.shape}: {result.calls} calls, {result.crashes} crashes, held")
-    for line in report.lines():
+    for line in () if log_hash else report.lines():
         tell(line)
     return report

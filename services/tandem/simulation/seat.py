@@ -3,11 +3,14 @@ on asyncio."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from tandem.core.arbiter import Place
 from tandem.core.errors import NO_OWNER, Rejected
 from tandem.core.points import Point
 from tandem.core.ports.log import Partition, Stored
@@ -32,7 +35,7 @@ from tandem.media.link.owner_end import (
     opened_verb,
 )
 from tandem.runtime import log_codec
-from tandem.runtime.inbox import Inbox
+from tandem.runtime.inbox import BEGINNING, Inbox
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.rebuild import Refold
 from tandem.runtime.service import Group
@@ -48,8 +51,10 @@ from tandem.runtime.shard import (
     Rebuild,
     Taken,
 )
+from tandem.runtime.statehash import Differs
 from tandem.runtime.step import Answered, Offer
 from tandem.session.inbox import media_offer
+from tandem.simulation.invariants import Violation
 from tandem.simulation.simlog import Reader, Writer
 from tandem.simulation.surroundings import Asker
 
@@ -58,6 +63,8 @@ if TYPE_CHECKING:
 
 MANY = 8
 """Commits in flight that are worth noting."""
+DIGESTED = 25
+"""Rows of a state that are digested in one go."""
 
 
 @dataclass(slots=True)
@@ -88,6 +95,8 @@ class Seat:
         self._scheduled = False
         self._alarm_ms = -1
         self._tails: list[Reader] = []
+        self._digesting: Iterator[None] | None = None
+        self._places: deque[tuple[int, Partition, Place]] = deque()
         self._told_directory = -1
         self._asking = self._loading = False
         log = self.log = self.cell.log
@@ -152,12 +161,26 @@ class Seat:
                 if self.link is not None and self.asked_ms < 0:
                     self.cell.reached("live without its node")
             self._ask_directory()
+            self._note_places()
+            if self._digesting is None and (work := self.shard.hash_work()) is not None:
+                self._digesting = work
+                self.process.later(1, self._digest)
             if self.shard.n - self.shard.durable >= MANY:
                 self.cell.reached("8 commits in flight")
         self.process.flush()
         if self.shard.busy:
             self.soon()
         self._arm()
+
+    def _digest(self) -> None:
+        """Some rows of the state hash; steps come in between."""
+        if self._dropped or self._digesting is None:
+            return
+        if len(list(islice(self._digesting, DIGESTED))) == DIGESTED:
+            self.process.later(1, self._digest)
+            return
+        self._digesting = None
+        self.soon()
 
     def _arm(self) -> None:
         at = self.shard.next_ms(self.process.host.now())
@@ -185,12 +208,8 @@ class Seat:
                 asked.asker.told(value, error)
             case Perform():
                 self._perform(output)
-            case Taken(source, tenant, number):
-                kind, _, rest = source.partition("/")
-                # Marks of an incarnation that is over mean nothing to the node of now.
-                if kind == "media" and self.link is not None and rest.split("/")[1] == self.link.incarnation:
-                    self._send(Ack(tenant, number))
-                    self.cell.acked(self, source, tenant, number)
+            case Taken():
+                self._taken(output)
             case LoadKeys():
                 self._loading = True
                 self.process.later(self.cell.keys_ms(), lambda: self._load_keys(output))
@@ -205,9 +224,18 @@ class Seat:
                 self._send(ListLegs())
             case Rebuild():
                 self._rebuild(output)
+            case Differs(n):
+                raise Violation("the state hash holds", f"{self.partition} n={n}: a follower's differs")
             case Lost(why):
                 self.cell.reached("newer claim" if "claimed epoch" in why else "lost otherwise")
                 self.process.leave(self, why)
+
+    def _taken(self, taken: Taken) -> None:
+        kind, _, rest = taken.source.partition("/")
+        # Marks of an incarnation that is over mean nothing to the node of now.
+        if kind == "media" and self.link is not None and rest.split("/")[1] == self.link.incarnation:
+            self._send(Ack(taken.tenant, taken.number))
+            self.cell.acked(self, taken.source, taken.tenant, taken.number)
 
     def _rebuild(self, wanted: Rebuild) -> None:
         """From the beginning: all that it needs is in the log already."""
@@ -289,14 +317,24 @@ class Seat:
     def _follow(self) -> None:
         for sender in self.cell.follows(self.group.name):
             partition = Partition(sender, self.partition.shard)
-            take = partial(self._take, Inbox(partition, self.group.name))
-            self._tails.append(Reader(self.log, partition, 0, partial(self._from_log, take)))
+            place = self.cell.places.get((self.partition, partition), BEGINNING)
+            if place.offset:
+                self.cell.reached("messages taken from a place on")
+            take = partial(self._take, Inbox(partition, self.group.name, place), partition)
+            self._tails.append(Reader(self.log, partition, place.offset, partial(self._from_log, take)))
 
-    def _take(self, inbox: Inbox, records: Sequence[Stored]) -> None:
+    def _take(self, inbox: Inbox, sender: Partition, records: Sequence[Stored]) -> None:
         for stored in records:
-            for offer in inbox.take(log_codec.decode(stored.body)):
+            for offer in inbox.take(log_codec.decode(stored.body), stored.offset):
                 self.shard.offer(offer)
+        # As a snapshot of now would say it, once what it is of is durable.
+        self._places.append((self.shard.n, sender, inbox.taken(self.shard.ledger.mark)))
         self.soon()
+
+    def _note_places(self) -> None:
+        while self._places and self._places[0][0] <= self.shard.durable:
+            _, sender, place = self._places.popleft()
+            self.cell.places[self.partition, sender] = place
 
     # ---------------------------------------------------------------- the directory
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tandem.core.arbiter import Place
 from tandem.core.errors import Rejected
 from tandem.core.ports.log import Partition
 from tandem.core.ports.media import Command
@@ -30,6 +31,8 @@ class Surroundings(Protocol):
     """What a control process needs of the cell around it, and whom it tells what it does."""
 
     log: SimLog
+    places: dict[tuple[Partition, Partition], Place]
+    """(receiver, sender) -> where the sender's log may be taken from, as the newest snapshot would say."""
 
     def shard(self, group: Group, number: int, owner: str) -> Shard:
         """A new shard object, from nothing or from a snapshot."""

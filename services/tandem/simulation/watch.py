@@ -13,7 +13,7 @@ from tandem.core.errors import Rejected
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import Command
 from tandem.runtime import log_codec
-from tandem.runtime.ledger import OF_THE_RUNTIME, STEPPED, Ledger
+from tandem.runtime.ledger import OF_THE_RUNTIME, SHARD, STEPPED, Ledger
 from tandem.runtime.refusals import PastLimit
 from tandem.runtime.service import RUNTIME_EVENTS, Group, Quarantined, QuarantineLifted, kind_of
 from tandem.simulation import desks, oracle
@@ -74,6 +74,8 @@ class _Fold:
     def __init__(self, group: Group) -> None:
         self.group = group
         self.ledger = Ledger(group)
+        self.tail: Ledger | None = None  # from a snapshot on
+        self.compared: dict[str, int] = {}  # state hashes, by either
         self.epoch = self.n = self.offset = 0
         self.snapshot: tuple[int, str] | None = None
         self.commits = 0
@@ -148,6 +150,7 @@ class Watch:
             counted = fold.counts(record)
             if fold.ledger.fold(record) != counted:
                 raise Violation("one judgement", f"{partition} at {stored.offset}: the arbiter says {not counted}")
+            self._compare_hashes(partition, fold, record)
             if not counted:
                 self._cell.reached("void claim" if isinstance(record, Claim) else "void commit")
             elif isinstance(record, Claim):
@@ -157,6 +160,20 @@ class Watch:
             else:
                 fold.n = record.n
                 self._commit(partition, fold, record)
+
+    def _compare_hashes(self, partition: Partition, fold: _Fold, record: Claim | Commit) -> None:
+        """What the owner hashed is what folds from zero, and from a snapshot on, give."""
+        ledgers = [("from zero", fold.ledger)]
+        if fold.tail is not None:
+            fold.tail.fold(record)
+            ledgers.append(("from a snapshot on", fold.tail))
+        for whence, ledger in ledgers:
+            if ledger.hash.wrong:
+                raise Violation(
+                    "the state hash holds", f"{partition} n={ledger.hash.wrong[0].n}: a fold {whence} differs"
+                )
+            if ledger.hash.checked:
+                self._cell.reached(f"a state hash compared {whence}")
 
     def _commit(self, partition: Partition, fold: _Fold, commit: Commit) -> None:
         self.commits += 1
@@ -179,6 +196,7 @@ class Watch:
     def _decoded(self, group: Group, envelope: Any) -> Any:
         if envelope.type == STEPPED:
             self._cell.reached("shard time stepped")
+        if envelope.stream == SHARD:
             return None
         if envelope.type in OF_THE_RUNTIME:
             event = RUNTIME_EVENTS.decode(envelope.part)
@@ -230,6 +248,8 @@ class Watch:
         if SECRET in packed:
             raise Violation("private values are sealed", f"a caller's number in the snapshot of {partition}")
         self._cell.blobs.put(name, packed)
+        if fold.tail is None or fold.tail.hash.checked:
+            fold.tail = Ledger.restored(fold.group, parts)
         fold.snapshot = (fold.offset, name)
 
     def snapshot(self, partition: Partition) -> tuple[int, str] | None:

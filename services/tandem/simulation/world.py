@@ -14,6 +14,7 @@ from typing import Any
 
 from tandem.adapters.memory.blobs import BlobTable
 from tandem.adapters.memory.keys import KeyTable
+from tandem.core.arbiter import Place
 from tandem.core.ports.log import Partition
 from tandem.core.ports.media import Command
 from tandem.routing import events as routing
@@ -120,6 +121,7 @@ class Cell:
         self.slots: list[Process | None] = [None, None]
         self.lives = 0
         self.preferred: dict[Partition, int] = {}
+        self.places: dict[tuple[Partition, Partition], Place] = {}
         self.config = ConfigLog(self.log, self.shape.kinds)
         self._configure()
         self.log.partitions.watch(self._stored)

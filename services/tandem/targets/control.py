@@ -160,7 +160,7 @@ async def control(
                 tasks.create_task(host.run()),
                 tasks.create_task(owners.run()),
                 tasks.create_task(eraser.run()),
-                tasks.create_task(credentials.follow(host.tail(TENANT_GROUP, CELL_SHARD))),
+                tasks.create_task(credentials.keep_up(host, tenant_module.accounts)),
                 tasks.create_task(_tell_defaults(made)),
                 *(tasks.create_task(limits.follow(host.tail(TENANT_GROUP, n))) for n in range(config.live.shards)),
                 *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),

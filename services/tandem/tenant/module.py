@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from tandem.core.access import CELL_TENANT
 from tandem.core.ports.entropy import Entropy
+from tandem.runtime.auth import Account, Accounts
 from tandem.runtime.host import Host
+from tandem.runtime.ledger import Ledger
+from tandem.tenant.domain.cell import CELL
 from tandem.tenant.events import SERVICE
 from tandem.tenant.servicer import (
     API,
@@ -27,6 +31,7 @@ __all__ = [
     "Live",
     "Reached",
     "Setting",
+    "accounts",
     "build",
     "build_retention",
     "create_key",
@@ -37,6 +42,15 @@ __all__ = [
     "new_secret",
     "tell_defaults",
 ]
+
+
+def accounts(ledger: Ledger) -> Accounts:
+    """Who may call, as the cell's owner knows it."""
+    cell = ledger.aggregate(CELL_TENANT, CELL)
+    if cell is None:
+        return Accounts((), {})
+    keys = tuple(Account(k.tenant, k.api_key, k.sha256, k.role, k.agent) for k in cell.state.keys.values())
+    return Accounts(keys, {tenant.tenant: tenant.shard for tenant in cell.state.tenants.values()})
 
 
 def build(host: Host, entropy: Entropy, setting: Setting, reached: Reached, live: Live) -> TenantServicer:

@@ -6,20 +6,25 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from tandem.adapters.memory import BlobTable, MemoryBlobs, MemoryLog, MemoryPartitions
+from tandem.adapters.memory import BlobTable, MemoryBlobs, MemoryKeys, MemoryLog, MemoryPartitions
+from tandem.core.commit import Commit, Mark
 from tandem.core.points import Point
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import By, Cause, LegEnded, LegRinging
+from tandem.internal.log.v1 import log_pb2
 from tandem.routing.domain import words as rw
-from tandem.runtime import snapshot
+from tandem.runtime import driver, log_codec, snapshot
+from tandem.runtime import ledger as ledger_module
 from tandem.runtime.canonical import NotCanonical
-from tandem.runtime.ledger import Ledger
+from tandem.runtime.ledger import SNAPSHOT_TAKEN, Ledger
+from tandem.runtime.past import Past, Row
 from tandem.runtime.snapshot import KEEP, Writer, load, prefix, tidy
 from tandem.runtime.step import Offer
 from tandem.session.domain import reception as r
@@ -33,6 +38,7 @@ from tests.integration.runtime.toys import (
     folded,
     groups,
     process,
+    records,
     until,
 )
 from tests.support.bench import Bench
@@ -59,6 +65,7 @@ async def fill(disk: Disk, commits: int, every: int) -> list[bytes]:
         await until(lambda: p.toys._snapshotting is None)
         position = (await p.told("toy/a", "answer")).position
         assert await p.host.taken("t1", "far", position, 10)
+        await until(lambda: p.toys._snapshotting is None)
         parts = await p.parts(p.toys)
         assert parts == await folded(p.log, p.toys)
         return parts
@@ -96,6 +103,56 @@ async def test_a_restart_reads_only_what_is_behind_the_newest_snapshot(memory: M
         assert newest > 40
 
 
+async def test_what_a_crash_left_of_the_same_snapshot_is_in_nobody_s_way(memory: MemoryDisk) -> None:
+    """A successor that has nothing to commit stands at the same commit, under another epoch."""
+    async with process(memory) as p:
+        await p.ask("toy/a", "say:x;answer")
+    memory.blobs.put(f"{prefix(TOYS)}{1:020d}/part-0000", b"of a head with another epoch")
+    memory.blobs.put(f"{prefix(TOYS)}{1:020d}/part-0001", b"more")
+    async with process(memory, "b", snapshot_commits=1) as p:
+        await until(lambda: manifests(memory))
+        assert json.loads(memory.blobs.get(manifests(memory)[0]))["n"] == 1
+        await until(lambda: p.toys._snapshotting is None)
+    async with process(memory, "c") as p:
+        assert (await p.toys.place(1)).arbiter.n == 1
+
+
+async def test_a_restart_takes_messages_from_where_its_snapshot_says(memory: MemoryDisk) -> None:
+    memory.make_log = Noted
+    await fill(memory, 60, 25)
+    async with process(memory, "b") as p:
+        position = (await p.told("toy/a", "tell:far/x:say:new;answer")).position
+        assert await p.host.taken("t1", "far", position, 10)
+        assert (await p.words("far/x"))[-1] == "new"
+        own = json.loads(memory.blobs.get(manifests(memory)[-1]))["offset"]
+        begun = [after for partition, after in p.log.begun if partition == TOYS]
+        assert len(begun) == 2
+        assert own in begun
+        assert min(begun) > 40, "the toys' own log, and what far takes of it"
+
+
+async def test_a_view_that_is_a_little_behind_reads_little_after_a_restart(
+    memory: MemoryDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "PLACE_COMMITS", 5)
+    await fill(memory, 60, 25)
+    async with process(memory, "b") as p:
+        n = p.toys._shard.n  # type: ignore[union-attr]
+        assert (await p.toys.place(n - 15)).arbiter.n >= n - 30
+        assert (await p.toys.place(2)).arbiter.n <= 2
+
+
+async def test_a_view_that_is_there_before_its_shard_waits_for_the_snapshot(memory: MemoryDisk) -> None:
+    memory.make_log = Noted
+    await fill(memory, 60, 25)
+    async with process(memory, "b", ready=False) as p:
+        tailed = p.host.tail("toys", 0, 55)
+        assert (await anext(tailed))[1].n == 56
+        await tailed.aclose()  # type: ignore[attr-defined]
+        await p.host.ready()
+        assert min(after for _, after in p.log.begun) >= 25
+
+
 def manifests(memory: MemoryDisk) -> list[str]:
     """Names of the manifests of whole snapshots of the toys, oldest first."""
     return [name for name in memory.blobs.list(prefix(TOYS)) if name.endswith("/manifest")]
@@ -123,6 +180,94 @@ async def test_the_newest_two_are_kept(memory: MemoryDisk) -> None:
             await until(lambda: p.toys._snapshotting is None)
     numbers = {name.split("/")[3] for name in memory.blobs.list(prefix(TOYS))}
     assert len(numbers) == len(manifests(memory)) == KEEP
+
+
+class Announced(MemoryBlobs):
+    """From its third snapshot on, the log is slow as soon as a manifest is stored."""
+
+    log: MemoryLog
+    manifests = 0
+
+    async def put(self, name: str, content: bytes | AsyncIterator[bytes]) -> None:
+        """See the port."""
+        await super().put(name, content)
+        self.manifests += name.endswith("/manifest")
+        if self.manifests == KEEP + 1:
+            self.log.hold()
+
+
+@dataclass
+class AnnouncedDisk(MemoryDisk):
+    """Its blobs know its log."""
+
+    async def open(self) -> tuple[MemoryLog, MemoryKeys, MemoryBlobs]:
+        """See `Disk`."""
+        log, keys, _ = await super().open()
+        blobs = Announced(self.blobs)
+        blobs.log = log
+        return log, keys, blobs
+
+
+def announced(stored: Sequence[Stored]) -> list[int]:
+    """The snapshots that the log knows of."""
+    commits = [record for record in (log_codec.decode(row.body) for row in stored) if isinstance(record, Commit)]
+    return [
+        log_pb2.SnapshotTaken.FromString(envelope.part.clear).n
+        for commit in commits
+        for envelope in commit.events
+        if envelope.type == SNAPSHOT_TAKEN
+    ]
+
+
+async def test_an_old_snapshot_goes_only_when_the_log_knows_of_a_newer_one() -> None:
+    disk = AnnouncedDisk()
+    async with process(disk, snapshot_commits=1) as p:
+        for n in range(KEEP):
+            await p.ask("toy/a", f"say:{n};answer")
+            await until(lambda: p.toys._snapshotting is None)
+        await p.ask("toy/a", "say:last;answer")
+        await until(lambda: len(manifests(disk)) == KEEP + 1)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(manifests(disk)) == KEEP + 1, "nothing goes before the newest is announced"
+        p.log.release()
+        await until(lambda: len(manifests(disk)) == KEEP)
+        known = announced(await records(p.log, TOYS))
+        assert known[-KEEP:] == [int(name.split("/")[3]) for name in manifests(disk)]
+        assert len(known) == KEEP + 1
+
+
+async def test_the_owner_commits_its_state_hash_and_a_successor_compares_it(
+    memory: MemoryDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "HASH_EVERY_MS", 1)
+    async with process(memory) as p:
+        for n in range(20):
+            await p.ask("toy/a", f"say:{n};answer")
+            await asyncio.sleep(0.002)
+    async with process(memory, "b") as p:
+        shard = p.toys._shard
+        assert shard is not None
+        state = shard.ledger.hash
+        assert state.checked > 3
+        assert p.toys.hash_differences == 0
+
+
+async def test_a_state_that_hashes_otherwise_is_told(memory: MemoryDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "HASH_EVERY_MS", 1)
+    async with process(memory) as p:
+        shard = p.toys._shard
+        assert shard is not None
+        shard.ledger.marks["nobody/t1", "t1"] = 7  # what no commit says
+        for n in range(20):
+            await p.ask("toy/a", f"say:{n};answer")
+            await asyncio.sleep(0.002)
+            shard.ledger.apply_mark(Mark("nobody/t1", "t1", 8 + n))
+    with capture_logs() as told:
+        async with process(memory, "b") as p:
+            assert await p.ask("toy/a", "say:on;answer"), "it serves all the same"
+            assert p.toys.hash_differences > 0
+    assert {line["log_level"] for line in told if line["event"] == "state hash differs"} == {"error"}
 
 
 async def test_a_full_disk_costs_the_snapshot_and_nothing_else(memory: MemoryDisk) -> None:
@@ -308,14 +453,16 @@ def _config(command: object, stream: str = "reception", number: int = 100) -> Of
 def test_an_image_does_not_change_with_the_state_that_it_is_of() -> None:
     """It is packed later, while the desk and all the rest go on."""
     cell = SmallCell()
-    taken: list[tuple[tuple[object, ...], list[bytes]]] = []
+    taken: list[tuple[Row, Past, list[bytes]]] = []
     for _ in live_steps(cell):
         ledger = cell.shard.ledger
-        taken.append((ledger.image(), list(ledger.parts())))
+        taken.append((ledger.head(), ledger.moment(), list(ledger.parts())))
     pack = cell.shard.group.canonical.encode
-    assert len({tuple(parts) for _, parts in taken}) == len(taken), "each step changed something"
-    for image, parts in taken:
-        assert [pack(row) for row in image] == parts
+    assert len({tuple(parts) for _, _, parts in taken}) == len(taken), "each step changed something"
+    for head, past, parts in taken:
+        late = [pack(head), *map(pack, cell.shard.ledger.rows_at(past))]
+        assert sorted(late) == sorted(parts)
+        assert list(Ledger.restored(cell.shard.group, late).parts()) == parts
         restored = Ledger.restored(cell.shard.group, iter(parts))
         assert list(restored.parts()) == parts
 

@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tandem.core.errors import Rejected
 from tandem.core.flow import SkillNeed
-from tandem.routing.domain import desk as d
 from tandem.routing.domain import words as w
 from tandem.routing.domain.desk import Desk, Stage
+from tandem.routing.domain.fold import ROWS
 from tests.support.budget import examples
 from tests.support.desk_world import DeskWorld
 
@@ -147,7 +147,7 @@ class DeskLife(RuleBasedStateMachine):
 
     @invariant()
     def chooses_like_a_scan(self) -> None:
-        for desk in (self.world.desk, d.load(d.dump(self.world.desk))):
+        for desk in (self.world.desk, ROWS.load(ROWS.dump(self.world.desk))):
             self._same_choices(desk)
 
     def _same_choices(self, desk: Desk) -> None:
@@ -165,8 +165,8 @@ class DeskLife(RuleBasedStateMachine):
 
     @invariant()
     def a_snapshot_is_the_same_desk(self) -> None:
-        image = d.dump(self.world.desk)
-        assert d.dump(d.load(image)) == image
+        image = ROWS.dump(self.world.desk)
+        assert ROWS.dump(ROWS.load(image)) == image
 
     def teardown(self) -> None:
         """Everybody goes home: every offer is closed, every timer fires, and nothing is left."""

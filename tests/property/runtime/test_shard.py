@@ -15,6 +15,7 @@ from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered
 from tests.support.bench import BOOT, Bench
 from tests.support.budget import examples
+from tests.support.late_snapshot import LateHash, LateSnapshot, check_hashes, check_replay
 from tests.support.toy import NODE, toy_group
 
 TENANTS = st.sampled_from(["t1", "t2"])
@@ -58,6 +59,8 @@ class ShardLife(RuleBasedStateMachine):
         self.asked: dict[int, str] = {}
         self.handles: list[object] = []
         self.seen = 0
+        self.late: list[LateSnapshot] = []
+        self.hash = LateHash(self.bench.shard)
 
     # ---------------------------------------------------------------- inputs
 
@@ -112,7 +115,7 @@ class ShardLife(RuleBasedStateMachine):
     def settle(self) -> None:
         self.bench.settle()
 
-    @rule(ms=st.sampled_from([10, 1500, 6000]))
+    @rule(ms=st.sampled_from([10, 1500, 6000, 61_000]))
     def time_passes(self, ms: int) -> None:
         self.bench.pass_ms(ms)
 
@@ -126,6 +129,7 @@ class ShardLife(RuleBasedStateMachine):
     def an_owner_dies(self, landed: int, snapshot: bool, reboot: bool) -> None:
         """Some of what it had appended lands before the next claim, some after, where it is void."""
         self._watch()
+        self.late.clear()
         old, now = self.bench, self.bench.now
         for _ in range(min(landed, len(old.appended))):
             self.log.append(Stored(len(self.log) + 1, old.appended.popleft()))
@@ -146,9 +150,25 @@ class ShardLife(RuleBasedStateMachine):
         old.follow()
         old.turn()
         assert any(isinstance(output, Lost) for output in old.left)
+        self.hash = LateHash(self.bench.shard)
         self.told = {tenant: self.bench.shard.ledger.mark(f"src/{tenant}", tenant) for tenant in self.told}
         self.bench.node()
         assert self.bench.shard.phase is Phase.LIVE
+
+    # ---------------------------------------------------------------- a snapshot beside the work
+
+    @rule()
+    def begin_a_snapshot(self) -> None:
+        self.late.append(LateSnapshot(self.bench.shard.ledger))
+
+    @rule(rows=st.integers(1, 4))
+    def pack(self, rows: int) -> None:
+        for late in self.late:
+            late.pack(rows)
+
+    @rule(rows=st.integers(1, 20))
+    def digest(self, rows: int) -> None:
+        self.hash.work(rows)
 
     # ---------------------------------------------------------------- what must hold
 
@@ -185,6 +205,8 @@ class ShardLife(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """The source says all it has; each of its inputs stands in the log once, in order."""
+        for late in self.late:
+            late.check()
         for tenant in ("t1", "t2"):
             for number in range(self.told[tenant] + 1, len(self.sent[tenant]) + 1):
                 stream, script = self.sent[tenant][number - 1]
@@ -202,6 +224,8 @@ class ShardLife(RuleBasedStateMachine):
             ]
             assert taken == list(range(1, len(sent) + 1))
         self.bench.same()
+        check_hashes(self.bench.group, self.bench.records())
+        check_replay(self.bench.group, self.bench.log, self.keys)
 
 
 def _counted(bench: Bench) -> list[Commit]:

@@ -13,7 +13,7 @@ from tandem.core.access import Principal, Role
 from tandem.core.commit import Commit, Envelope, Part
 from tandem.core.errors import BAD_CREDENTIAL, NO_CREDENTIAL, NO_OWNER, Rejected
 from tandem.runtime import positions
-from tandem.runtime.auth import Credentials, digest_of
+from tandem.runtime.auth import Account, Accounts, Credentials, digest_of
 from tandem.runtime.host import Answer
 
 
@@ -119,3 +119,16 @@ async def test_a_waiter_is_woken_by_its_position() -> None:
     table.apply(commit(2))
     assert await waiting is True
     assert await table.reached(positions.encode(positions.Position("tenant", 0, 9)), 0.0) is False
+
+
+def test_a_table_that_begins_with_the_owner_s_state_goes_on_from_there() -> None:
+    table = Credentials()
+    ops = Account("red", "ops", digest_of("s1"), Role.ADMIN, "")
+    gone = Account("red", "gone", digest_of("s2"), Role.AGENT, "ann")
+    table.begin(7, Accounts((ops, gone), {"red": 2}))
+    assert (table.n, table.shard_of("red")) == (7, 2)
+    assert table.principal("Bearer s2") == Principal("red", "red/gone", Role.AGENT, "ann")
+    table.apply(commit(8, ("api_key.deleted", event.ApiKeyDeleted(tenant="red", api_key="gone"))))
+    assert table.principal("Bearer s1").credential == "red/ops"
+    with pytest.raises(Rejected):
+        table.principal("Bearer s2")

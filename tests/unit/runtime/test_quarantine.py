@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tandem.core.commit import Part
-from tandem.core.decider import MAX_HOPS, Kind
+from tandem.core.decider import MAX_HOPS, Kind, Rows
 from tandem.core.ports.media import CommandSettled, HangUp, Outcome
 from tandem.runtime.codec import Codec
 from tandem.runtime.counts import NAMES
@@ -264,8 +264,7 @@ def _mutable(kind: Kind) -> Kind:
         kind,
         start=Slate,
         evolve=write,
-        dump=lambda slate: Toy(tuple(slate.words)),
-        load=lambda toy: Slate(list(toy.words)),
+        rows=Rows((), lambda event: (), lambda toy: Slate(list(toy.words)), lambda slate: Toy(tuple(slate.words))),
     )
 
 

@@ -119,6 +119,6 @@ def test_old_versions_of_a_flow_are_kept_up_to_a_limit() -> None:
 
 def test_a_snapshot_is_the_same_reception() -> None:
     state = given(*UP, r.NumberConfigured("100", 1, "main", False), r.FlowConfigured("main", 1, STEPS)).state
-    again = r.load(r.dump(state))
-    assert r.dump(again) == r.dump(state)
+    again = r.ROWS.load(r.ROWS.dump(state))
+    assert r.ROWS.dump(again) == r.ROWS.dump(state)
     assert again.flow_of("100") == state.flow_of("100")

@@ -10,6 +10,7 @@ from tandem.adapters.sqlite.database import CannotOpen
 from tandem.adapters.sqlite.keys import SqliteKeys
 from tandem.adapters.sqlite.lock import LogBusy
 from tandem.adapters.sqlite.log import SqliteLog
+from tandem.adapters.sqlite.reading import KeyFile, LogFile
 from tandem.adapters.sqlite.store import SqliteStore
 
-__all__ = ["CannotOpen", "LogBusy", "SqliteKeys", "SqliteLog", "SqliteStore"]
+__all__ = ["CannotOpen", "KeyFile", "LogBusy", "LogFile", "SqliteKeys", "SqliteLog", "SqliteStore"]

@@ -39,6 +39,11 @@ def load_or_make(path: Path, entropy: Entropy, *, needed: bool) -> bytes:
             )
         make_directory(path.parent)
         create_whole(path, entropy.secret(KEY_BYTES))
+    return load(path)
+
+
+def load(path: Path) -> bytes:
+    """The key in `path`, which is there. Raises `CannotOpen`."""
     try:
         status, key = path.stat(), path.read_bytes()
     except OSError as error:

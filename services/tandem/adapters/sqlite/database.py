@@ -103,6 +103,20 @@ def prepare(directory: Path, schema: Schema, *, synchronous: str) -> sqlite3.Con
     return connection
 
 
+def read_only(directory: Path, schema: Schema) -> sqlite3.Connection:
+    """A connection that only reads, beside the process that writes. Raises `CannotOpen`; sqlite3.Error."""
+    path = directory / schema.file
+    if not path.exists():
+        raise schema.missing(f"{path} is not there: is {directory} the log directory of a cell (setting log.dir)?")
+    connection = connect(path, synchronous="FULL", read_only=True)
+    try:
+        _check(connection, path, schema)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _is_blank(connection: sqlite3.Connection) -> bool:
     """Nothing there, or what a crash in the middle of `_create` leaves."""
     tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

@@ -152,12 +152,11 @@ class SqliteKeys:
 
     def _get(self, ids: Sequence[str]) -> dict[str, bytes]:
         keys = {}
-        query = "SELECT wrapped FROM key WHERE digest = ?"
         with _storage_errors():
             for key_id in ids:
-                row = self._connection.execute(query, (_digest(key_id),)).fetchone()
-                if row is not None and row[0] != DESTROYED:
-                    keys[key_id] = unwrap(self._cell_key, key_id, row[0])
+                wrapped = wrapped_key(self._connection, key_id)
+                if wrapped is not None:
+                    keys[key_id] = unwrap(self._cell_key, key_id, wrapped)
         return keys
 
     def _overwrite(self, ids: Sequence[str]) -> None:
@@ -215,6 +214,12 @@ def _prove(cell_key: bytes, wrapped: bytes, key_file: Path) -> None:
         raise CellKeyWrong(
             f"{key_file} is another cell's key: give the one that this cell was begun with (setting {SETTING})."
         ) from error
+
+
+def wrapped_key(connection: sqlite3.Connection, key_id: str) -> bytes | None:
+    """A key as it stands in the file, None for one that is unknown or destroyed."""
+    row = connection.execute("SELECT wrapped FROM key WHERE digest = ?", (_digest(key_id),)).fetchone()
+    return None if row is None or row[0] == DESTROYED else row[0]
 
 
 def _emptied_wal(connection: sqlite3.Connection) -> bool:

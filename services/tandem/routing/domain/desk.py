@@ -323,49 +323,41 @@ class EntryDump:
     offer: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeskDump:
-    """A desk in a snapshot; the indexes are built anew."""
-
-    queues: tuple[Queue, ...]
-    agents: tuple[AgentDump, ...]
-    entries: tuple[EntryDump, ...]
-    reservations: tuple[Reservation, ...]
-
-
-def dump(desk: Desk) -> DeskDump:
-    """Frozen, in one order."""
-    return DeskDump(
-        tuple(desk.queues[key] for key in sorted(desk.queues)),
-        tuple(_frozen(AgentDump, desk.agents[key]) for key in sorted(desk.agents)),
-        tuple(_frozen(EntryDump, desk.entries[key]) for key in sorted(desk.entries)),
-        tuple(desk.reservations[key] for key in sorted(desk.reservations)),
-    )
+def frozen(row: Any) -> Any:
+    """A row as snapshots have it."""
+    match row:
+        case Agent():
+            return AgentDump(*[getattr(row, name) for name in AgentDump.__slots__])
+        case Entry():
+            return EntryDump(*[getattr(row, name) for name in EntryDump.__slots__])
+        case _:
+            return row
 
 
-def _frozen(cls: Any, row: Any) -> Any:
-    return cls(*[getattr(row, name) for name in cls.__slots__])
-
-
-def load(dumped: DeskDump) -> Desk:
-    """The reverse of `dump`."""
-    desk = Desk({queue.queue: queue for queue in dumped.queues})
-    for row in dumped.agents:
+def build(
+    base: tuple[()],
+    queues: Iterable[Queue],
+    agents: Iterable[AgentDump],
+    entries: Iterable[EntryDump],
+    reservations: Iterable[Reservation],
+) -> Desk:
+    """The desk of these rows; the indexes are built anew."""
+    desk = Desk({queue.queue: queue for queue in queues})
+    for row in agents:
         agent = Agent(*[getattr(row, name) for name in AgentDump.__slots__])
         desk.agents[agent.agent] = agent
         if agent.status is RoutingStatus.IDLE:
             desk.set_status(agent, RoutingStatus.IDLE, agent.since_ms)
-    for place in dumped.entries:
+    for place in entries:
         entry = Entry(*[getattr(place, name) for name in EntryDump.__slots__])
         desk.enter(entry)
         if entry.offer:
             desk.take(entry.contact, entry.offer)
-    desk.reservations = {row.offer: row for row in dumped.reservations}
+    desk.reservations = {row.offer: row for row in reservations}
     return desk
 
 
 STATES: tuple[type, ...] = (
-    DeskDump,
     AgentDump,
     EntryDump,
     Queue,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tandem.core.changed import changed
-from tandem.core.decider import Action, Answer, Kind, Settle, Tell, Wake
+from tandem.core.decider import Action, Answer, Kind, Rows, Settle, Tell, Wake
 from tandem.routing.domain import desk as d
 from tandem.routing.domain import words as w
 from tandem.routing.domain.decide import HANDLERS, decide
@@ -203,6 +203,19 @@ def react(desk: Desk, event: Any) -> Sequence[Action]:
 EVENTS = tuple(_EVOLVE)
 COMMANDS = tuple(command for _, command in HANDLERS)
 
+_TABLES = {"queue": "queues", "agent": "agents", "contact": "entries", "offer": "reservations"}
+"""Field of an event -> the table whose row it names."""
+_TOUCHED = {cls: tuple(row for row in _TABLES.items() if row[0] in cls.__annotations__) for cls in EVENTS}
+
+
+def touched(event: Any) -> Sequence[tuple[str, str]]:
+    """(table, name) of the rows that an event may change: an event changes none that it does not name."""
+    return [(table, getattr(event, field)) for field, table in _TOUCHED[type(event)]]
+
+
+ROWS = Rows(tuple(_TABLES.values()), touched, d.build, frozen=d.frozen)
+"""A desk row by row."""
+
 KIND = Kind(
     name=DESK,
     start=Desk,
@@ -211,7 +224,6 @@ KIND = Kind(
     evolve=evolve,
     react=react,
     states=d.STATES,
-    dump=d.dump,
-    load=d.load,
+    rows=ROWS,
     resume=w.LookAgain,
 )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tandem.core.decider import Action, Context, Kind, Tell, dispatch
+from tandem.core.decider import Action, Context, Kind, Rows, Tell, dispatch
 from tandem.core.flow import (
     AnswerStep,
     Flow,
@@ -174,37 +174,34 @@ class Reception:
         return self.flows.get(flow, {}).get(version)
 
 
-@dataclass(frozen=True, slots=True)
-class ReceptionDump:
-    """The reception in a snapshot."""
-
-    numbers: tuple[Number, ...]
-    devices: tuple[Device, ...]
-    flows: tuple[Flow, ...]
-    changes: int
+def _frozen(row: Any) -> Any:
+    """A flow's versions as a tuple, the newest last."""
+    return tuple(row[version] for version in sorted(row)) if isinstance(row, dict) else row
 
 
-def dump(state: Reception) -> ReceptionDump:
-    """Frozen, in one order."""
-    return ReceptionDump(
-        tuple(state.numbers[key] for key in sorted(state.numbers)),
-        tuple(state.devices[key] for key in sorted(state.devices)),
-        tuple(state.flows[key][version] for key in sorted(state.flows) for version in sorted(state.flows[key])),
-        state.changes,
-    )
-
-
-def load(dumped: ReceptionDump) -> Reception:
-    """The reverse of `dump`."""
-    flows: dict[str, dict[int, Flow]] = {}
-    for flow in dumped.flows:
-        flows.setdefault(flow.flow, {})[flow.version] = flow
+def _build(
+    changes: int, numbers: Sequence[Number], devices: Sequence[Device], flows: Sequence[Sequence[Flow]]
+) -> Reception:
     return Reception(
-        {number.number: number for number in dumped.numbers},
-        {device.device: device for device in dumped.devices},
-        flows,
-        dumped.changes,
+        {number.number: number for number in numbers},
+        {device.device: device for device in devices},
+        {versions[0].flow: {flow.version: flow for flow in versions} for versions in flows},
+        changes,
     )
+
+
+def _touched(event: Any) -> Sequence[tuple[str, str]]:
+    match event:
+        case NumberConfigured(number):
+            return (("numbers", number),)
+        case FlowConfigured(flow):
+            return (("flows", flow),)
+        case _:
+            return (("devices", event.device),)
+
+
+ROWS = Rows(("numbers", "devices", "flows"), _touched, _build, lambda state: state.changes, _frozen)
+"""A reception row by row."""
 
 
 # ------------------------------------------------------------------- decide, evolve, react
@@ -319,7 +316,6 @@ def react(state: Reception, event: Any) -> Sequence[Action]:
 
 
 STATES = (
-    ReceptionDump,
     Number,
     Device,
     Flow,
@@ -341,6 +337,5 @@ KIND = Kind(
     evolve=evolve,
     react=react,
     states=STATES,
-    dump=dump,
-    load=load,
+    rows=ROWS,
 )

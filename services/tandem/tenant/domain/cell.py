@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tandem.core.access import Role
-from tandem.core.decider import Action, Answer, Context, Kind, dispatch
+from tandem.core.decider import Action, Answer, Context, Kind, Rows, dispatch
 from tandem.core.errors import NAME_TAKEN, Rejected
 from tandem.tenant.domain.rules import (
     MAX_SHORT_ID,
@@ -310,19 +310,7 @@ def _key(tenant: str, api_key: str) -> str:
     return f"{tenant}/{api_key}"
 
 
-def dump(cell: Cell) -> Any:
-    """The state as a snapshot has it, in one order."""
-    return (
-        tuple(cell.tenants[id_] for id_ in sorted(cell.tenants)),
-        tuple(cell.keys[id_] for id_ in sorted(cell.keys)),
-        tuple(cell.numbers[id_] for id_ in sorted(cell.numbers)),
-        cell.serial,
-    )
-
-
-def load(dumped: Any) -> Cell:
-    """The reverse of `dump`."""
-    tenants, keys, numbers, serial = dumped
+def _build(serial: int, tenants: Sequence[Tenant], keys: Sequence[ApiKey], numbers: Sequence[NumberClaimed]) -> Cell:
     return Cell(
         {tenant.tenant: tenant for tenant in tenants},
         {_key(key.tenant, key.api_key): key for key in keys},
@@ -330,6 +318,21 @@ def load(dumped: Any) -> Cell:
         serial,
     )
 
+
+def _touched(event: Any) -> Sequence[tuple[str, str]]:
+    match event:
+        case TenantCreated(tenant) | TenantPlaced(tenant):
+            return (("tenants", tenant),)
+        case ApiKeyCreated(key):
+            return (("keys", _key(key.tenant, key.api_key)),)
+        case ApiKeyDeleted(tenant, api_key):
+            return (("keys", _key(tenant, api_key)),)
+        case _:
+            return (("numbers", event.number),)
+
+
+ROWS = Rows(("tenants", "keys", "numbers"), _touched, _build, lambda cell: cell.serial)
+"""A cell row by row."""
 
 KIND = Kind(
     name=CELL,
@@ -339,6 +342,5 @@ KIND = Kind(
     evolve=evolve,
     react=react,
     states=(Tenant, ApiKey, Role, NumberClaimed),
-    dump=dump,
-    load=load,
+    rows=ROWS,
 )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tandem.core.decider import Action, Answer, Kind, Tell
+from tandem.core.decider import Action, Answer, Kind, Rows, Tell
 from tandem.core.flow import (
     AnswerStep,
     FlowStep,
@@ -171,20 +171,13 @@ def _react_secret(agent: Agent, event: SecretSet) -> Sequence[Action]:
     return (Tell(RECEPTION, device), Answer(AgentSaved(agent.body, agent.display_name, event.attempt)))
 
 
-def dump(state: Configuration) -> Any:
-    """The state as a snapshot has it, in one order."""
-    return (
-        state.version,
-        *(
-            tuple(there[id_] for id_ in sorted(there))
-            for there in (state.queues, state.agents, state.numbers, state.flows)
-        ),
-    )
-
-
-def load(dumped: Any) -> Configuration:
-    """The reverse of `dump`."""
-    version, queues, agents, numbers, flows = dumped
+def _build(
+    version: int,
+    queues: Sequence[Queue],
+    agents: Sequence[Agent],
+    numbers: Sequence[Number],
+    flows: Sequence[FlowDraft],
+) -> Configuration:
     return Configuration(
         version,
         {queue.queue: queue for queue in queues},
@@ -193,6 +186,29 @@ def load(dumped: Any) -> Configuration:
         {flow.flow: flow for flow in flows},
     )
 
+
+def _touched(event: Any) -> Sequence[tuple[str, str]]:
+    match event:
+        case QueueCreated(queue) | QueueUpdated(queue):
+            return (("queues", queue.queue),)
+        case QueueDeleted(id_):
+            return (("queues", id_),)
+        case AgentCreated(body) | AgentUpdated(body):
+            return (("agents", body.agent),)
+        case SecretSet(agent) | AgentDeleted(agent):
+            return (("agents", agent),)
+        case NumberCreated(number) | NumberUpdated(number):
+            return (("numbers", number.number),)
+        case NumberDeleted(id_):
+            return (("numbers", id_),)
+        case FlowCreated(flow) | FlowUpdated(flow):
+            return (("flows", flow.flow),)
+        case _:
+            return (("flows", event.flow),)
+
+
+ROWS = Rows(("queues", "agents", "numbers", "flows"), _touched, _build, lambda state: state.version)
+"""A configuration row by row."""
 
 KIND = Kind(
     name=CONFIGURATION,
@@ -218,6 +234,5 @@ KIND = Kind(
         HangUpStep,
         SkillNeed,
     ),
-    dump=dump,
-    load=load,
+    rows=ROWS,
 )

@@ -273,6 +273,8 @@ class Input(_message.Message):
     TRACE_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     SETTLES_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """Numbered source, or client/...."""
     number: _builtins.int
@@ -293,9 +295,15 @@ class Input(_message.Message):
     """Why the decider raised, empty if it did not."""
     settles: _builtins.str
     """Key of the pending effect that ended with this input: a due wake, an outcome."""
+    sender: _builtins.str
+    """Stream that sent the message."""
     @_builtins.property
     def part(self) -> Global___Part:
         """The command."""
+
+    @_builtins.property
+    def gone(self) -> Global___Part:
+        """What the sender gets back if there is no such aggregate."""
 
     def __init__(
         self,
@@ -311,10 +319,12 @@ class Input(_message.Message):
         trace: _builtins.str = ...,
         refused: _builtins.str = ...,
         settles: _builtins.str = ...,
+        sender: _builtins.str = ...,
+        gone: Global___Part | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gone", b"gone", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "key", b"key", "number", b"number", "part", b"part", "refused", b"refused", "settles", b"settles", "source", b"source", "stream", b"stream", "tenant", b"tenant", "time_ms", b"time_ms", "trace", b"trace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "gone", b"gone", "key", b"key", "number", b"number", "part", b"part", "refused", b"refused", "sender", b"sender", "settles", b"settles", "source", b"source", "stream", b"stream", "tenant", b"tenant", "time_ms", b"time_ms", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -631,3 +641,55 @@ class ShardTimeStepped(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ShardTimeStepped: _TypeAlias = ShardTimeStepped  # noqa: Y015
+
+@_typing.final
+class SnapshotTaken(_message.Message):
+    """Event of the runtime: a snapshot is stored whole. It only allows older ones to go."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    N_FIELD_NUMBER: _builtins.int
+    n: _builtins.int
+    """Commit after which the state was as the snapshot has it."""
+    def __init__(
+        self,
+        *,
+        n: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["n", b"n"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotTaken: _TypeAlias = SnapshotTaken  # noqa: Y015
+
+@_typing.final
+class StateHashed(_message.Message):
+    """Event of the runtime: what the state after a commit hashes to; everyone who folds the log compares."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    N_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    n: _builtins.int
+    """The commit."""
+    hash: _builtins.bytes
+    """Sum of the digests of all rows, 16 bytes."""
+    schema: _builtins.str
+    """Fingerprint of how states are written; under another one hashes cannot be compared."""
+    def __init__(
+        self,
+        *,
+        n: _builtins.int = ...,
+        hash: _builtins.bytes = ...,
+        schema: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "n", b"n", "schema", b"schema"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StateHashed: _TypeAlias = StateHashed  # noqa: Y015
