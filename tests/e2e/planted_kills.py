@@ -16,6 +16,7 @@ import pytest
 from tandem.core.points import Point
 from tests.e2e.cell import Cell
 from tests.e2e.kill_tally import BOTH, MEDIA, RANDOM, Tally
+from tests.e2e.rest import Refused
 from tests.e2e.test_kill import kill_control_planes
 from tests.e2e.test_kill_media import Fate, kill_media_nodes
 
@@ -32,7 +33,8 @@ MEDIA_BUGS = {
     "registrations_die_with_the_node": Fate(MEDIA, RANDOM),
     "recordings_are_buffered": Fate(MEDIA, RANDOM),
 }
-CAUGHT = (AssertionError, TimeoutError, ExceptionGroup)
+CAUGHT = (AssertionError, TimeoutError, Refused, ExceptionGroup)
+"""A count above zero, calls that stand still, a repeat that is refused."""
 
 
 def plant(cell: Cell, bug: str) -> None:

@@ -38,6 +38,8 @@ from tandem.runtime.config import Config
 
 NUMBER = "101"
 QUEUE = "rescue"
+LOCK = "log.lock"
+"""In the directory of the log: its holder's process id."""
 RING_LIMIT_S = 15
 AGENTS = ("eve", "fay", "gus")
 ROLES = ("talking", "talking", "its agent rings", "waiting", "in the menu")
@@ -160,7 +162,7 @@ class Stage:
 async def show_kill(config: Config) -> int:
     """Play it; 0 if the phones count nothing that is wrong."""
     place, demo = await find_demo(config)
-    pid_file = config.run_dir / "control.pid"
+    pid_file = config.log_dir / LOCK  # with a standby, either of two may be the one that owns
     _pid(pid_file)  # say now what cannot work
     console = Console()
     ticker = Ticker()

@@ -86,14 +86,14 @@ def test_a_call_as_a_timeline(up: Up) -> None:
 
 def test_the_kill_and_its_table(up: Up) -> None:
     """Every count is zero, and the supervisor says what died."""
-    before = up.program.output.count("control ended (SIGKILL)")
+    before = up.program.output.count("ended (SIGKILL)")
     shown = up.tandem("demo", "--kill")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     counts = re.findall(r"^ +(\d+)  (.+)$", shown.stdout, re.MULTILINE)
     assert len(counts) == 7
     assert {number for number, _ in counts} == {"0"}
     assert "kill -9" in shown.stdout
-    assert up.program.output.count("control ended (SIGKILL)") == before + 1
+    assert up.program.output.count("ended (SIGKILL)") == before + 1
 
 
 def test_a_load_and_what_became_of_it(up: Up) -> None:

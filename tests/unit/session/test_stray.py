@@ -192,3 +192,15 @@ def test_a_successor_waits_for_the_node_as_long_again() -> None:
     cell.shard.node_up(NODE, "i1")
     cell.pass_ms(2 * NODE_LOST_MS)
     assert cell.state("contact/c1") is not None, "a node that is up is not given up"
+
+
+def test_an_answer_whose_event_was_lost_goes_on() -> None:
+    """The new journal knows of no answer; the order is offered again and is done already."""
+    cell = SmallCell()
+    cell.configure()
+    cell.input("contact/c1", w.TakeCall(NODE, cell.shard.now_ms, "100", Secret(b"+4420111")))
+    assert cell.state("contact/c1").step == "hello"
+    cell.outcome(cell.orders(media.Answer)[0].key)
+    assert cell.state("contact/c1").step == "menu"
+    cell.leg("c1", media.LegAnswered())  # should it come after all
+    assert cell.state("contact/c1").step == "menu"
