@@ -108,12 +108,15 @@ def _agents_network(world: LiveWorld) -> None:
 
 
 def evening(world: LiveWorld) -> None:
-    """All go home; a mended release takes over, and all that waits for something has had its time."""
+    """All go home; a mended release takes over, and all that waits for something has had its time.
+    The place of a contact that ended while the desk was out of service goes when it is offered."""
     assert world.poison is not None
     everybody_goes_home(world)
     world.poison.disarm()
     for lane in world.lanes:
         world.takeover(lane)
+    for agent in ("ana", "ben"):
+        world.presence(agent, rw.AVAILABLE)
     for _ in range(3):
         everybody_goes_home(world)
         world.pass_ms(3_700_000)

@@ -356,6 +356,17 @@ def test_a_history_that_this_release_cannot_fold_costs_one_aggregate_and_not_the
     assert list(newest.shard.ledger.parts()) == list(older.shard.ledger.parts())
 
 
+def test_what_is_over_is_not_set_aside_by_who_could_not_read_its_end() -> None:
+    newer = _live()
+    newer.do("ward/a", "say:leg-c1;say:new;act:play")
+    newer.settle()
+    newer.do("ward/a", "over")
+    newer.settle()
+    older = Bench("b", nodes=(NODE,), log=newer.log, keys=newer.keys, group=_with(_older, "ward"))
+    assert (older.shard.unread, older.shard.ledger.pending) == (0, {})
+    assert list(older.shard.ledger.parts()) == list(newer.shard.ledger.parts())
+
+
 def test_a_desk_that_an_older_release_cannot_fold_is_taken_back_by_the_newer_one() -> None:
     newer = _live(_with(_mutable, "toy"))
     newer.do("toy/desk", "say:old;say:new;say:after")

@@ -224,7 +224,9 @@ def _look_again(desk: Desk, command: w.LookAgain, context: Context) -> Events:
 
 
 def _astray(desk: Desk, agent: Agent, now_ms: int) -> bool:
-    """Whether what should end the agent's status was lost."""
+    """Whether what should have ended the agent's status was lost."""
+    if agent.status in (RoutingStatus.OFF_QUEUE, RoutingStatus.IDLE):
+        return agent.version > 0 and agent.ready != (agent.status is RoutingStatus.IDLE)
     if agent.status in (RoutingStatus.ALERTING, RoutingStatus.INTERACTING):
         return agent.offer not in desk.reservations
     return agent.status in (RoutingStatus.WRAP_UP, RoutingStatus.BACKING_OFF) and agent.until_ms < now_ms

@@ -1,0 +1,109 @@
+"""What a desk sets right after something of it was lost, or after its quarantine (rule 12)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tandem.core.decider import Resumed
+from tandem.routing.domain import words as w
+from tandem.routing.domain.fold import evolve
+from tandem.routing.domain.words import Outcome
+from tandem.routing.domain.words import RoutingStatus as Status
+from tests.support.desk_world import DeskWorld
+
+
+@pytest.fixture
+def world() -> DeskWorld:
+    """A desk with the queue `sales`; what is wrong with it is the tests' own doing."""
+    world = DeskWorld(watched=False)
+    world.queue()
+    return world
+
+
+def last(world: DeskWorld, kind: type) -> Any:
+    return [event for event in world.events if isinstance(event, kind)][-1]
+
+
+def test_an_offer_that_nobody_was_told_of_is_asked_after(world: DeskWorld) -> None:
+    world.ready("ana")
+    world.caller("c1")
+    events = world.do(w.LookAgain(last(world, w.AgentReserved)))
+    assert [(type(event), event.why) for event in events] == [(w.ReservationRescinded, "LOST")]
+
+
+def test_a_wrap_up_and_a_pause_without_a_timer_end_at_once(world: DeskWorld) -> None:
+    world.ready("ana")
+    world.caller("c1")
+    offer = world.offer_of("ana")
+    world.accept(offer)
+    world.end(offer)
+    world.do(w.LookAgain(last(world, w.WrapUpStarted)))
+    assert world.status("ana") is Status.IDLE
+    world.caller("c2")
+    world.close(world.offer_of("ana"), Outcome.REJECTED)
+    world.do(w.LookAgain(last(world, w.AgentBackedOff)))
+    assert world.status("ana") is Status.ALERTING  # and the caller is offered again
+
+
+def test_back_in_service_all_open_offers_are_asked_after(world: DeskWorld) -> None:
+    for agent, contact in (("ana", "c1"), ("ben", "c2")):
+        world.ready(agent)
+        world.caller(contact)
+    world.accept(world.offer_of("ana"))
+    events = world.do(w.LookAgain(Resumed()))
+    assert {event.offer for event in events} == set(world.desk.reservations)
+
+
+def test_an_agent_whose_offer_is_gone_is_free(world: DeskWorld) -> None:
+    """The offer's end was folded, the agent's status was not."""
+    world.ready("ana")
+    world.caller("c1")
+    offer = world.offer_of("ana")
+    evolve(world.desk, w.ReservationClosed(offer, "ana", "c1", Outcome.RESCINDED, 0, world.now_ms))
+    assert world.status("ana") is Status.ALERTING
+    world.do(w.LookAgain())
+    assert world.status("ana") is Status.ALERTING and world.desk.agents["ana"].offer != offer
+
+
+def test_an_agent_who_is_ready_is_idle_and_one_who_is_not_is_not(world: DeskWorld) -> None:
+    world.ready("ana")
+    evolve(world.desk, w.PresenceSet("ana", "Break", world.now_ms))
+    world.do(w.LookAgain())
+    assert world.status("ana") is Status.OFF_QUEUE
+    evolve(world.desk, w.PresenceSet("ana", w.AVAILABLE, world.now_ms))
+    world.do(w.LookAgain())
+    assert world.status("ana") is Status.IDLE
+
+
+def test_who_waits_and_who_is_idle_are_brought_together_one_at_a_time_until_nothing_is_left(world: DeskWorld) -> None:
+    for agent in ("ana", "ben"):
+        world.ready(agent)
+    for contact in ("c1", "c2", "c3"):
+        entered = w.ContactEnteredLine(contact, "sales", (), 0, world.now_ms)
+        evolve(world.desk, entered)
+        world.naive.hear(entered)
+    assert [len(world.do(w.LookAgain())) for _ in range(3)] == [1, 1, 0]
+    assert sorted(entry.contact for entry in world.desk.entries.values() if entry.offer) == ["c1", "c2"]
+
+
+def test_a_contact_that_stands_elsewhere_than_it_says_is_moved(world: DeskWorld) -> None:
+    """That it had left its first place was lost."""
+    world.queue("support")
+    world.caller("c1")
+    world.do(w.EnqueueContact("c1", "support", (), 0, world.now_ms))
+    assert [(entry.queue) for entry in world.desk.entries.values()] == ["support"]
+
+
+def test_the_end_of_a_talk_stands_whatever_the_desk_knew_of_its_beginning(world: DeskWorld) -> None:
+    world.ready("ana")
+    world.caller("c1")
+    world.end(world.offer_of("ana"))
+    assert world.status("ana") is Status.WRAP_UP and world.desk.entries == {}
+    world.ready("ben")
+    world.caller("c2")
+    offer = world.offer_of("ben")
+    world.accept(offer)
+    world.close(offer, Outcome.RESCINDED)
+    assert world.status("ben") is Status.IDLE
