@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -22,6 +22,8 @@ from tandem.core.recording import name_of
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.shard import Perform, Taken
 from tandem.runtime.step import Offer
+from tandem.runtime.telemetry import names
+from tandem.runtime.telemetry.meters import Reading
 from tandem.session.domain.erasure import EraseOrder
 
 _log = structlog.get_logger(__name__)
@@ -75,6 +77,10 @@ class Eraser:
 
     # ---------------------------------------------------------------- the work
 
+    def readings(self) -> Iterator[Reading]:
+        """How many are ordered and not done: a source of metrics."""
+        yield Reading(names.ERASURES_PENDING, len(self._known))
+
     async def room(self) -> None:
         """Until so few wait that more may be ordered."""
         while len(self._jobs) >= MAX_WAITING:
@@ -125,8 +131,8 @@ class Eraser:
             await self._delete(tenant, order)
 
     async def _delete(self, tenant: str, order: EraseOrder) -> None:
-        while names := await self._blobs.list(name_of(tenant, order.recordings), limit=_PAGE):
-            for name in names:
+        while found := await self._blobs.list(name_of(tenant, order.recordings), limit=_PAGE):
+            for name in found:
                 await self._blobs.delete(name)
 
     async def _tell(self, job: _Job) -> None:
