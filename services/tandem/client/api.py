@@ -107,6 +107,7 @@ class Api:
         """What happens to a tenant's contacts, as it happens; goes on over restarts of the
         server from where it stood, nothing missing and nothing twice. Raises `ApiError`."""
         give_up, pause, synced = time.monotonic() + patience_s, PAUSE_FIRST_S, bool(position)
+        told: set[str] = set()  # events since the position: those of a commit that is not whole yet
         while True:
             request = ses.WatchContactsRequest(parent=tenant, contact=contact, position=position)
             try:
@@ -115,7 +116,13 @@ class Api:
                     if synced:  # before that the beginning is not whole, and is asked for again
                         position = item.position or position
                     give_up, pause = time.monotonic() + patience_s, PAUSE_FIRST_S
-                    yield item
+                    again = item.event.event_id in told
+                    if item.position:
+                        told.clear()
+                    elif item.event.event_id:
+                        told.add(item.event.event_id)
+                    if not again:  # one that was cut off in the middle of a commit is told all of it again
+                        yield item
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() + pause > give_up:
                     raise _failed(error) from None
