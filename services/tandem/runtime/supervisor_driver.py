@@ -97,28 +97,33 @@ class Supervisor:
 
     async def _end_all(self, names: Sequence[str]) -> None:
         """The last part first: robots hang up while there is still somebody to hear it."""
-        for name in reversed(names):
-            child = self._children.get(name)
-            if child is not None:
-                await _end(child)
-                self._children.pop(name, None)
+        await _end([self._children[name] for name in reversed(names) if name in self._children])
+        self._children.clear()
+        for name in names:
             (self._run_dir / f"{name}.pid").unlink(missing_ok=True)
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
-    """End a child and what it started. Whoever cancels meanwhile cannot wait: it is killed at once."""
-    if child.returncode is not None:
-        return
-    _signal(child, signal.SIGTERM)
-    try:
-        async with asyncio.timeout(GRACE_S):
-            await child.wait()
-    except (TimeoutError, asyncio.CancelledError):
-        _signal(child, signal.SIGKILL)
-        await child.wait()
+async def _end(children: Sequence[asyncio.subprocess.Process]) -> None:
+    """End children and what they started, one after the other. Whoever cancels meanwhile cannot
+    wait: all are killed at once. However many cancels come, none is left."""
+    grace_s: float | None = GRACE_S
+    while (child := next((child for child in children if child.returncode is None), None)) is not None:
+        if grace_s is not None:
+            _signal(child, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace_s):
+                await child.wait()
+        except TimeoutError:
+            _signal(child, signal.SIGKILL)
+        except asyncio.CancelledError:
+            grace_s = None
+            for other in children:
+                _signal(other, signal.SIGKILL)
 
 
 def _signal(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    if child.returncode is not None:
+        return  # its number may be another's by now
     with suppress(ProcessLookupError):  # it has ended by itself, and nobody has told us yet
         os.killpg(child.pid, number)
 
