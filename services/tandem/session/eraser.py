@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from tandem.core.backoff import Backoff
 from tandem.core.decider import EffectEnded
 from tandem.core.errors import Rejected
 from tandem.core.ports.blobs import Blobs
@@ -89,7 +90,7 @@ class Eraser:
 
     async def run(self) -> None:
         """Work off what is ordered, until cancelled. What storage refuses goes to the end of the line."""
-        pause = AGAIN_FIRST_S
+        backoff = Backoff(AGAIN_FIRST_S, AGAIN_MAX_S)
         while True:
             await self._more.wait()
             batch = [self._jobs.popleft() for _ in range(min(MAX_BATCH, len(self._jobs)))]
@@ -101,10 +102,9 @@ class Eraser:
             if not self._jobs:
                 self._more.clear()
             if done:
-                pause = AGAIN_FIRST_S
+                backoff.reset()
             else:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, AGAIN_MAX_S)
+                await asyncio.sleep(backoff.pause_s())
 
     async def _erased(self, batch: Sequence[_Job]) -> list[_Job]:
         """Those of which no byte is left."""
