@@ -90,6 +90,6 @@ def check_replay(group: Group, log: Sequence[Stored], keys: dict[str, bytes]) ->
     fold = Fold(group, partition, redecide=Redecide(group, str(partition), held))
     for _ in fold.run(log):
         pass
-    assert fold.verdict.faults == []
+    assert fold.verdict.faults == [], fold.verdict.faults
     assert fold.verdict.again is not None
     assert fold.verdict.again.not_compared == {}

@@ -25,6 +25,7 @@ from tandem.api.routing.v1 import routing_service_pb2_grpc
 from tandem.api.session.v1 import session_service_pb2 as ses
 from tandem.api.session.v1 import session_service_pb2_grpc
 from tandem.api.tenant.v1 import tenant_service_pb2_grpc
+from tandem.core.backoff import Backoff
 
 TIMEOUT_S = 6.0
 """For one try; a command is answered within 5 s or never."""
@@ -86,27 +87,29 @@ class Api:
         repeatable = "request_id" in request.DESCRIPTOR.fields_by_name
         if repeatable and not request.request_id:
             request.request_id = secrets.token_hex(10)
-        give_up, pause = time.monotonic() + patience_s, PAUSE_FIRST_S
+        give_up, backoff = time.monotonic() + patience_s, Backoff(PAUSE_FIRST_S, PAUSE_MAX_S)
         while True:
             try:
                 reply = await method(request, metadata=self._metadata, timeout=TIMEOUT_S)
             except grpc.aio.AioRpcError as error:
                 told_s = _retry_s(error) if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED else 0.0
-                if (error.code() not in _AGAIN and not told_s) or time.monotonic() + told_s + pause > give_up:
+                pause = told_s + backoff.pause_s(random.random())
+                if (error.code() not in _AGAIN and not told_s) or time.monotonic() + pause > give_up:
                     raise _failed(error) from None
             else:
                 if repeatable and self._kept is not None:
                     self._kept(request, reply)
                 return reply
-            await asyncio.sleep(told_s + pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, PAUSE_MAX_S)
+            await asyncio.sleep(pause)
 
     async def watch(
         self, tenant: str, *, contact: str = "", position: str = "", patience_s: float = PATIENCE_S
     ) -> AsyncIterator[ses.WatchContactsResponse]:
         """What happens to a tenant's contacts, as it happens; goes on over restarts of the
         server from where it stood, nothing missing and nothing twice. Raises `ApiError`."""
-        give_up, pause, synced = time.monotonic() + patience_s, PAUSE_FIRST_S, bool(position)
+        give_up, backoff = time.monotonic() + patience_s, Backoff(PAUSE_FIRST_S, PAUSE_MAX_S)
+        synced = bool(position)
+        told: set[str] = set()  # events since the position: those of a commit that is not whole yet
         while True:
             request = ses.WatchContactsRequest(parent=tenant, contact=contact, position=position)
             try:
@@ -114,13 +117,19 @@ class Api:
                     synced = synced or item.synced
                     if synced:  # before that the beginning is not whole, and is asked for again
                         position = item.position or position
-                    give_up, pause = time.monotonic() + patience_s, PAUSE_FIRST_S
-                    yield item
+                    give_up = time.monotonic() + patience_s
+                    backoff.reset()
+                    again = item.event.event_id in told
+                    if item.position:
+                        told.clear()
+                    elif item.event.event_id:
+                        told.add(item.event.event_id)
+                    if not again:  # one that was cut off in the middle of a commit is told all of it again
+                        yield item
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() + pause > give_up:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > give_up:
                     raise _failed(error) from None
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, PAUSE_MAX_S)
+            await asyncio.sleep(backoff.pause_s(random.random()))
 
     async def download(self, recording: str) -> bytes:
         """A recording's WAV file. Raises `ApiError`."""

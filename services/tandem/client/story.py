@@ -30,6 +30,11 @@ def _offer_ended(data: Data) -> str:
     return f"offer to {data.get('agent')} ended: {outcome or 'over'}; the place in line is kept"
 
 
+def _recovered(data: Data) -> str:
+    rest = "; out of line for a moment" if data.get("rejoin") else ""
+    return f"{data.get('refused')} could not be decided ({data.get('why')}){rest}"
+
+
 def _disconnected(data: Data) -> str:
     by = str(data.get("by", "")).removeprefix("ENDED_BY_").lower()
     outcome = str(data.get("outcome", "")).rpartition("OUTCOME_")[2].lower().replace("_", " ")
@@ -68,6 +73,9 @@ _WORDS: Mapping[str, Callable[[Data], str]] = {
     "contact.held": lambda data: "on hold",
     "contact.resumed": lambda data: "off hold",
     "contact.requeued": lambda data: f"back in queue {data.get('queue')} at the old place",
+    "contact.queue_rejoined": lambda data: f"back in queue {data.get('queue')} at the old place",
+    "contact.offer_not_held": lambda data: "routing asks after an offer that is over; its end is told again",
+    "contact.recovered": _recovered,
     "contact.disconnected": _disconnected,
     "contact.leg_closed": lambda data: "a phone is off the line",
     "contact.recording_ended": _recorded,

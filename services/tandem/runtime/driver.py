@@ -8,6 +8,7 @@ media nodes) is behind `Receiver`.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from itertools import chain
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from tandem.core.arbiter import Place
+from tandem.core.backoff import Backoff
 from tandem.core.errors import NO_OWNER, TOO_MANY, Rejected
 from tandem.core.points import Point, Points
 from tandem.core.ports.blobs import BlobExists, Blobs
@@ -60,6 +62,8 @@ SLICE_S = 0.002
 """How long packing a snapshot or digesting a state may hold up the loop at a time."""
 RECLAIM_S = 0.2
 """Pause before a lost shard is followed and claimed again, so that two claimants do not race on."""
+RECLAIM_MAX_S = 2.0
+"""The longest such pause: a log that refuses every claim is asked that seldom."""
 KEYS_AGAIN_S = 0.5
 """Pause before keys are asked for again after their storage failed."""
 PLACE_COMMITS = 1_000
@@ -136,7 +140,7 @@ class ShardDriver:
         self._scheduled = False
         self._alarm: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[str] | None = None
-        self._live = asyncio.Event()
+        self._live, self._served = asyncio.Event(), False
         self._looked = asyncio.Event()  # for a snapshot
         self._asked: set[asyncio.Future[Any]] = set()
         self._room = asyncio.Event()
@@ -156,10 +160,14 @@ class ShardDriver:
     async def run(self) -> None:
         """Follow, claim, serve, and again; until cancelled. Raises, in a group, what is wrong with
         the log itself: `WrongShape`, `BadRecord`, `BadHistory`."""
+        backoff = Backoff(RECLAIM_S, RECLAIM_MAX_S)
         while True:
+            self._served = False
             why = await self._serve()
             _log.warning("shard lost", partition=str(self.partition), why=why)
-            await asyncio.sleep(RECLAIM_S)
+            if self._served:
+                backoff.reset()
+            await asyncio.sleep(backoff.pause_s(random.random()))
 
     async def _serve(self) -> str:
         """One life of the shard. Returns why it was lost."""
@@ -396,6 +404,7 @@ class ShardDriver:
             self._do(shard, output)
         if shard.phase is Phase.LIVE and not self._live.is_set():
             self._live.set()
+            self._served = True
             self.watch.live()
         if shard.waiting < BACKLOG:
             self._room.set()

@@ -15,7 +15,8 @@ from typing import Any
 
 from tandem.core.commit import ENGINE, Claim, Commit, Envelope, Input, Record
 from tandem.core.seal import Damaged, Sealed, Secret, Withheld, nonce, unseal
-from tandem.runtime.ledger import SHARD, Ledger
+from tandem.runtime.ledger import OF_THE_RUNTIME, SHARD, Ledger
+from tandem.runtime.refusals import CLAIM
 from tandem.runtime.service import Group
 from tandem.runtime.step import Offer, Step
 
@@ -82,8 +83,9 @@ class Redecide:
             self.again.skipped(f"engine {record.engine} decided it, this is engine {ENGINE}", record)
             self._ledger.fold(record)
             return
-        if self._decide(record):
-            self.again.same += 1
+        same = self._decide(record)
+        self.again.same += same
+        if same and not self._ledger.torn:
             for reply in record.replies:  # they went to clients who are not here
                 self._ledger.apply_reply(reply)
         else:
@@ -113,13 +115,17 @@ class Redecide:
                 offer = self._offer(taken, commit, keys)
                 withheld |= any(isinstance(value, Withheld) for _, value in taken.part.private)
                 step.take(offer)
+            if any(envelope.cause == CLAIM for envelope in commit.events):
+                step.take_stock()
             differs = _difference(commit, step.commit())
         except Exception as error:  # noqa: BLE001 - a decider of today that raises is a difference
             differs = raised = f"deciding it again raises {type(error).__name__}: {error}"
         if not differs:
             return True
         erased = step.missing or {key for key in self._key_ids(commit) if key not in keys}
-        if withheld:
+        if any(envelope.type in OF_THE_RUNTIME and envelope.cause == CLAIM for envelope in commit.events):
+            self.again.skipped("what a new owner cannot read is not the same for every release", commit)
+        elif withheld:
             self.again.skipped("a sensitive value was withheld from the log", commit)
         elif erased:
             self.again.skipped("a data key is ERASED, or the cell key is not here", commit)

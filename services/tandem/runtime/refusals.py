@@ -31,6 +31,9 @@ MAX_RESUMES = 1_000
 """How often an aggregate that is back in service is asked what is to be done; a desk brings
 together one caller and one agent each time."""
 
+CLAIM = "claim"
+"""Cause of what a new owner does before it decides anything."""
+
 
 @dataclass(slots=True)
 class Hop:
@@ -278,7 +281,7 @@ class Refusals:
             quarantine = aggregate.quarantine
             assert quarantine is not None, "only those in quarantine are listed"
             self._begin_claim(tenant, stream)
-            hop = Hop(stream, None, 0, "claim", "", None)
+            hop = Hop(stream, None, 0, CLAIM, "", None)
             if not quarantine.noted:
                 self._note(tenant, stream, aggregate, quarantine.why, quarantine.event, hop, queue)
             elif aggregate.kind.rescue is None and not quarantine.unread and not quarantine.torn:
@@ -297,7 +300,7 @@ class Refusals:
             if resume is None or len(self.events) == before or aggregate.quarantine is not None:
                 return
             before = -1 if told else len(self.events)
-            self._follow(deque([Hop(stream, resume(told), 0, "claim", "", None)]), "")
+            self._follow(deque([Hop(stream, resume(told), 0, CLAIM, "", None)]), "")
             told = None
 
 

@@ -416,17 +416,18 @@ class Shard:
             if not listed or self.group.stray_leg is None:
                 continue
             held = {
-                (tenant, leg)
-                for (tenant, _), aggregate in self.ledger.aggregates.items()
-                for _, leg in aggregate.kind.legs(aggregate.state)
+                (tenant, leg) for (tenant, _), aggregate in self.ledger.aggregates.items() for _, leg in aggregate.legs
             }
             held.update(
                 (pending.effect.tenant, pending.payload.leg)
                 for pending in self.ledger.pending.values()
                 if pending.effect.kind == "media"
             )
+            # Where legs are guessed a talk that goes on would look like a stray.
+            aside = self.ledger.aggregates.aside
+            guessed = {tenant for (tenant, _), row in aside.items() if row.guessed}
             for tenant, leg in listed:
-                if (tenant, leg) not in held:
+                if (tenant, leg) not in held and tenant not in guessed:
                     kind, command = self.group.stray_leg(node, leg, self._now_ms)
                     self._queue(Offer("legs", 0, tenant, f"{kind}/{self.epoch}.{self.n}.{leg}", command))
 
@@ -437,7 +438,7 @@ class Shard:
                 continue
             row.given_up = True
             for (tenant, stream), aggregate in self.ledger.aggregates.items():
-                for on, leg in aggregate.kind.legs(aggregate.state):
+                for on, leg in aggregate.legs:
                     if on == node:
                         self._missing(tenant, stream, node, leg)
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tandem.core.backoff import Backoff
 from tandem.runtime.tether import SUPERVISOR
 
 BACKOFF_FIRST_S = 0.1
@@ -62,7 +63,7 @@ class Supervisor:
             await self._end_all([part.name for part in parts])
 
     async def _keep(self, part: Part) -> None:
-        pause = BACKOFF_FIRST_S
+        backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MAX_S)
         loop = asyncio.get_running_loop()
         while True:
             begun = loop.time()
@@ -70,10 +71,10 @@ class Supervisor:
             if code == GIVE_UP:
                 raise GaveUp(f"{part.name} cannot start as it is configured")
             if loop.time() - begun >= STEADY_S:
-                pause = BACKOFF_FIRST_S
+                backoff.reset()
+            pause = backoff.pause_s()
             self._say(f"{part.name} ended ({_why(code)}); starting it again in {pause:.1f} s")
             await asyncio.sleep(pause)
-            pause = min(2 * pause, BACKOFF_MAX_S)
 
     async def _once(self, part: Part) -> int:
         child = await asyncio.create_subprocess_exec(
@@ -97,28 +98,33 @@ class Supervisor:
 
     async def _end_all(self, names: Sequence[str]) -> None:
         """The last part first: robots hang up while there is still somebody to hear it."""
-        for name in reversed(names):
-            child = self._children.get(name)
-            if child is not None:
-                await _end(child)
-                self._children.pop(name, None)
+        await _end([self._children[name] for name in reversed(names) if name in self._children])
+        self._children.clear()
+        for name in names:
             (self._run_dir / f"{name}.pid").unlink(missing_ok=True)
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
-    """End a child and what it started. Whoever cancels meanwhile cannot wait: it is killed at once."""
-    if child.returncode is not None:
-        return
-    _signal(child, signal.SIGTERM)
-    try:
-        async with asyncio.timeout(GRACE_S):
-            await child.wait()
-    except (TimeoutError, asyncio.CancelledError):
-        _signal(child, signal.SIGKILL)
-        await child.wait()
+async def _end(children: Sequence[asyncio.subprocess.Process]) -> None:
+    """End children and what they started, one after the other. Whoever cancels meanwhile cannot
+    wait: all are killed at once. However many cancels come, none is left."""
+    grace_s: float | None = GRACE_S
+    while (child := next((child for child in children if child.returncode is None), None)) is not None:
+        if grace_s is not None:
+            _signal(child, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace_s):
+                await child.wait()
+        except TimeoutError:
+            _signal(child, signal.SIGKILL)
+        except asyncio.CancelledError:
+            grace_s = None
+            for other in children:
+                _signal(other, signal.SIGKILL)
 
 
 def _signal(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    if child.returncode is not None:
+        return  # its number may be another's by now
     with suppress(ProcessLookupError):  # it has ended by itself, and nobody has told us yet
         os.killpg(child.pid, number)
 

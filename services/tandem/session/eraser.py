@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from tandem.core.backoff import Backoff
 from tandem.core.decider import EffectEnded
 from tandem.core.errors import Rejected
 from tandem.core.ports.blobs import Blobs
@@ -22,6 +23,8 @@ from tandem.core.recording import name_of
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.shard import Perform, Taken
 from tandem.runtime.step import Offer
+from tandem.runtime.telemetry import names
+from tandem.runtime.telemetry.meters import Reading
 from tandem.session.domain.erasure import EraseOrder
 
 _log = structlog.get_logger(__name__)
@@ -75,6 +78,10 @@ class Eraser:
 
     # ---------------------------------------------------------------- the work
 
+    def readings(self) -> Iterator[Reading]:
+        """How many are ordered and not done: a source of metrics."""
+        yield Reading(names.ERASURES_PENDING, len(self._known))
+
     async def room(self) -> None:
         """Until so few wait that more may be ordered."""
         while len(self._jobs) >= MAX_WAITING:
@@ -83,7 +90,7 @@ class Eraser:
 
     async def run(self) -> None:
         """Work off what is ordered, until cancelled. What storage refuses goes to the end of the line."""
-        pause = AGAIN_FIRST_S
+        backoff = Backoff(AGAIN_FIRST_S, AGAIN_MAX_S)
         while True:
             await self._more.wait()
             batch = [self._jobs.popleft() for _ in range(min(MAX_BATCH, len(self._jobs)))]
@@ -95,10 +102,9 @@ class Eraser:
             if not self._jobs:
                 self._more.clear()
             if done:
-                pause = AGAIN_FIRST_S
+                backoff.reset()
             else:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, AGAIN_MAX_S)
+                await asyncio.sleep(backoff.pause_s())
 
     async def _erased(self, batch: Sequence[_Job]) -> list[_Job]:
         """Those of which no byte is left."""
@@ -125,8 +131,8 @@ class Eraser:
             await self._delete(tenant, order)
 
     async def _delete(self, tenant: str, order: EraseOrder) -> None:
-        while names := await self._blobs.list(name_of(tenant, order.recordings), limit=_PAGE):
-            for name in names:
+        while found := await self._blobs.list(name_of(tenant, order.recordings), limit=_PAGE):
+            for name in found:
                 await self._blobs.delete(name)
 
     async def _tell(self, job: _Job) -> None:

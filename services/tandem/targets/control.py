@@ -149,6 +149,7 @@ async def control(
         hosts.append(host)
         telemetry.shards(lambda: (driver.watch for driver in drivers))
         telemetry.meters.watch(owners.readings)
+        telemetry.meters.watch(eraser.readings)
         telemetry.meters.watch(lambda: inbox_lags(host.lags()))
         strangers = Rate(config.limits.strangers_per_s, config.limits.strangers_burst)
         limits = ApiLimits(_defaults(config), strangers, clock.monotonic_s)

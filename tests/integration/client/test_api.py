@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import grpc
 import pytest
 
+from tandem.api.session.v1 import session_service_pb2 as ses
+from tandem.api.session.v1 import session_service_pb2_grpc
+from tandem.api.session.v1.contact_pb2 import ContactEvent
 from tandem.api.tenant.v1 import queue_pb2
 from tandem.api.tenant.v1 import tenant_service_pb2 as ten
 from tandem.client.api import Api, ApiError
@@ -109,6 +113,43 @@ async def test_a_watch_goes_on_over_a_restart_with_nothing_missing_and_nothing_t
     started = [contact.rpartition("/")[2] for contact, _, type_ in seen if type_ == "contact.started"]
     assert started == ["c1", "c2", "c9"]
     assert len(seen) == len(set(seen))
+
+
+class CutOff(session_service_pb2_grpc.SessionServiceServicer):
+    """A server that ends in the middle of a commit of two events, and comes again."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def WatchContacts(self, request: ses.WatchContactsRequest, context: grpc.aio.ServicerContext) -> Any:
+        self.asked.append(request.position)
+        if not request.position:
+            yield ses.WatchContactsResponse(position="p1", synced=True)
+        yield _told("e1")
+        if len(self.asked) < 3:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "it ends")
+        yield _told("e2", "p2")
+        yield _told("e3", "p3")
+
+
+def _told(event_id: str, position: str = "") -> ses.WatchContactsResponse:
+    return ses.WatchContactsResponse(event=ContactEvent(event_id=event_id), position=position)
+
+
+async def test_a_watch_that_is_cut_off_in_the_middle_of_a_commit_tells_none_of_it_twice():
+    server, servicer = grpc.aio.server(), CutOff()
+    session_service_pb2_grpc.add_SessionServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    seen: list[str] = []
+    async with asyncio.timeout(PATIENCE_S), Api(f"127.0.0.1:{port}", "") as api:
+        async for item in api.watch("tenants/red"):
+            seen.append(item.event.event_id)
+            if item.position == "p3":
+                break
+    await server.stop(0)
+    assert servicer.asked == ["", "p1", "p1"]
+    assert seen == ["", "e1", "e2", "e3"]
 
 
 async def test_a_call_above_its_rate_waits_as_it_is_told():

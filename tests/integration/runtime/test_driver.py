@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tandem.adapters.memory import KeyTable, MemoryKeys, MemoryLog
+from tandem.core.backoff import Backoff
 from tandem.core.errors import NO_OWNER, Rejected
 from tandem.core.points import Point
 from tandem.core.ports.keys import KeyExists
@@ -119,6 +120,33 @@ async def test_a_log_that_takes_nothing_is_no_end_of_the_process() -> None:
         p.log.full = False
         await until(lambda: p.toys.is_live)
         assert await p.ask("toy/a", "say:x;answer") == "x"
+
+
+async def test_a_log_that_refuses_every_claim_is_asked_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    class Noted(Backoff):
+        def pause_s(self, chance: float = 1.0) -> float:
+            pauses.append(super().pause_s(chance))
+            return 0.0
+
+    monkeypatch.setattr(driver, "RECLAIM_S", 0.2)
+    monkeypatch.setattr(driver, "Backoff", Noted)
+    async with process(MemoryDisk(make_log=Refusing)) as p:
+        p.log.full = True
+        await refused(asking(p, "say:x;answer"))
+        await until(lambda: len(pauses) > 6)
+        p.log.full = False
+        await until(lambda: p.toys.is_live)
+        again = len(pauses)
+        p.log.full = True
+        await refused(asking(p, "say:y;answer"))
+        await until(lambda: len(pauses) > again)
+        p.log.full = False
+    longest = [0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=False))
+    assert len(set(pauses[5:again])) == again - 5  # chance is in them
+    assert 0.1 <= pauses[again] <= 0.2  # it was live: begun anew
 
 
 async def test_a_newer_claim_takes_the_shard_and_voids_what_was_under_way(

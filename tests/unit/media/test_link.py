@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from tandem.core.ports.log import Partition
@@ -21,7 +19,6 @@ from tandem.core.ports.media import (
 )
 from tandem.media.link import agent_end
 from tandem.media.link.agent_end import AgentStream
-from tandem.media.link.dial import BACKOFF_FIRST_S, BACKOFF_MAX_S, Backoff
 from tandem.media.link.nodetime import SAMPLES, NodeTime
 from tandem.media.link.owner_end import (
     Deposed,
@@ -253,16 +250,6 @@ def test_an_estimated_event_is_neither_in_the_future_nor_before_the_one_ahead_of
     )
     heard = told(stream, WELCOME, event(1, at_ms=99_999), event(2, at_ms=3), now_ms=10_000)
     assert [h.time_ms for h in heard if isinstance(h, Heard)] == [11_000, 11_000]
-
-
-def test_pauses_double_up_to_their_limit_and_chance_shortens_them() -> None:
-    chance = random.Random(1)
-    backoff = Backoff()
-    longest = [min(BACKOFF_FIRST_S * 2**n, BACKOFF_MAX_S) for n in range(10)]
-    pauses = [backoff.pause_s(chance.random()) for _ in longest]
-    assert all(limit / 2 <= pause <= limit for pause, limit in zip(pauses, longest, strict=True))
-    backoff.reset()
-    assert backoff.pause_s(0.0) == BACKOFF_FIRST_S / 2
 
 
 # ---------------------------------------------------------------------------------- agent's end

@@ -201,10 +201,12 @@ async def test_what_takes_long_is_answered_as_under_way_and_goes_on(
     assert await reason_of(erase(live, servicer, admin(live, request_id="r", digest="d"))) is ERASURE_UNDER_WAY
     assert (await get(servicer, admin(live))).caller.value == CALLER
     assert await live.blobs.list("") == [blob]  # keys first: what is left is not readable
+    assert [reading.value for reading in live.eraser.readings()] == [1]
     stuck.free.set()
     monkeypatch.setattr(module, "ERASE_WAIT_S", 20)
     assert (await erase(live, servicer, admin(live, request_id="r", digest="d"))).HasField("erase_time")
     assert stuck.tries > 1
+    assert [reading.value for reading in live.eraser.readings()] == [0]
     assert live.keys.get((key,)) == {}
 
 

@@ -51,6 +51,7 @@ SAMPLES: dict[type, Any] = {
     w.TakeCall: w.TakeCall(NODE, AT, "100", Withheld()),
     w.NoteRefusal: w.NoteRefusal(NODE, AT, "100", "FULL"),
     w.NoteLeg: leg(CALLER_LEFT),
+    w.NoteNewJournal: w.NoteNewJournal(NODE, AT),
     w.TakeDigits: w.TakeDigits("c1", AT, "menu#1", Secret(b"1"), media.Collected.COMPLETE),
     w.OfferContact: OFFER,
     w.RescindOffer: w.RescindOffer("o1", "OVERDUE"),

@@ -93,6 +93,11 @@ function offerEnded(data, names) {
   return `${names.agent(data.agent)} ${how}${rang}; the caller keeps the place`;
 }
 
+function recovered(data) {
+  const rest = data.rejoin ? ", out of line for a moment" : "";
+  return `Tandem could not decide ${data.refused ?? "something"} (${data.why ?? "no reason given"})${rest}`;
+}
+
 function recorded(data) {
   if (!data.blob) return `The recording was not kept: ${plain(data.reason ?? "no reason given")}`;
   const end = data.truncated ? ", its end is missing" : "";
@@ -119,6 +124,9 @@ const EVENTS = {
   "contact.held": (d) => `Put on hold by ${endedByLabel(d.by)}`,
   "contact.resumed": (d) => `Taken off hold by ${endedByLabel(d.by)}`,
   "contact.requeued": (d) => `Back at the old place in line: ${label(REQUEUED, "WHY_REQUEUED_", d.why)}`,
+  "contact.queue_rejoined": (d, n) => `Back in line for ${n.queue(d.queue)}, at the old place`,
+  "contact.offer_not_held": () => "Routing asked after an offer that is over, and is told its end again",
+  "contact.recovered": recovered,
   "contact.disconnected": (d) => `${label(OUTCOMES, "CONTACT_OUTCOME_", d.outcome)}, ended by ${endedByLabel(d.by)}`,
   "contact.leg_closed": (d, n, own) => `The ${d.leg === own ? "caller's" : "agent's"} line is down (${label(CAUSES, "CAUSE_", d.cause)})`,
   "contact.recording_ended": recorded,

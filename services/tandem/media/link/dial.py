@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from tandem.core.backoff import Backoff
 from tandem.core.ports.media import ToNode
 from tandem.media.link.address import METHOD, LinkAddress, UnsafeLink, dial
 from tandem.media.link.owner_end import LinkInput, OwnerLink, OwnerStream
@@ -16,24 +17,6 @@ from tandem.media.link.stream import PING_MS, SILENT_MS, StreamFault
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 """A node that comes back is noticed in seconds; dialling a dead one this often costs nothing."""
-
-
-class Backoff:
-    """Doubling pauses between attempts, each cut by chance to between half and all of it, so that
-    owners that lost a node together do not come back together."""
-
-    def __init__(self) -> None:
-        self._next_s = BACKOFF_FIRST_S
-
-    def pause_s(self, chance: float) -> float:
-        """The next pause, in seconds; `chance` is in [0, 1)."""
-        pause = self._next_s
-        self._next_s = min(2 * pause, BACKOFF_MAX_S)
-        return pause * (1 + chance) / 2
-
-    def reset(self) -> None:
-        """An attempt succeeded."""
-        self._next_s = BACKOFF_FIRST_S
 
 
 class NodeDialer:
@@ -82,7 +65,7 @@ class NodeDialer:
 
     async def run(self) -> None:
         """Dial, carry frames, dial again; until cancelled. `last_fault` says why it was last down."""
-        backoff = Backoff()
+        backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MAX_S)
         while True:
             try:
                 await self._carry(backoff)

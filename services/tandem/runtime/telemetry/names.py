@@ -157,6 +157,9 @@ SHARD_STANDS = _gauge(
 INBOX_LAG = _gauge(
     "tandem_inbox_lag_commits", "Commits of another group that this shard has not looked through.", "group", "shard"
 )
+ERASURES_PENDING = _gauge(
+    "tandem_erasures_pending", "Erasures that are ordered and not done; those that storage refused come again."
+)
 VIEW_LAG = _gauge("tandem_view_lag_commits", "Commits that a view has not stored yet.", "view", "shard")
 
 # ------------------------------------------------------------------- processes
@@ -258,6 +261,23 @@ API_SPAN = _span("api", "A call to the API that came with a trace.", "rpc.method
 SHARD_LOST_LINE = _line("shard lost", "warning", "Another owner claimed it, or the log failed; it is claimed anew.")
 SNAPSHOT_PASSED = _line("snapshot passed over", "warning", "It is damaged or of another release; the log has all.")
 SNAPSHOT_FAILED = _line("snapshot failed", "error", "It could not be written; it is tried after as many commits again.")
+NOT_CLAIMED = _line(
+    "shard not claimed: too many quarantines", "error", "More than `limits.quarantined_max`; another may claim it."
+)
+FOLDED_ANEW = _line("state folded anew", "warning", "What was in memory of a contact or a desk was doubted.")
+KEYS_STAY = _line("keys are not destroyed yet", "error", "The storage of keys refuses; it is tried again.")
+RECORDINGS_STAY = _line(
+    "recordings are not deleted yet", "error", "Blobs refuse, and are tried again; their keys are destroyed."
+)
+ERASURE_NOT_TAKEN = _line(
+    "the end of an erasure was not taken", "info", "The shard has another owner, who orders the erasure again."
+)
+ERASED_AGAIN = _line(
+    "erased again: their keys were back, from a backup", "warning", "What the log says is erased stays erased."
+)
+SWEEP_CUT_OFF = _line(
+    "a retention sweep was cut off", "warning", "No owner, or a disk that fails; it goes on in a moment."
+)
 NO_KEYS = _line("no keys", "error", "The storage of keys fails; new contacts wait for keys, and it is asked again.")
 INPUT_REFUSED = _line("input refused", "error", "A decider failed on an input; its contact goes to its fallback.")
 NODE_UP = _line("media node up", "info", "A shard can command the node.")
@@ -284,6 +304,7 @@ _line("the audio of leg %s failed, it is hung up", "error", "A fault of ours in 
 _line("%s", "error", "The disk of the spool refused; the recording that is named next is lost.")
 _line("recording %s is lost (%s): look at the disk of media.spool_dir", "error", "It could not be kept.")
 _line("recording %s not stored yet (%s), next try in %g s", "warning", "The blobs are away; it waits in the spool.")
+_line("%s is held by process %s; this one waits for the lock", "info", "A standby, until the owner of the cell ends.")
 _line("checkpoint of %s failed, the next one is tried after more writes: %s", "warning", "The log's side file grows.")
 _line(
     "the erasure of keys waits for another program to stop reading keys.db", "warning", "Look for a backup that hangs."
