@@ -44,6 +44,8 @@ class Counts:
     """Own commits that did not count."""
     time_steps: int = 0
     """Times that shard time stepped because nobody was alive to carry it on."""
+    hashes_differing: int = 0
+    """Recorded state hashes that this process' own fold of the log does not give."""
     dropped: int = 0
     """Times that the shard was lost, for whatever reason."""
 

@@ -51,6 +51,7 @@ from tandem.runtime.shard import (
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.statehash import Differs
 from tandem.runtime.step import Answered, Offer
+from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.shards import Instruments, ShardWatch
 from tandem.runtime.traced import Committed
 
@@ -131,7 +132,6 @@ class ShardDriver:
         self._hashing: asyncio.Task[None] | None = None
         self.heavy = asyncio.Lock()
         """Held by who packs or digests; the shards of a process share one."""
-        self.hash_differences = 0
         """State hashes in the log that folding it did not give, since the start."""
         self._snapshot_n = 0
         self._shard: Shard | None = None
@@ -532,9 +532,9 @@ class ShardDriver:
             case Noted(handle):
                 self._finish(handle, None, None)
             case Differs(n, recorded, computed):
-                self.hash_differences += 1
+                self.counts.hashes_differing += 1
                 told = {"n": n, "recorded": recorded.hex(), "computed": computed.hex()}
-                _log.error("state hash differs", partition=str(self.partition), **told)
+                _log.error(names.HASH_DIFFERS, partition=str(self.partition), **told)
 
     def _taken(self, taken: Taken) -> None:
         self._mark({(taken.source, taken.tenant): taken.number})

@@ -250,7 +250,7 @@ async def test_the_owner_commits_its_state_hash_and_a_successor_compares_it(
         assert shard is not None
         state = shard.ledger.hash
         assert state.checked > 3
-        assert p.toys.hash_differences == 0
+        assert p.toys.counts.hashes_differing == 0
 
 
 async def test_a_state_that_hashes_otherwise_is_told(memory: MemoryDisk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +266,7 @@ async def test_a_state_that_hashes_otherwise_is_told(memory: MemoryDisk, monkeyp
     with capture_logs() as told:
         async with process(memory, "b") as p:
             assert await p.ask("toy/a", "say:on;answer"), "it serves all the same"
-            assert p.toys.hash_differences > 0
+            assert p.toys.counts.hashes_differing > 0
     assert {line["log_level"] for line in told if line["event"] == "state hash differs"} == {"error"}
 
 

@@ -258,6 +258,9 @@ API_SPAN = _span("api", "A call to the API that came with a trace.", "rpc.method
 
 # ------------------------------------------------------------------- log lines
 
+HASH_DIFFERS = _line(
+    "state hash differs", "error", "Runbook `hash-differs`: this process' state is not what the log says."
+)
 SHARD_LOST_LINE = _line("shard lost", "warning", "Another owner claimed it, or the log failed; it is claimed anew.")
 SNAPSHOT_PASSED = _line("snapshot passed over", "warning", "It is damaged or of another release; the log has all.")
 SNAPSHOT_FAILED = _line("snapshot failed", "error", "It could not be written; it is tried after as many commits again.")
