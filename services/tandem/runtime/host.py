@@ -105,7 +105,7 @@ class Host:
         inbox = Inbox(sender, driver.partition.group)
         async for records in self._log.read(sender, 0):
             for stored in records:
-                record = log_codec.decode(stored.body)
+                record = log_codec.decode_messages(stored.body)
                 for offer in inbox.take(record):
                     await driver.room(life)
                     driver.offer(offer)
