@@ -4,7 +4,8 @@ The statements are those of FreeSWITCH 1.10, src/mod/applications/mod_callcenter
 (commit cc93a683): one thread sweeps over all waiting callers, for each of them one SELECT over agents
 and tiers without an index; an agent who can take the call is marked `Receiving`, then the agent's leg
 is asked for. Between two sweeps the thread sleeps 100 ms. Times in whole seconds, as the module has
-them. What FreeSWITCH itself does for a call is not here.
+them. By default (`global-database-lock`) one mutex is held for a whole sweep, so the end of a talk is
+written after it. What FreeSWITCH itself does for a call is not here.
 """
 
 from __future__ import annotations
@@ -89,15 +90,15 @@ class CallCenter:
         self.decided = 0
         self.sweeps: list[float] = []
 
-    def free(self, agent: str) -> None:
-        """A talk ends: what the module writes at its end."""
+    def free(self, agent: str, ended_s: float) -> None:
+        """A talk ended at `ended_s`: what the module writes then, as soon as it gets at the database."""
         now = int(time.time())
         self._db.execute(
             f"UPDATE agents SET state = 'Waiting', last_bridge_end = {now}, talk_time = talk_time + 1 "
             f"WHERE name = '{agent}' AND instance_id = 'single_box'"
         )
         self._db.execute(f"UPDATE tiers SET state = 'Standby' WHERE agent = '{agent}' AND NOT state = 'Offering'")
-        self._free_s[agent] = time.perf_counter()
+        self._free_s[agent] = ended_s
 
     def offers(self, chance: random.Random, count: int) -> list[float]:
         """Free one agent after another, each at a moment of its own in the sweep, and sweep until the
@@ -108,9 +109,11 @@ class CallCenter:
             agent = chance.choice(busy)
             waiting = int(self._db.execute("SELECT count(*) FROM members WHERE state = 'Waiting'").fetchone()[0])
             moment = chance.randrange(waiting)
+            begun = 0.0
             for place in self._sweep(found):
                 if place == moment:
-                    self.free(agent)
+                    begun = time.perf_counter()
+            self.free(agent, begun)  # the sweep held the module's mutex, which this statement takes, too
             while agent in self._free_s:
                 time.sleep(YIELD_S)
                 for _ in self._sweep(found):

@@ -124,7 +124,7 @@ class Host:
     async def _pour(self, driver: ShardDriver, life: int, after: int, delivery: _Delivery) -> None:
         async for records in self._log.read(delivery.sender, after):
             for stored in records:
-                record = log_codec.decode(stored.body)
+                record = log_codec.decode_messages(stored.body)
                 for offer in delivery.inbox.take(record, stored.offset):
                     await driver.room(life)
                     driver.offer(offer)

@@ -149,6 +149,16 @@ def encode(record: Record) -> bytes:
 
 def decode(body: bytes) -> Record:
     """The record. Raises `BadRecord`."""
+    return _record(body, _commit)
+
+
+def decode_messages(body: bytes) -> Record:
+    """The record, of a commit only its place and its messages: all that another group needs of it.
+    Raises `BadRecord`."""
+    return _record(body, _messages_alone)
+
+
+def _record(body: bytes, commit: Callable[[pb.Commit], Commit]) -> Record:
     try:
         record = pb.Record.FromString(body)
     except DecodeError as error:
@@ -157,7 +167,7 @@ def decode(body: bytes) -> Record:
         case "claim":
             return Claim(record.claim.epoch, record.claim.owner, record.claim.shape)
         case "commit":
-            return _commit(record.commit)
+            return commit(record.commit)
         case _:
             raise BadRecord("a record with neither claim nor commit")
 
@@ -185,18 +195,26 @@ def _commit(c: pb.Commit) -> Commit:
         tuple(Mark(m.source, m.tenant, m.number) for m in c.marks),
         tuple(Envelope(*(*_ENVELOPE(e), _part(e.part), tuple(e.settles))) for e in c.events),
         tuple(Effect(e.key, e.tenant, e.stream, e.name, e.kind, e.at_ms, _part(e.part)) for e in c.effects),
-        tuple(
-            Message(
-                m.group,
-                m.tenant,
-                m.stream,
-                m.sender,
-                _part(m.part),
-                _part(m.gone) if m.HasField("gone") else None,
-                m.trace,
-            )
-            for m in c.messages
-        ),
+        _messages(c),
         tuple(Reply(r.tenant, r.request, r.digest, r.time_ms, _part(r.part)) for r in c.replies),
         tuple(Ended(e.tenant, e.stream) for e in c.ended),
+    )
+
+
+def _messages_alone(c: pb.Commit) -> Commit:
+    return Commit(c.epoch, c.n, c.shard_time_ms, c.boot_id, c.boottime_ms, c.engine, messages=_messages(c))
+
+
+def _messages(c: pb.Commit) -> tuple[Message, ...]:
+    return tuple(
+        Message(
+            m.group,
+            m.tenant,
+            m.stream,
+            m.sender,
+            _part(m.part),
+            _part(m.gone) if m.HasField("gone") else None,
+            m.trace,
+        )
+        for m in c.messages
     )
