@@ -90,18 +90,22 @@ class Control:
 
 @asynccontextmanager
 async def control(
-    config: Config, points: Points, *, wait_for_lock: bool = False, clock: Clock | None = None
+    config: Config,
+    points: Points,
+    *,
+    wait_for_lock: bool = False,
+    clock: Callable[[Clock], Clock] = lambda clock: clock,
 ) -> AsyncIterator[Control]:
-    """The control plane of this process: all shards of all groups, ready to be served. `clock`: another
-    than the host's, in tests. Raises `LogBusy` and `CannotOpen`, which say what to do."""
-    clock, entropy = clock or SystemClock(), SystemEntropy()
+    """The control plane of this process: all shards of all groups, ready to be served. `clock`
+    makes another of the host's, in tests. Raises `LogBusy` and `CannotOpen`, which say what to do."""
+    time, entropy = clock(SystemClock()), SystemEntropy()
     # What takes time and needs no lock is done by one that waits before it is needed.
     groups = make_groups()
     for service in (tenant_module.API, session_servicer.API, routing_servicer.API, recording_module.API):
         methods_of(service)
     owner = f"{config.cell}/{os.uname().nodename}/{os.getpid()}/{entropy.token(5)}"
     async with AsyncExitStack() as stack:
-        telemetry = Telemetry(config, "all", owner, clock, OBSERVED)
+        telemetry = Telemetry(config, "all", owner, time, OBSERVED)
         stack.callback(telemetry.close)  # last of all: a successor does not wait for our last spans
         log = await SqliteLog.open(config.log_dir, wait=wait_for_lock)
         stack.push_async_callback(log.close)
@@ -117,7 +121,7 @@ async def control(
         hosts: list[Host] = []
         owners = MediaOwners(
             {node: LinkAddress(config.media_link)},
-            clock,
+            time,
             entropy,
             points,
             _translate,
@@ -132,7 +136,7 @@ async def control(
                 owner,
                 log,
                 keys,
-                clock,
+                time,
                 points,
                 (node,) if name == "live" else (),
                 {"media": owners, "erase": eraser} if name == "live" else {},
@@ -152,7 +156,7 @@ async def control(
         telemetry.meters.watch(eraser.readings)
         telemetry.meters.watch(lambda: inbox_lags(host.lags()))
         strangers = Rate(config.limits.strangers_per_s, config.limits.strangers_burst)
-        limits = ApiLimits(_defaults(config), strangers, clock.monotonic_s)
+        limits = ApiLimits(_defaults(config), strangers, time.monotonic_s)
         api = WatchedApi(credentials, entropy, _report, telemetry.instruments, limits)
         made = Control(config, host, owners, api, store, blobs, entropy, credentials, telemetry)
         _add_servicers(made)
@@ -166,7 +170,7 @@ async def control(
                 *(tasks.create_task(limits.follow(host.tail(TENANT_GROUP, n))) for n in range(config.live.shards)),
                 *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),
                 *(
-                    tasks.create_task(Sweep(host, driver, keys, eraser, clock, config.retention.sweep_every_s).run())
+                    tasks.create_task(Sweep(host, driver, keys, eraser, time, config.retention.sweep_every_s).run())
                     for driver in drivers
                     if driver.partition.group == "live"
                 ),
