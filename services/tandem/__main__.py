@@ -112,10 +112,9 @@ def run(
 def _run_all(settings: Config, points: Points, *, demo: bool, standby: bool, allow_faults: bool) -> None:
     import structlog
 
-    from tandem.adapters.system import SystemClock
     from tandem.client.place_call import place_call
     from tandem.targets.control import CANNOT_START as REFUSED
-    from tandem.targets.control import control
+    from tandem.targets.control import control, host_clock
     from tandem.targets.serving import Addresses, PortTaken, serve
 
     async def started(addresses: Addresses) -> None:
@@ -125,7 +124,7 @@ def _run_all(settings: Config, points: Points, *, demo: bool, standby: bool, all
         async with control(settings, points, wait_for_lock=standby, clock=clock) as made:
             await serve(made, started, place_call(settings) if demo else None)
 
-    clock = clock_from(SystemClock(), os.environ, allow_faults=allow_faults)
+    clock = clock_from(host_clock(), os.environ, allow_faults=allow_faults)
     _exit_of(serving, mendable(*REFUSED, PortTaken), ended_by_signal=0)
 
 

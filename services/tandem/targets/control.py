@@ -88,6 +88,11 @@ class Control:
         return self.host.is_ready and self.owners.is_up
 
 
+def host_clock() -> Clock:
+    """The clock of this host, for who shifts it in a test."""
+    return SystemClock()
+
+
 @asynccontextmanager
 async def control(
     config: Config, points: Points, *, wait_for_lock: bool = False, clock: Clock | None = None
