@@ -196,6 +196,11 @@ class Ledger:
         kind = self.group.kinds[kind_of(stream)]
         return Aggregate(kind, kind.start(), 0, key, trace if kind.traced else "")
 
+    def adopt(self, tenant: str, stream: str, aggregate: Aggregate) -> None:
+        """Make it a part of the ledger, without an event."""
+        self._keep(AGGREGATES, (tenant, stream))
+        self.aggregates[tenant, stream] = aggregate
+
     def before_event(self, tenant: str, stream: str, event: Any) -> None:
         """Call before an aggregate evolves: what the event may change is kept for who reads a past moment."""
         self._keep(AGGREGATES, (tenant, stream))

@@ -179,7 +179,7 @@ class Refusals:
             event = failed.event if isinstance(failed, Unfolded) else name
             raised = cause_of(failed)
             self.report(f"{hop.stream} could not recover from {name}", raised)
-            self.ledger.aggregates[tenant, hop.stream] = aggregate
+            self.ledger.adopt(tenant, hop.stream, aggregate)
             self._quarantine(hop, event, raised, queue)
             return True
         self.counts.recovered += 1
@@ -196,7 +196,8 @@ class Refusals:
         tenant, stream = self._tenant, hop.stream
         aggregate = self.ledger.aggregate(tenant, stream)
         if aggregate is None:
-            aggregate = self.ledger.aggregates[tenant, stream] = self.ledger.born(tenant, stream, "", self._asked[1])
+            aggregate = self.ledger.born(tenant, stream, "", self._asked[1])
+            self.ledger.adopt(tenant, stream, aggregate)
         self._note(tenant, stream, aggregate, type(error).__name__, event, hop, queue)
         if aggregate.kind.rescue is None:
             assert aggregate.quarantine is not None, "it has just been noted"

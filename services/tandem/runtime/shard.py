@@ -770,7 +770,8 @@ class Shard:
 
     def hash_work(self) -> Iterator[None] | None:
         """Digests the state a row at a time and notes the hash in the end; None if none is due."""
-        return self._hashed() if self.phase is Phase.LIVE and self.ledger.hash.due else None
+        due = self.phase is Phase.LIVE and self.ledger.hash.due and not self.ledger.unsound
+        return self._hashed() if due else None
 
     def _hashed(self) -> Iterator[None]:
         state = self.ledger.hash

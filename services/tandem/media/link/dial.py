@@ -81,6 +81,8 @@ class NodeDialer:
                 self.last_fault = f"media link {self._address.target}: the stream broke off"
             finally:
                 self._told(self._stream.lost(self.last_fault))
+            if _cancelled():
+                raise asyncio.CancelledError
             await asyncio.sleep(backoff.pause_s(self._chance()))
 
     async def _carry(self, backoff: Backoff) -> None:
@@ -120,6 +122,13 @@ class NodeDialer:
             await asyncio.sleep(PING_MS / 1000)
             self._stream.ping(self._boottime_ms())
             self._wake.set()
+
+
+def _cancelled() -> bool:
+    """Whether this task is to end. A task group that is cancelled while one of its tasks fails raises
+    the failure alone (Python before 3.13): here a write that meets the stream which the cancel ended."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _status(errors: BaseExceptionGroup[Any]) -> str:
