@@ -85,7 +85,7 @@ class Cell:
         ports = {"http__port": self._http, "grpc__port": self._grpc, "sip__port": self.sip_port}
         self._environment = environment(self.data_dir, media__node_key_file=key_file, **ports, **settings)
         self._flags = flags
-        self.command: tuple[str, ...] = TANDEM
+        self.tandem: tuple[str, ...] = TANDEM
         """What a process is started with; tests plant bugs there."""
         self.control: Program | None = None
         self.media: Program | None = None
@@ -149,7 +149,7 @@ class Cell:
         return subprocess.run((*TANDEM, *arguments), env=settings, capture_output=True, text=True, check=False)
 
     def _program(self, name: str, target: str, more: Mapping[str, str]) -> Program:
-        command = (*self.command, "run", target, *self._flags)
+        command = (*self.tandem, "run", target, *self._flags)
         return Program(name, command, env={**self._environment, **more})
 
     def wait_ready(self) -> None:

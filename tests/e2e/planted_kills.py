@@ -39,7 +39,7 @@ CAUGHT = (AssertionError, TimeoutError, Refused, ExceptionGroup)
 
 def plant(cell: Cell, bug: str) -> None:
     """Processes of the cell have the bug from now on."""
-    cell.command = (sys.executable, "-m", "tests.e2e.planted", bug)
+    cell.tandem = (sys.executable, "-m", "tests.e2e.planted", bug)
 
 
 @pytest.mark.timeout(1200)

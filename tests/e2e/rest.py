@@ -53,8 +53,10 @@ class Rest:
         return await self._client.request(verb, f"/v1/{path}", **arguments)
 
     async def get(self, path: str, **query: Any) -> Json:
-        """GET. Raises `Refused`."""
-        return _body(await self.raw("GET", path, params=query))
+        """GET, again if the answer says so (429). Raises `Refused`."""
+        while (answer := await self.raw("GET", path, params=query)).status_code == 429:
+            await asyncio.sleep(float(answer.headers["retry-after"]))
+        return _body(answer)
 
     async def post(self, path: str, body: Json | None = None, **query: Any) -> Json:
         """POST. Raises `Refused`."""

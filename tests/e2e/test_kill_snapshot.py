@@ -51,6 +51,8 @@ async def test_a_kill_in_a_snapshot_of_ten_thousand_contacts(own_cell: Cell, mon
     """Nobody loses their call or their place, and the state is the log's."""
     monkeypatch.setattr(programs, "PATIENCE_S", PATIENCE_S)
     own_cell.set(log__snapshot_commits=ENOUGH)
+    own_cell.set(limits__tenant__live_contacts=2 * CONTACTS, limits__tenant__setups_per_s=10_000)
+    own_cell.set(limits__tenant__setup_burst=10_000)
     async with many_calls(own_cell) as node:
         await ready(own_cell)
         async with own_cell.centre("ann", timeout="60s", tries=9) as centre:

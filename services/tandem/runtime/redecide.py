@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tandem.core.commit import ENGINE, Claim, Commit, Envelope, Input, Record
-from tandem.core.seal import Damaged, Sealed, Secret, Withheld, nonce, unseal
+from tandem.core.seal import AUDIO, Damaged, Sealed, Secret, Withheld, nonce, unseal
 from tandem.runtime.ledger import OF_THE_RUNTIME, SHARD, Ledger
 from tandem.runtime.refusals import CLAIM
 from tandem.runtime.service import Group
@@ -142,14 +142,14 @@ class Redecide:
             aggregate = self._ledger.aggregate(taken.tenant, taken.stream)
             for key in (taken.key, aggregate.key if aggregate else ""):
                 if key:
-                    found[key] = None
+                    found |= dict.fromkeys((key, key + AUDIO))
             for _, value in taken.part.private:
                 if isinstance(value, Sealed):
                     found[value.key] = None
         for envelope in commit.events:  # a message inside the step may have gone to another aggregate
             aggregate = self._ledger.aggregate(envelope.tenant, envelope.stream)
             if aggregate is not None and aggregate.key:
-                found[aggregate.key] = None
+                found |= dict.fromkeys((aggregate.key, aggregate.key + AUDIO))
         return found
 
     def _offer(self, taken: Input, commit: Commit, keys: dict[str, bytes]) -> Offer:
