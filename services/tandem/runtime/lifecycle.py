@@ -38,7 +38,8 @@ def log_to_stderr(form: str = "text") -> None:
         render = structlog.processors.JSONRenderer()
     structlog.configure(processors=[*shared, render], logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
     plain = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, render]
-    foreign = [structlog.stdlib.ExtraAdder(), named, *shared]
+    # People read the text; a collector looks for the declared name.
+    foreign = [structlog.stdlib.ExtraAdder(), *([named] if form == "json" else []), *shared]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=foreign, processors=plain))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
