@@ -424,7 +424,8 @@ class Ledger:
         """Where shard time stood at the commit, the last thing that it changes."""
         before_ms, self.shard_time_ms = self.shard_time_ms, commit.shard_time_ms
         self.boot_id, self.boottime_ms = commit.boot_id, commit.boottime_ms
-        if before_ms and before_ms // HASH_EVERY_MS != commit.shard_time_ms // HASH_EVERY_MS and self.hash.free:
+        minute = before_ms and before_ms // HASH_EVERY_MS != commit.shard_time_ms // HASH_EVERY_MS
+        if minute and self.hash.free and not self.unsound:
             self.hash.reached(Point(commit.n, self.head(), self.moment()), self.row)
 
     def _compare(self, commit: Commit) -> None:
@@ -432,9 +433,7 @@ class Ledger:
         for envelope in commit.events:
             if envelope.type == STATE_HASHED:
                 said = log_pb2.StateHashed.FromString(envelope.part.clear)
-                if self.unsound:
-                    self.hash.missed += 1
-                elif said.schema == self.group.canonical.schema:
+                if said.schema == self.group.canonical.schema:
                     self.hash.check(said.n, said.hash, self.row)
 
     def payload(self, effect: Effect) -> Any:

@@ -770,8 +770,7 @@ class Shard:
 
     def hash_work(self) -> Iterator[None] | None:
         """Digests the state a row at a time and notes the hash in the end; None if none is due."""
-        due = self.phase is Phase.LIVE and self.ledger.hash.due and not self.ledger.unsound
-        return self._hashed() if due else None
+        return self._hashed() if self.phase is Phase.LIVE and self.ledger.hash.due else None
 
     def _hashed(self) -> Iterator[None]:
         state = self.ledger.hash
