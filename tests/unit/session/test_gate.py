@@ -61,6 +61,15 @@ def test_calls_above_the_rate_are_not_let_in_until_the_bucket_fills() -> None:
     assert gate.refusal(0, AT + 100) == ""
 
 
+def test_a_call_that_began_without_asking_takes_what_is_left() -> None:
+    gate = gate_of()
+    for _ in range(6):  # one more than there are
+        (event,) = g.decide(gate, g.CountCall(AT), context("gate"))
+        gate = Given(g.KIND, "gate").kind.evolve(gate, event)
+    assert event.level_m == 0
+    assert gate.refusal(0, AT + 100) == ""
+
+
 @given(
     rate=st.integers(1, 50),
     burst=st.integers(1, 20),

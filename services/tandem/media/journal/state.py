@@ -227,7 +227,8 @@ class JournalState:
             yield encode_change(Deferred(tenant, subject, event))
         for (tenant, leg), ended in self._legs.items():
             yield encode_change(LegKnown(tenant, leg, ended))
-        yield encode_change(TimeReached(self.boot_id, self.time_ms))
+        if self.boot_id:
+            yield encode_change(TimeReached(self.boot_id, self.time_ms))
         for (tenant, _name), key in self.keys.items():
             if key.settled is None:
                 yield key.encoded

@@ -120,7 +120,9 @@ def _quota(gate: Gate, command: PublishQuota, context: Context) -> Sequence[Any]
 
 
 def _count(gate: Gate, command: CountCall, context: Context) -> Sequence[Any]:
-    return (CallCounted(gate.level_at(command.at_ms) - _CALL_M, max(gate.at_ms, command.at_ms)),)
+    # One that began without asking, because its arrival was refused and it recovered, takes what is there.
+    level_m = max(0, gate.level_at(command.at_ms) - _CALL_M)
+    return (CallCounted(level_m, max(gate.at_ms, command.at_ms)),)
 
 
 def _refuse(gate: Gate, command: RefuseCall, context: Context) -> Sequence[Any]:
