@@ -136,7 +136,7 @@ RESCUE = Rescue(
         Tell("toy/desk", Do(f"say:left-{stream[5:]}")),
         Act("down", "media", MediaOrder(NODE, stream, media.HangUp(media.Cause.FAILED)), 5000),
     ),
-    leg_over=lambda stream, leg, rest, now_ms: (Tell("toy/desk", Do(f"say:free-{leg}-{len(rest)}")),),
+    leg_over=lambda stream, leg, rest, guessed, now_ms: (Tell("toy/desk", Do(f"say:free-{leg}-{len(rest)}")),),
     over=lambda command: command.value.removeprefix("ended:") if isinstance(command, Do) else "",
     about=_about,
 )

@@ -126,15 +126,15 @@ class Rescue:
     `recover(refusal, now_ms)` makes the command that `decide` gets after a refused one; if
     that raises too, the aggregate is quarantined. From then on the runtime alone follows its
     legs: `part(state, stream, now_ms)` is what shall be done at once (state is the last good
-    one), `leg_over(stream, leg, rest, now_ms)` when a leg has ended and `rest`, pairs of node
-    and leg, are still up. `over(command)` is the leg that a command says is over, empty for
-    none; `about(stream, command)` the leg that a request is about: while that leg is up the
-    asker is not answered "gone".
+    one), `leg_over(stream, leg, rest, guessed, now_ms)` when a leg has ended and `rest`, pairs of
+    node and leg, are still up, as far as is known if they are `guessed`. `over(command)` is the
+    leg that a command says is over, empty for none; `about(stream, command)` the leg that a
+    request is about: while that leg is up the asker is not answered "gone".
     """
 
     recover: Callable[[Refusal, int], Any]
     part: Callable[[Any, str, int], Sequence[Act | Tell]]
-    leg_over: Callable[[str, str, Sequence[tuple[str, str]], int], Sequence[Act | Tell]]
+    leg_over: Callable[[str, str, Sequence[tuple[str, str]], bool, int], Sequence[Act | Tell]]
     over: Callable[[Any], str]
     about: Callable[[str, Any], str]
 

@@ -266,8 +266,7 @@ class Refusals:
         leg = rescue.over(hop.command) if rescue else ""
         rest = tuple(row for row in quarantine.legs if row[1] != leg)
         if rescue is not None and len(rest) < len(quarantine.legs):
-            others = () if quarantine.guessed else rest
-            actions = rescue.leg_over(hop.stream, leg, others, self.now_ms)
+            actions = rescue.leg_over(hop.stream, leg, rest, quarantine.guessed, self.now_ms)
             ended = QuarantinedLegEnded(leg, self.now_ms)
             self._runtime_event(self._tenant, hop.stream, ended, actions, hop, queue)
         elif not self._waits_for_leg(aggregate, hop):

@@ -352,12 +352,20 @@ def test_nobody_is_left_with_music_for_ever() -> None:
         assert down == (set() if state in (st.Connecting, st.Talking) else {leg for _, leg in st.legs(contact.state)})
 
 
-def test_the_agent_is_free_when_their_own_leg_is_down() -> None:
-    assert recovery.leg_over("contact/c1", "c1", ((NODE, LEG),), AT) == (
+@pytest.mark.parametrize("guessed", [False, True])
+def test_without_the_caller_there_is_no_talk(guessed: bool) -> None:
+    assert recovery.leg_over("contact/c1", "c1", ((NODE, LEG),), guessed, AT) == (
         order(f"hangup/{LEG}", media.HangUp(Cause.FAILED), LEG),
     )
+
+
+def test_the_agent_is_free_when_their_own_leg_is_down() -> None:
     closed = w.OfferClosed("o1", "c1", w.OfferOutcome.UNKNOWN, 0, AT)
-    assert recovery.leg_over("contact/c1", LEG, (), AT) == (desk(closed),)
+    assert recovery.leg_over("contact/c1", LEG, (), False, AT) == (desk(closed),)
+    # An old leg of the agent: the caller may talk with another by now.
+    assert recovery.leg_over("contact/c1", LEG, ((NODE, "c1"),), True, AT) == (desk(closed),)
+    talk_ended = recovery.leg_over("contact/c1", LEG, ((NODE, "c1"),), False, AT)
+    assert talk_ended == (desk(closed), order("hangup/c1", media.HangUp(Cause.FAILED), "c1"))
 
 
 def test_what_says_that_a_leg_is_over() -> None:

@@ -256,15 +256,18 @@ def part(state: Any, stream: str, now_ms: int) -> Sequence[Act | Tell]:
     return left, *(_down(node, leg) for node, leg in st.legs(state))
 
 
-def leg_over(stream: str, leg: str, rest: Sequence[tuple[str, str]], now_ms: int) -> Sequence[Act | Tell]:
-    """The agent is free once their own leg is down; with one side gone there is no talk."""
+def leg_over(
+    stream: str, leg: str, rest: Sequence[tuple[str, str]], guessed: bool, now_ms: int
+) -> Sequence[Act | Tell]:
+    """The agent is free once their own leg is down; with one side gone there is no talk. Where legs
+    are guessed an agent's leg may be an old one, and the caller talks with another agent by now."""
     contact = stream.partition("/")[2]
     down = tuple(_down(node, other) for node, other in rest)
     offer = leg.removeprefix(f"{contact}.")
     if offer == leg:
         return down
     closed = w.OfferClosed(offer, contact, w.OfferOutcome.UNKNOWN, 0, now_ms)
-    return Tell(DESK, closed), *down
+    return Tell(DESK, closed), *(() if guessed else down)
 
 
 def over(command: Any) -> str:
