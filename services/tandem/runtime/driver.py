@@ -132,7 +132,6 @@ class ShardDriver:
         self._hashing: asyncio.Task[None] | None = None
         self.heavy = asyncio.Lock()
         """Held by who packs or digests; the shards of a process share one."""
-        """State hashes in the log that folding it did not give, since the start."""
         self._snapshot_n = 0
         self._shard: Shard | None = None
         self._tasks: asyncio.TaskGroup | None = None

@@ -209,13 +209,18 @@ class Ledger:
             for table, name in rows.touched(event):
                 self._keep(("row", tenant, stream, table), name)
 
-    def apply_event(self, envelope: Envelope, event: Any, key: str) -> Aggregate:
-        """Fold one event with its settlements. Raises whatever `evolve` raises."""
+    def _beginning(self, envelope: Envelope, key: str) -> Aggregate:
+        """The aggregate of an event; it begins if there is none."""
         place = (envelope.tenant, envelope.stream)
-        self.before_event(envelope.tenant, envelope.stream, event)
         aggregate = self.aggregates.get(place)
         if aggregate is None:
-            aggregate = self.aggregates[place] = self.born(envelope.tenant, envelope.stream, key, envelope.trace)
+            aggregate = self.aggregates[place] = self.born(*place, key, envelope.trace)
+        return aggregate
+
+    def apply_event(self, envelope: Envelope, event: Any, key: str) -> Aggregate:
+        """Fold one event with its settlements. Raises whatever `evolve` raises."""
+        self.before_event(envelope.tenant, envelope.stream, event)
+        aggregate = self._beginning(envelope, key)
         aggregate.state = aggregate.kind.evolve(aggregate.state, event)
         aggregate.version = envelope.version
         for settled in envelope.settles:
@@ -238,16 +243,13 @@ class Ledger:
                 for name in self._container(section):
                     self._keep(section, name)
             del self.aggregates[tenant, stream]
-        for key in list(self.names.get((tenant, stream), {}).values()):
-            self.settle(key)
+        self._settle_all((tenant, stream))
 
     def apply_quarantine(self, envelope: Envelope, event: Any, key: str) -> Aggregate:
         """Fold an event of the runtime."""
         place = (envelope.tenant, envelope.stream)
         self._keep(AGGREGATES, place)
-        aggregate = self.aggregates.get(place)
-        if aggregate is None:
-            aggregate = self.aggregates[place] = self.born(envelope.tenant, envelope.stream, key, envelope.trace)
+        aggregate = self._beginning(envelope, key)
         before, aggregate.version = aggregate.quarantine, envelope.version
         match event:
             case Quarantined():
@@ -259,8 +261,7 @@ class Ledger:
                 if aggregate.kind.rescue is not None:
                     # What it was when it failed may differ between releases; what the log says does not.
                     aggregate.state = aggregate.kind.start()
-                    for pending in list(self.names.get(place, {}).values()):
-                        self.settle(pending)
+                    self._settle_all(place)
             case QuarantinedLegEnded(leg=leg) if before is not None:
                 rest = tuple(row for row in before.legs if row[1] != leg)
                 self.aggregates.set_aside(place, replace(before, legs=rest))
@@ -274,13 +275,11 @@ class Ledger:
         """An event that this release cannot fold: its aggregate is quarantined, its shard mates
         are not (P2). Raises `BadHistory` if there is no such kind."""
         place = (envelope.tenant, envelope.stream)
-        aggregate = self.aggregates.get(place)
+        self._keep(AGGREGATES, place)
         try:
-            aggregate = aggregate or self.born(envelope.tenant, envelope.stream, key, envelope.trace)
+            aggregate = self._beginning(envelope, key)
         except KeyError:
             raise BadHistory(f"event {envelope.event_id} ({envelope.type}) of {envelope.stream}") from error
-        self._keep(AGGREGATES, place)
-        self.aggregates[place] = aggregate
         torn, sound = aggregate.kind.rescue is None, aggregate.version
         legs = tuple(aggregate.legs)
         found = Quarantine(type(error).__name__, envelope.type, legs, False, True, torn, sound)
@@ -328,6 +327,10 @@ class Ledger:
         del names[pending.effect.name]
         if not names:
             del self.names[place]
+
+    def _settle_all(self, place: tuple[str, str]) -> None:
+        for key in list(self.names.get(place, {}).values()):
+            self.settle(key)
 
     def apply_mark(self, mark: Mark) -> None:
         """Raise a source's mark."""
