@@ -9,8 +9,8 @@ from tandem.media.link.nodetime import NodeTime
 from tandem.runtime.shard import LoadKeys, Shard
 from tandem.runtime.shardtime import Instant, ShardTime
 from tandem.runtime.step import Offer
-from tandem.session.domain import states as st
 from tandem.session.domain import words as w
+from tandem.session.domain.contact import states as st
 from tandem.session.domain.reception import PublishFlow
 from tests.support.small_cell import NODE, STEPS, TENANT, SmallCell, live_group
 

@@ -8,8 +8,8 @@ from typing import Any
 from tandem.core.ports import media
 from tandem.routing.domain import words as rw
 from tandem.routing.domain.words import RoutingStatus as Status
-from tandem.session.domain import states as st
 from tandem.session.domain import words as sw
+from tandem.session.domain.contact import states as st
 from tests.support.live_world import LiveWorld
 
 

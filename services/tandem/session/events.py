@@ -18,9 +18,10 @@ from tandem.internal.session.v1 import gate_pb2
 from tandem.internal.session.v1 import session_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import RUNTIME_EVENTS, Service
-from tandem.session.domain import erasure, evolve, gate, react, reception, recovery, retention, states, stray
+from tandem.session.domain import erasure, gate, reception, retention, stray
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
+from tandem.session.domain.contact import evolve, react, recovery, states
 
 BEGUN = "erasure.begun"
 ERASED = "contact.erased"

@@ -10,7 +10,7 @@ from tandem.core.trace import ROOT
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.meters import Meters
 from tandem.runtime.telemetry.stages import Measure, Stage
-from tandem.session.domain import states as st
+from tandem.session.domain.contact import states as st
 from tandem.session.events import EVENTS
 
 _OVER = (st.Closing, st.Ended, st.Done)

@@ -19,8 +19,8 @@ from tandem.core.seal import Erased, Private, Sealed, Withheld
 from tandem.runtime.canonical import Canonical
 from tandem.runtime.codec import UnknownType
 from tandem.runtime.service import Quarantined, QuarantinedLegEnded
-from tandem.session.domain import states as st
 from tandem.session.domain import words as w
+from tandem.session.domain.contact import states as st
 from tandem.session.domain.erasure import ContactErased, ErasureScope
 from tandem.session.events import ERASED, TIMELINE_EVENTS
 

@@ -13,9 +13,9 @@ from typing import Any
 from tandem.core.decider import Context, Kind
 from tandem.routing.domain import words as rw
 from tandem.runtime.service import Group
-from tandem.session.domain import states as st
 from tandem.session.domain import words as sw
-from tandem.session.domain.recovery import Recover
+from tandem.session.domain.contact import states as st
+from tandem.session.domain.contact.recovery import Recover
 
 ROUNDS = 12
 """How often a plant of `LOOP` sends an offer round."""

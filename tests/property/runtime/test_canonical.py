@@ -14,7 +14,8 @@ from tandem.core.ports.media import Cause
 from tandem.core.seal import Secret
 from tandem.routing.domain import desk
 from tandem.runtime.canonical import Canonical, NotCanonical
-from tandem.session.domain import reception, states
+from tandem.session.domain import reception
+from tandem.session.domain.contact import states
 from tests.support.budget import examples
 from tests.support.small_cell import live_group
 from tests.support.values import plain

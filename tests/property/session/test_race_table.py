@@ -16,8 +16,8 @@ from tandem.core.ports.media import By, Cause
 from tandem.routing.domain import words as rw
 from tandem.runtime.step import Offer
 from tandem.session.domain import words as sw
+from tandem.session.domain.contact.states import Ringing
 from tandem.session.domain.reception import PublishFlow
-from tandem.session.domain.states import Ringing
 from tests.support.budget import examples
 from tests.support.live_checks import at_rest, everybody_goes_home
 from tests.support.live_world import LiveWorld

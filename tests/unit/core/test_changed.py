@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tandem.core.changed import changed
-from tandem.session.domain import states as st
+from tandem.session.domain.contact import states as st
 
 
 @dataclass(frozen=True, slots=True)

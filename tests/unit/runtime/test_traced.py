@@ -14,7 +14,7 @@ from tandem.runtime import log_codec
 from tandem.runtime.inbox import Inbox
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.shard import Perform
-from tandem.session.domain import states as st
+from tandem.session.domain.contact import states as st
 from tests.support.live_world import LiveWorld
 
 CONTEXT = trace.begin("traced", 1.0)

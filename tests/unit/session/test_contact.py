@@ -12,10 +12,10 @@ from tandem.core.ports import media
 from tandem.core.ports.media import By, Cause, Collected, LegAnswered, LegBridged, LegEnded, LegRinging, Outcome
 from tandem.core.seal import Secret, Withheld
 from tandem.session.domain import reception as r
-from tandem.session.domain import states as st
 from tandem.session.domain import words as w
+from tandem.session.domain.contact import states as st
+from tandem.session.domain.contact.react import COMPLETION_MS, ORDER_DEADLINE_MS, RING_GRACE_MS
 from tandem.session.domain.gate import CountCall
-from tandem.session.domain.react import COMPLETION_MS, ORDER_DEADLINE_MS, RING_GRACE_MS
 from tandem.session.events import CONTACT
 from tests.support.given import AT, Given
 from tests.support.live_world import MAX_WAIT_MS, NODE, STEPS

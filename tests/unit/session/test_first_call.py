@@ -6,7 +6,7 @@ from tandem.core.ports import media
 from tandem.routing.domain.words import RoutingStatus
 from tandem.runtime import log_codec
 from tandem.runtime.ledger import Ledger
-from tandem.session.domain import states as st
+from tandem.session.domain.contact import states as st
 from tests.support.small_cell import NODE, TENANT, SmallCell, live_group
 
 

@@ -13,8 +13,8 @@ from tandem.core.ports.media import By, Cause, HangUp, LegEnded, Outcome
 from tandem.core.seal import Secret, Withheld
 from tandem.runtime.step import Offer
 from tandem.session.domain import gate as g
-from tandem.session.domain import states
 from tandem.session.domain import words as w
+from tandem.session.domain.contact import states
 from tandem.session.events import CONTACT
 from tests.support.given import AT, Given, context
 from tests.support.small_cell import NODE, TENANT, SmallCell

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tandem.core.ports import media
-from tandem.session.domain import states as st
+from tandem.session.domain.contact import states as st
 from tests.support.small_cell import TENANT, SmallCell
 
 LOST = media.LegEnded(media.Cause.MEDIA_LOST, media.By.NODE)

@@ -12,11 +12,12 @@ from tandem.core.ports import media
 from tandem.core.ports.media import By, Cause, LegAnswered, LegBridged, LegEnded, Outcome
 from tandem.core.seal import Secret, Withheld
 from tandem.session import events as session
-from tandem.session.domain import recovery
-from tandem.session.domain import states as st
 from tandem.session.domain import words as w
-from tandem.session.domain.contact import APOLOGY, MAX_RECOVERIES
-from tandem.session.domain.react import REJOIN_MS
+from tandem.session.domain.contact import recovery
+from tandem.session.domain.contact import states as st
+from tandem.session.domain.contact.flow import APOLOGY
+from tandem.session.domain.contact.react import REJOIN_MS
+from tandem.session.domain.contact.waiting import MAX_RECOVERIES
 from tests.support.given import AT, Given, When
 from tests.unit.session.test_contact import (
     ACCEPTED,

@@ -9,8 +9,8 @@ from tandem.core.ports import media
 from tandem.core.seal import Secret
 from tandem.runtime.shard import NODE_LOST_MS
 from tandem.runtime.step import Offer
-from tandem.session.domain import states as st
 from tandem.session.domain import words as w
+from tandem.session.domain.contact import states as st
 from tests.support.small_cell import NODE, TENANT, SmallCell
 
 

@@ -10,11 +10,12 @@ from tandem.core.decider import EffectEnded
 from tandem.session import events as session
 from tandem.session.domain import erasure, gate, retention
 from tandem.session.domain import reception as r
-from tandem.session.domain import states as st
 from tandem.session.domain import words as w
-from tandem.session.domain.contact import HANDLERS
-from tandem.session.domain.evolve import EVENTS
-from tandem.session.domain.react import _REACT
+from tandem.session.domain.contact import ending, flow, offers, recordings, talking, waiting
+from tandem.session.domain.contact import states as st
+from tandem.session.domain.contact.decide import HANDLERS
+from tandem.session.domain.contact.evolve import EVENTS
+from tandem.session.domain.contact.react import _REACT
 from tandem.session.domain.stray import HangUpStray
 
 STATES = typing.get_args(st.State)
@@ -69,3 +70,8 @@ def test_every_event_of_a_contact_has_a_name_and_changes_or_keeps_the_state() ->
     named = {cls for name, cls in session.EVENTS.classes() if name.startswith("contact.")} - {erasure.ContactErased}
     assert named == set(EVENTS)
     assert set(_REACT) <= named
+
+
+def test_no_pair_is_decided_by_two_phases() -> None:
+    phases = (flow, waiting, offers, talking, ending, recordings)
+    assert sum(len(phase.HANDLERS) for phase in phases) == len(HANDLERS)

@@ -15,7 +15,7 @@ from typing import Any
 
 from tandem.core.decider import Act, Action, Context, EffectEnded, Kind, Settle, dispatch
 from tandem.core.ports.media import Cause, HangUp, LegEnded
-from tandem.session.domain.react import ORDER_DEADLINE_MS
+from tandem.session.domain.contact.react import ORDER_DEADLINE_MS
 from tandem.session.domain.words import MediaOrder, NoteLeg
 
 STRAY = "stray"

@@ -15,10 +15,15 @@ from typing import Any
 
 from tandem.core.decider import HOPS, Act, Context, EffectEnded, Refusal, Rescue, Tell
 from tandem.core.ports.media import By, Cause, HangUp, LegAnswered, LegBridged, LegEnded
-from tandem.session.domain import contact as c
-from tandem.session.domain import states as st
 from tandem.session.domain import words as w
-from tandem.session.domain.react import DESK, ORDER_DEADLINE_MS
+from tandem.session.domain.contact import states as st
+from tandem.session.domain.contact.decide import decide as decide_contact
+from tandem.session.domain.contact.ending import closed
+from tandem.session.domain.contact.flow import APOLOGY
+from tandem.session.domain.contact.offers import holds
+from tandem.session.domain.contact.react import DESK, ORDER_DEADLINE_MS
+from tandem.session.domain.contact.talking import connected
+from tandem.session.domain.contact.waiting import MAX_RECOVERIES
 
 APOLOGY_PROMPT = "apology"
 OFFER, RESCIND = "session.offer_contact", "session.rescind_offer"
@@ -73,7 +78,7 @@ def recover(refusal: Refusal, now_ms: int) -> Recover:
 def decide(state: st.State, command: Any, context: Context) -> Events:
     """The contact's `decide`, with `Recover` among its commands."""
     if not isinstance(command, Recover):
-        return c.decide(state, command, context)
+        return decide_contact(state, command, context)
     match state:
         case st.New():
             return _never_began(command, context)
@@ -93,7 +98,7 @@ def _never_began(command: Recover, context: Context) -> Events:
     call = command.arrived
     if call is None:
         return ()
-    contact = context.stream.partition("/")[2]
+    contact = st.id_of(context.stream)
     return (
         w.ContactStarted(contact, call.number, call.caller, call.node, "", 0, call.at_ms),
         w.ContactRecovered(command.refused, command.why, True, False, False, command.at_ms),
@@ -117,7 +122,7 @@ def _fallback(state: Any, command: Recover, context: Context) -> Events:
             return _ringing(state, command)
         case st.Connecting() if command.bridged:
             # They hear each other, whatever else could not be decided about it.
-            return c.connected(state, context, command.at_ms)
+            return connected(state, context, command.at_ms)
         case _:
             return _with_agent(state, command)
 
@@ -158,13 +163,13 @@ def _in_flow(state: st.InFlow, command: Recover) -> Events:
 
 def _apology(state: Any, command: Recover, answered: bool) -> Events:
     """Say sorry to who can hear it, once; then the call ends."""
-    if not answered or (isinstance(state, st.InFlow) and state.step == c.APOLOGY and state.attempt):
+    if not answered or (isinstance(state, st.InFlow) and state.step == APOLOGY and state.attempt):
         return (_disconnected((state.call.contact,), command.at_ms),)
-    return (w.FlowStepEntered(c.APOLOGY, w.StepKind.HANG_UP, 1, (APOLOGY_PROMPT,), 0, False, command.at_ms),)
+    return (w.FlowStepEntered(APOLOGY, w.StepKind.HANG_UP, 1, (APOLOGY_PROMPT,), 0, False, command.at_ms),)
 
 
 def _stays(state: st.Waiting, command: Recover) -> bool:
-    return command.refused not in NO_WAY_BACK and state.call.recoveries < c.MAX_RECOVERIES
+    return command.refused not in NO_WAY_BACK and state.call.recoveries < MAX_RECOVERIES
 
 
 def _left_line(command: Recover) -> bool:
@@ -224,12 +229,12 @@ def _of(state: st.Closing | st.Ended, offer: str) -> bool:
 
 def _closing(state: st.Closing, command: Recover) -> Events:
     if command.ended is not None:
-        return c.closed(state, command.leg, command.ended.cause, command.ended.by, 0, command.at_ms)
+        return closed(state, command.leg, command.ended.cause, command.ended.by, 0, command.at_ms)
     if command.order.startswith("hangup/"):
-        return c.closed(state, command.order.partition("/")[2], Cause.CANCELED, By.TANDEM, 0, command.at_ms)
+        return closed(state, command.order.partition("/")[2], Cause.CANCELED, By.TANDEM, 0, command.at_ms)
     if command.refused == "session.end_wrap_up" and st.wraps(state) and _of(state, command.offer):
         return (w.WrapUpEnded(command.offer, command.at_ms),)
-    return () if c.holds(state, command.offer) else _told(command)
+    return () if holds(state, command.offer) else _told(command)
 
 
 def _ended(state: st.Ended, command: Recover) -> Events:
@@ -250,7 +255,7 @@ def _down(node: str, leg: str) -> Act:
 
 def part(state: Any, stream: str, now_ms: int) -> Sequence[Act | Tell]:
     """Out of the line; nobody will attend to a caller who does not talk, nor to a phone that rings."""
-    left = Tell(DESK, w.LeaveQueue(stream.partition("/")[2], "QUARANTINED"))
+    left = Tell(DESK, w.LeaveQueue(st.id_of(stream), "QUARANTINED"))
     if isinstance(state, st.Connecting | st.Talking):
         return (left,)  # their talk goes on, or is just beginning
     return left, *(_down(node, leg) for node, leg in st.legs(state))
@@ -261,7 +266,7 @@ def leg_over(
 ) -> Sequence[Act | Tell]:
     """The agent is free once their own leg is down; with one side gone there is no talk. Where legs
     are guessed an agent's leg may be an old one, and the caller talks with another agent by now."""
-    contact = stream.partition("/")[2]
+    contact = st.id_of(stream)
     down = tuple(_down(node, other) for node, other in rest)
     offer = leg.removeprefix(f"{contact}.")
     if offer == leg:
@@ -284,7 +289,7 @@ def over(command: Any) -> str:
 def about(stream: str, command: Any) -> str:
     """The agent's leg that a request of the desk is about."""
     if isinstance(command, w.OfferContact | w.RescindOffer):
-        return f"{stream.partition('/')[2]}.{command.offer}"
+        return f"{st.id_of(stream)}.{command.offer}"
     return ""
 
 

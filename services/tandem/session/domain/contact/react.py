@@ -10,9 +10,10 @@ from typing import Any
 
 from tandem.core.decider import Act, Action, Answer, Settle, Tell, Wake
 from tandem.core.ports import media
-from tandem.session.domain import states as st
 from tandem.session.domain import words as w
-from tandem.session.domain.contact import DESK_GONE, step_key
+from tandem.session.domain.contact import states as st
+from tandem.session.domain.contact.flow import step_key
+from tandem.session.domain.contact.waiting import DESK_GONE
 from tandem.session.domain.gate import GATE, CountCall, RefuseCall
 
 DESK = "desk"

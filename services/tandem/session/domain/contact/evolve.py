@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tandem.core.changed import changed
-from tandem.session.domain import states as st
 from tandem.session.domain import words as w
+from tandem.session.domain.contact import states as st
 
 
 def _with(state: Any, **changes: Any) -> st.State:

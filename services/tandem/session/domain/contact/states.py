@@ -161,6 +161,7 @@ class Done:
 InLine = Waiting | Ringing
 WithAgent = Connecting | Talking
 Live = InFlow | Waiting | Ringing | Connecting | Talking
+Begun = Live | Closing | Ended
 State = New | InFlow | Waiting | Ringing | Connecting | Talking | Closing | Ended | Done
 
 STATES: tuple[type, ...] = (
@@ -202,3 +203,8 @@ def legs(state: State) -> tuple[tuple[str, str], ...]:
             return tuple((call.node, leg) for leg in open_)
         case _:
             return ()
+
+
+def id_of(stream: str) -> str:
+    """The contact's id, out of the name of its stream."""
+    return stream.partition("/")[2]
