@@ -16,7 +16,7 @@ from tandem.core.ports.log import Partition
 from tandem.core.recording import name_of
 from tandem.core.seal import AUDIO
 from tandem.runtime import log_codec
-from tandem.session.domain.retention import PublishRetention
+from tandem.session.domain.retention import Retention
 from tests.e2e.cell import Cell
 from tests.e2e.programs import PATIENCE_S
 from tests.support.live_host import live_host
@@ -26,7 +26,7 @@ async def the_past(data_dir: Path) -> dict[str, str]:
     """Two tenants' contacts of 2023 as a cell's files have them; the key of each. Only red has a policy."""
     keys: dict[str, str] = {}
     async with live_host() as live:
-        await live._take("red", "tenant/0", "retention", PublishRetention(1, 30, 7))
+        await live._take("red", "tenant/0", "retention", Retention(1, 30, 7))
         for tenant in ("red", "green"):
             contact = f"{tenant}s"
             await live.ring(tenant, contact)

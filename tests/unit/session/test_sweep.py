@@ -14,7 +14,7 @@ from tandem.core.ports.log import Partition
 from tandem.core.seal import AUDIO
 from tandem.runtime import log_codec
 from tandem.session.domain.erasure import ContactErased, ErasureCause, ErasureScope
-from tandem.session.domain.retention import DAY_MS, PublishRetention
+from tandem.session.domain.retention import DAY_MS, Retention
 from tandem.session.events import ERASED, EVENTS
 from tandem.session.sweep import Sweep
 from tests.support.live_host import SHARDS, LiveHost, live_host
@@ -29,7 +29,7 @@ async def live() -> AsyncIterator[LiveHost]:
 
 async def policy(live: LiveHost, tenant: str, version: int, contact_days: int, recording_days: int = 0) -> None:
     """The tenant service tells it."""
-    told = PublishRetention(version, contact_days, recording_days)
+    told = Retention(version, contact_days, recording_days)
     await live._take(tenant, f"tenant/{SHARDS[tenant]}", "retention", told)
 
 

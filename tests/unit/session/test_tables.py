@@ -21,7 +21,7 @@ from tandem.session.domain.stray import HangUpStray
 STATES = typing.get_args(st.State)
 OF_OTHERS = {
     *(r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice, HangUpStray),
-    *(erasure.EraseContact, erasure.EraseDue, retention.PublishRetention),
+    *(erasure.EraseContact, erasure.EraseDue, retention.Retention),
     *(gate.PublishQuota, gate.CountCall, gate.RefuseCall),
 }
 COMMANDS = [cls for _, cls in session.COMMANDS.classes() if cls not in OF_OTHERS] + [EffectEnded]

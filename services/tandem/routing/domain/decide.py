@@ -11,6 +11,7 @@ from typing import Any
 from tandem.core.decider import Context, Resumed, dispatch
 from tandem.core.errors import BAD_FIELD, NOT_IN_USE, UNKNOWN_NAME, Rejected
 from tandem.core.ids import derived_id
+from tandem.core.published import is_news
 from tandem.routing.domain import words as w
 from tandem.routing.domain.desk import Agent, Desk, Entry, Need, Reservation, Stage, suits
 from tandem.routing.domain.words import Outcome, RoutingStatus
@@ -45,7 +46,7 @@ def _reserve(desk: Desk, entry: Entry, agent: Agent, context: Context, index: in
 
 def _queue(desk: Desk, command: w.PublishQueue, context: Context) -> Events:
     known = desk.queues.get(command.queue)
-    if known is not None and known.version >= command.version:
+    if not is_news(known, command):
         return ()
     return (
         w.QueueConfigured(command.queue, command.version, command.ring_timeout_ms, command.wrap_up_ms, command.deleted),
@@ -54,7 +55,7 @@ def _queue(desk: Desk, command: w.PublishQueue, context: Context) -> Events:
 
 def _agent(desk: Desk, command: w.PublishAgent, context: Context) -> Events:
     known = desk.agents.get(command.agent)
-    if known is not None and known.version >= command.version:
+    if not is_news(known, command):
         return ()
     skills = tuple(sorted(command.skills, key=lambda need: need.skill))
     queues = tuple(sorted(command.queues))

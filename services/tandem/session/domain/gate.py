@@ -18,6 +18,7 @@ from typing import Any
 
 from tandem.core.decider import Act, Action, Context, Kind, dispatch
 from tandem.core.ports.media import Cause, HangUp
+from tandem.core.published import is_news
 from tandem.session.domain.words import MediaOrder
 
 GATE = "gate"
@@ -113,8 +114,8 @@ class Gate:
 
 
 def _quota(gate: Gate, command: PublishQuota, context: Context) -> Sequence[Any]:
-    if command.version <= gate.version:
-        return ()  # an older version came late
+    if not is_news(gate, command):
+        return ()
     quota = (command.version, command.live_contacts, command.setups_per_s, command.setup_burst)
     return (QuotaTaken(*quota, context.now_ms),)
 

@@ -23,6 +23,7 @@ from tandem.core.flow import (
     QueueStep,
     SkillNeed,
 )
+from tandem.core.published import is_news
 from tandem.core.seal import Private
 
 RECEPTION = "reception"
@@ -209,14 +210,14 @@ ROWS = Rows(("numbers", "devices", "flows"), _touched, _build, lambda state: sta
 
 def _number(state: Reception, command: PublishNumber, context: Context) -> Sequence[Any]:
     known = state.numbers.get(command.number)
-    if known is not None and known.version >= command.version:
-        return ()  # an older version came late
+    if not is_news(known, command):
+        return ()
     return (NumberConfigured(command.number, command.version, command.flow, command.deleted),)
 
 
 def _device(state: Reception, command: PublishDevice, context: Context) -> Sequence[Any]:
     known = state.devices.get(command.device)
-    if known is not None and known.version >= command.version:
+    if not is_news(known, command):
         return ()
     configured = DeviceConfigured(
         command.device,

@@ -6,14 +6,15 @@ there, so that what decides on calls and resources lives of the log alone (rule 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tandem.core.decider import Action, Answer, Context, Kind, Tell, dispatch
+from tandem.core.decider import Tell
 from tandem.core.errors import RESOURCE_QUOTA_EXCEEDED, Rejected
-from tandem.core.quota import MOST, Limits
-from tandem.tenant.domain.rules import check_etag, refuse_if
+from tandem.core.quota import MOST, NAMES, Limits
+from tandem.tenant.domain.rules import Problems
+from tandem.tenant.domain.singleton import singleton
 
 QUOTA = "quota"
 GATE = "gate"
@@ -74,50 +75,34 @@ def refuse_over(quota: Quota | None, there: Collection[object], what: str) -> No
         raise Rejected(RESOURCE_QUOTA_EXCEEDED, f"the tenant's quota is {most} {what}", limit=str(most), quota=what)
 
 
-def _update(quota: Quota, command: UpdateQuota, context: Context) -> Sequence[Any]:
-    check_etag(command.etag, quota.version)
+def _overrides(quota: Quota, command: UpdateQuota) -> Mapping[str, Any]:
     given = {name: getattr(command.limits, name) for name in command.fields}
-    refuse_if(
-        {
-            f"overrides.{name}": f"a limit is 1 to {getattr(MOST, name)}, or 0 for the cell's default"
-            for name, value in given.items()
-            if not 0 <= value <= getattr(MOST, name)
-        }
-    )
-    overrides = replace(quota.overrides, **given)
-    return (QuotaConfigured(quota.version + 1, overrides, quota.defaults, context.now_ms),)
+    return {"overrides": replace(quota.overrides, **given)}
 
 
-def _defaults(quota: Quota, command: TakeDefaults, context: Context) -> Sequence[Any]:
-    return (QuotaConfigured(quota.version + 1, quota.overrides, command.defaults, context.now_ms),)
+def _defaults(quota: Quota, command: TakeDefaults) -> Mapping[str, Any]:
+    return {"defaults": command.defaults}
 
 
-_HANDLERS: dict[tuple[type, type], Any] = {(Quota, UpdateQuota): _update, (Quota, TakeDefaults): _defaults}
+def _problems(quota: Quota) -> Problems:
+    return {
+        f"overrides.{name}": f"a limit is 1 to {getattr(MOST, name)}, or 0 for the cell's default"
+        for name in NAMES
+        if not 0 <= getattr(quota.overrides, name) <= getattr(MOST, name)
+    }
 
 
-def decide(quota: Quota, command: Any, context: Context) -> Sequence[Any]:
-    """Events of a command. Raises `Rejected`."""
-    return dispatch(_HANDLERS, quota, command, context)
-
-
-def evolve(quota: Quota, event: QuotaConfigured) -> Quota:
-    """The quota after an event."""
-    return event
-
-
-def react(quota: Quota, event: QuotaConfigured) -> Sequence[Action]:
+def _told(quota: Quota) -> Tell:
     """The gate hears what concerns calls. Numbers that nobody has said yet are no limit."""
-    most = effective(event).over(MOST)
-    told = TellQuota(event.version, most.live_contacts, most.setups_per_s, most.setup_burst)
-    return (Tell(GATE, told), Answer(event))
+    most = effective(quota).over(MOST)
+    return Tell(GATE, TellQuota(quota.version, most.live_contacts, most.setups_per_s, most.setup_burst))
 
 
-KIND = Kind(
-    name=QUOTA,
-    start=lambda: NONE,
-    starts=(UpdateQuota, TakeDefaults),
-    decide=decide,
-    evolve=evolve,
-    react=react,
+KIND = singleton(
+    QUOTA,
+    lambda: NONE,
+    {UpdateQuota: _overrides, TakeDefaults: _defaults},
+    _problems,
+    _told,
     states=(Quota, Limits),
 )

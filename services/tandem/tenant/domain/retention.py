@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from operator import attrgetter
 
-from tandem.core.decider import Action, Answer, Context, Kind, Tell
-from tandem.tenant.domain.rules import check_etag, refuse_if
+from tandem.core.decider import Tell
+from tandem.tenant.domain.rules import Problems
+from tandem.tenant.domain.singleton import named_fields, singleton
 
 RETENTION_POLICY = "retention_policy"
 RETENTION = "retention"
@@ -52,16 +52,7 @@ class TellRetention:
     recording_days: int
 
 
-def decide(state: RetentionPolicy, command: UpdateRetentionPolicy, context: Context) -> Sequence[Any]:
-    """One event, or `Rejected`."""
-    check_etag(command.etag, state.version)
-    changes = {name: getattr(command, name) for name in command.fields}
-    policy = replace(state, **changes, version=state.version + 1, updated_ms=context.now_ms)
-    refuse_if(_problems(policy))
-    return (RetentionPolicyUpdated(policy),)
-
-
-def _problems(policy: RetentionPolicy) -> dict[str, str]:
+def _problems(policy: RetentionPolicy) -> Problems:
     contact, recording = policy.contact_days, policy.recording_days
     term = f"a term is 1 to {MAX_DAYS} days, or 0"
     longer = 0 < contact < recording
@@ -75,23 +66,17 @@ def _problems(policy: RetentionPolicy) -> dict[str, str]:
     }
 
 
-def evolve(state: RetentionPolicy, event: RetentionPolicyUpdated) -> RetentionPolicy:
-    """The policy after an event."""
-    return event.policy
+def _told(policy: RetentionPolicy) -> Tell:
+    return Tell(RETENTION, TellRetention(policy.version, policy.contact_days, policy.recording_days))
 
 
-def react(state: RetentionPolicy, event: RetentionPolicyUpdated) -> Sequence[Action]:
-    """Session is told, and the answer."""
-    told = TellRetention(state.version, state.contact_days, state.recording_days)
-    return Tell(RETENTION, told), Answer(state)
-
-
-KIND = Kind(
-    name=RETENTION_POLICY,
-    start=RetentionPolicy,
-    starts=(UpdateRetentionPolicy,),
-    decide=decide,
-    evolve=evolve,
-    react=react,
+KIND = singleton(
+    RETENTION_POLICY,
+    RetentionPolicy,
+    {UpdateRetentionPolicy: named_fields},
+    _problems,
+    _told,
+    event=RetentionPolicyUpdated,
+    resource=attrgetter("policy"),
     states=(RetentionPolicy,),
 )

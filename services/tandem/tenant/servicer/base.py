@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tandem.core.access import CELL_TENANT
+from tandem.core.decider import Kind
 from tandem.core.errors import Rejected
 from tandem.core.ports.entropy import Entropy
 from tandem.runtime.host import Host
@@ -48,9 +49,9 @@ class Base:
         self._host, self._entropy, self._setting = host, entropy, setting
         self._reached, self._live = reached, live
 
-    async def _change(self, call: Call, command: object, wait_live: bool) -> Any:
-        """A command to the tenant's configuration."""
-        value = call.answered(await self._host.ask(call.tenant, CONFIGURATION, command, **call.once))
+    async def _change(self, call: Call, command: object, wait_live: bool = False, *, of: str = CONFIGURATION) -> Any:
+        """A command to the tenant's configuration, or to its singleton resource `of`."""
+        value = call.answered(await self._host.ask(call.tenant, of, command, **call.once))
         if wait_live:
             await self._live(call.tenant, call.position)
         return value
@@ -59,6 +60,10 @@ class Base:
         """Something of the tenant's configuration."""
 
         return await self._ask(call, call.tenant, CONFIGURATION, Configuration, fn)
+
+    async def _singleton(self, call: Call, kind: Kind) -> Any:
+        """The tenant's resource of a kind of which it has one."""
+        return await self._ask(call, call.tenant, kind.name, kind.start, lambda state: state)
 
     async def _change_cell(self, call: Call, command: object) -> Any:
         """A command to the cell."""

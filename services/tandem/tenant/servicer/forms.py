@@ -48,14 +48,15 @@ def millis(value: Duration, path: str) -> int:
     return ms
 
 
-def changed(mask: FieldMask, resource: Message, fields: Mapping[str, str]) -> tuple[str, ...]:
+def changed(mask: FieldMask, given: Message, fields: Mapping[str, str], *, within: str = "") -> tuple[str, ...]:
     """The command's fields that an update changes (AIP-134): those of the mask, all for `*`,
-    those that are set without a mask. `fields` maps the resource's to the command's."""
-    paths = list(mask.paths)
+    those that are set without a mask. `fields` maps the resource's to the command's. `given` is
+    the resource, or what stands in its field `within` if all that can be changed stands there."""
+    paths, prefix = list(mask.paths), f"{within}." if within else ""
     if not paths:
-        given = [field.name for field, _ in resource.ListFields()]
-        return tuple(fields[name] for name in given if name in fields)
-    if paths == ["*"]:
+        named = [prefix + field.name for field, _ in given.ListFields()]
+        return tuple(fields[name] for name in named if name in fields)
+    if paths == ["*"] or (within and paths == [within]):
         return tuple(fields.values())
     for path in paths:
         if path not in fields:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from google.protobuf.field_mask_pb2 import FieldMask
-
 from tandem.api.event.v1.tenant_pb2 import TenantPlaced
 from tandem.api.tenant.v1 import quota_pb2 as pb
 from tandem.core.commit import Commit
@@ -19,9 +17,9 @@ from tandem.tenant.domain import quota as q
 from tandem.tenant.domain.rules import etag_of
 from tandem.tenant.servicer.base import Base, Reached
 from tandem.tenant.servicer.bootstrap import OPERATOR
-from tandem.tenant.servicer.forms import bad
+from tandem.tenant.servicer.forms import changed
 
-_PREFIX = "overrides."
+_FIELDS = {f"overrides.{name}": name for name in NAMES}
 
 
 class QuotaCalls(Base):
@@ -29,17 +27,15 @@ class QuotaCalls(Base):
 
     async def get_quota(self, request: pb.GetQuotaRequest, call: Call) -> pb.Quota:
         """What holds."""
-        return _resource(call.tenant, await self._ask(call, call.tenant, q.QUOTA, lambda: q.NONE, lambda state: state))
+        return _resource(call.tenant, await self._singleton(call, q.KIND))
 
     async def update_quota(self, request: pb.UpdateQuotaRequest, call: Call) -> pb.Quota:
         """Give the tenant limits of its own."""
         given = request.quota
         limits = Limits(*(getattr(given.overrides, name) for name in NAMES))
-        command = q.UpdateQuota(given.etag, _fields(request.update_mask, limits), limits)
-        value = call.answered(await self._host.ask(call.tenant, q.QUOTA, command, **call.once))
-        if request.wait_live:
-            await self._live(call.tenant, call.position)
-        return _resource(call.tenant, value)
+        fields = changed(request.update_mask, given.overrides, _FIELDS, within="overrides")
+        command = q.UpdateQuota(given.etag, fields, limits)
+        return _resource(call.tenant, await self._change(call, command, request.wait_live, of=q.QUOTA))
 
 
 async def tell_defaults(
@@ -73,22 +69,6 @@ async def _tell(host: Host, tenant: str, defaults: Limits) -> None:
 def _defaults(ledger: Ledger, tenant: str) -> Limits | None:
     aggregate = ledger.aggregate(tenant, q.QUOTA)
     return None if aggregate is None else aggregate.state.defaults
-
-
-def _fields(mask: FieldMask, limits: Limits) -> tuple[str, ...]:
-    """The limits that an update changes: those of the mask, all for `*` and `overrides`, those
-    that are set without a mask."""
-    paths = list(mask.paths)
-    if not paths:
-        return tuple(name for name in NAMES if getattr(limits, name))
-    if paths in (["*"], ["overrides"]):
-        return NAMES
-    names = [path.removeprefix(_PREFIX) for path in paths]
-    for path, name in zip(paths, names, strict=True):
-        if not path.startswith(_PREFIX) or name not in NAMES:
-            allowed = ", ".join(_PREFIX + name for name in NAMES)
-            raise bad("update_mask", f"{path!r} is no field that can be changed; these are: {allowed}")
-    return tuple(dict.fromkeys(names))
 
 
 def _resource(tenant: str, quota: q.Quota) -> pb.Quota:

@@ -7,7 +7,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from tandem.api.tenant.v1 import retention_service_pb2 as pb
 from tandem.runtime.interceptors import Call
 from tandem.runtime.times import time_of
-from tandem.tenant.domain.retention import RETENTION_POLICY, RetentionPolicy, UpdateRetentionPolicy
+from tandem.tenant.domain.retention import KIND, RETENTION_POLICY, RetentionPolicy, UpdateRetentionPolicy
 from tandem.tenant.domain.rules import etag_of
 from tandem.tenant.servicer.base import Base
 from tandem.tenant.servicer.forms import changed
@@ -22,16 +22,14 @@ class RetentionServicer(Base):
 
     async def get_retention_policy(self, request: pb.GetRetentionPolicyRequest, call: Call) -> pb.RetentionPolicy:
         """The policy in force."""
-        policy = await self._ask(call, call.tenant, RETENTION_POLICY, RetentionPolicy, lambda state: state)
-        return _resource(call.tenant, policy)
+        return _resource(call.tenant, await self._singleton(call, KIND))
 
     async def update_retention_policy(self, request: pb.UpdateRetentionPolicyRequest, call: Call) -> pb.RetentionPolicy:
         """Change it."""
         given = request.retention_policy
         fields = changed(request.update_mask, given, _FIELDS)
         command = UpdateRetentionPolicy(given.etag, fields, given.contact_days, given.recording_days)
-        answer = await self._host.ask(call.tenant, RETENTION_POLICY, command, **call.once)
-        return _resource(call.tenant, call.answered(answer))
+        return _resource(call.tenant, await self._change(call, command, of=RETENTION_POLICY))
 
 
 def _resource(tenant: str, policy: RetentionPolicy) -> pb.RetentionPolicy:
