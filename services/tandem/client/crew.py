@@ -15,9 +15,10 @@ from tandem.client.manner import Answers
 from tandem.client.palette import agent_hz, caller_hz
 from tandem.client.place import NotRunning, Place
 from tandem.client.place_call import Busy, answering
-from tandem.client.robots import AGAIN_S, Errand, RobotAgent, Talk, call_once, new_number
+from tandem.client.robots import AGAIN_MAX_S, AGAIN_S, Errand, RobotAgent, Talk, call_once, new_number
 from tandem.client.ticker import Ticker
 from tandem.runtime.config import Config
+from tandem.runtime.retry_driver import Retry
 
 _log = structlog.get_logger(__name__)
 
@@ -97,13 +98,14 @@ async def run_robots(config: Config) -> None:
 
 async def _made(place: Place) -> Demo:
     """The demo tenant, made whole even if the control plane dies on the way."""
+    retry = Retry(AGAIN_S, AGAIN_MAX_S)
     while True:
         await place.until_ready()
         try:
             return await make_demo(place)
         except (ApiError, NotRunning) as error:
             _log.warning("the demo tenant is not whole yet; trying again", reason=str(error))
-        await asyncio.sleep(AGAIN_S)
+        await retry.pause()
 
 
 def _length(facts: CallFacts) -> float:

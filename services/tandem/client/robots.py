@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
 import time
 from collections.abc import Callable
@@ -20,11 +19,12 @@ from tandem.client.manner import Answers, Manner
 from tandem.client.phone import Phone
 from tandem.client.ticker import Ticker
 from tandem.client.udp import Address
+from tandem.runtime.retry_driver import Retry
 
 _log = structlog.get_logger(__name__)
 
-AGAIN_S = 1.0
-"""Before a registration that was lost is tried again."""
+AGAIN_S, AGAIN_MAX_S = 1.0, 2.0
+"""Pauses before a registration that was lost is tried again."""
 NEW_PASSWORD_S = 5.0
 CALLER_WAITS_S = 600.0
 """A robot caller gives up after so long in all."""
@@ -87,13 +87,15 @@ class RobotAgent:
             tasks.create_task(self._talk_to_all())
 
     async def _keep_ready(self) -> None:
+        retry = Retry(AGAIN_S, AGAIN_MAX_S)
         while True:
             try:
                 await self.get_ready()
+                retry.reset()
                 await self.phone.until_unregistered()
             except (NotRegistered, ApiError) as error:
                 _log.warning("robot is not ready", agent=self.name, reason=str(error))
-            await asyncio.sleep(AGAIN_S * random.uniform(0.5, 1.5))
+            await retry.pause()
 
     async def _talk_to_all(self) -> None:
         call: PhoneCall | None = None

@@ -11,8 +11,9 @@ class Backoff:
         self._first_s, self._max_s = first_s, max_s
         self._next_s = first_s
 
-    def pause_s(self, chance: float = 1.0) -> float:
-        """The next pause, in seconds; `chance` is in [0, 1], 1 for all of it."""
+    def pause_s(self, chance: float) -> float:
+        """The next pause, in seconds; `chance` is in [0, 1], 1 for all of it. Whoever tries
+        again in a loop of asyncio takes `runtime.retry_driver`."""
         pause = self._next_s
         self._next_s = min(2 * pause, self._max_s)
         return pause * (1 + chance) / 2

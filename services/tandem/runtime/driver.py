@@ -32,6 +32,7 @@ from tandem.runtime.gate import Gate
 from tandem.runtime.inbox import Inbox
 from tandem.runtime.ledger import SNAPSHOT_TAKEN, Ledger
 from tandem.runtime.rebuild import Refold
+from tandem.runtime.retry_driver import Retry
 from tandem.runtime.service import Group
 from tandem.runtime.shard import (
     NODE_LOST_MS,
@@ -65,8 +66,8 @@ RECLAIM_S = 0.2
 """Pause before a lost shard is followed and claimed again, so that two claimants do not race on."""
 RECLAIM_MAX_S = 2.0
 """The longest such pause: a log that refuses every claim is asked that seldom."""
-KEYS_AGAIN_S = 0.5
-"""Pause before keys are asked for again after their storage failed."""
+KEYS_AGAIN_S, KEYS_AGAIN_MAX_S = 0.5, 5.0
+"""Pauses before keys are asked for again after their storage failed."""
 PLACE_COMMITS = 1_000
 """A reader of the log begins at most about so many commits before what it wants."""
 PLACES_WRITTEN = 100
@@ -591,14 +592,14 @@ class ShardDriver:
     async def _load_keys(self, shard: Shard, wanted: LoadKeys) -> None:
         """Storage that fails is asked again; meanwhile the shard goes on with the keys it has."""
         found: dict[str, bytes] | None = None
-        in_doubt = False
+        in_doubt, retry = False, Retry(KEYS_AGAIN_S, KEYS_AGAIN_MAX_S)
         while found is None:
             try:
                 found = await self._allocated(wanted, in_doubt)
             except OSError as error:
                 _log.error("no keys", partition=str(self.partition), error=str(error))
                 in_doubt = True
-                await asyncio.sleep(KEYS_AGAIN_S)
+                await retry.pause()
         fresh = {key: found[key] for key in wanted.allocate}
         old = {key: found[key] for key in wanted.get if key in found}
         shard.keys_loaded(fresh, old)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tandem.core.backoff import Backoff
+from tandem.runtime.retry_driver import Retry
 from tandem.runtime.tether import SUPERVISOR
 
 BACKOFF_FIRST_S = 0.1
@@ -63,7 +63,7 @@ class Supervisor:
             await self._end_all([part.name for part in parts])
 
     async def _keep(self, part: Part) -> None:
-        backoff = Backoff(BACKOFF_FIRST_S, BACKOFF_MAX_S)
+        retry = Retry(BACKOFF_FIRST_S, BACKOFF_MAX_S)
         loop = asyncio.get_running_loop()
         while True:
             begun = loop.time()
@@ -71,8 +71,8 @@ class Supervisor:
             if code == GIVE_UP:
                 raise GaveUp(f"{part.name} cannot start as it is configured")
             if loop.time() - begun >= STEADY_S:
-                backoff.reset()
-            pause = backoff.pause_s()
+                retry.reset()
+            pause = retry.next_s()
             self._say(f"{part.name} ended ({_why(code)}); starting it again in {pause:.1f} s")
             await asyncio.sleep(pause)
 

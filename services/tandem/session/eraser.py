@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from tandem.core.backoff import Backoff
 from tandem.core.decider import EffectEnded
 from tandem.core.errors import Rejected
 from tandem.core.ports.blobs import Blobs
@@ -21,6 +20,7 @@ from tandem.core.ports.keys import Keys
 from tandem.core.ports.media import Outcome
 from tandem.core.recording import name_of
 from tandem.runtime.driver import ShardDriver
+from tandem.runtime.retry_driver import Retry
 from tandem.runtime.shard import Perform, Taken
 from tandem.runtime.step import Offer
 from tandem.runtime.telemetry import names
@@ -90,7 +90,7 @@ class Eraser:
 
     async def run(self) -> None:
         """Work off what is ordered, until cancelled. What storage refuses goes to the end of the line."""
-        backoff = Backoff(AGAIN_FIRST_S, AGAIN_MAX_S)
+        retry = Retry(AGAIN_FIRST_S, AGAIN_MAX_S)
         while True:
             await self._more.wait()
             batch = [self._jobs.popleft() for _ in range(min(MAX_BATCH, len(self._jobs)))]
@@ -102,9 +102,9 @@ class Eraser:
             if not self._jobs:
                 self._more.clear()
             if done:
-                backoff.reset()
+                retry.reset()
             else:
-                await asyncio.sleep(backoff.pause_s())
+                await retry.pause()
 
     async def _erased(self, batch: Sequence[_Job]) -> list[_Job]:
         """Those of which no byte is left."""

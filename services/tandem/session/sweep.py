@@ -22,6 +22,7 @@ from tandem.core.seal import AUDIO
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.retry_driver import Retry
 from tandem.runtime.step import Offer
 from tandem.session.domain.erasure import (
     EraseDue,
@@ -45,8 +46,8 @@ PAGE = 256
 """Contacts whose keys are looked up at once."""
 COMMITS_A_TURN = 32
 """Commits that are read before other work gets its turn."""
-AGAIN_S = 5.0
-"""Pause after a pass that was cut off: no owner, or a disk that failed."""
+AGAIN_FIRST_S, AGAIN_MAX_S = 5.0, 300.0
+"""Pauses after a pass that was cut off: no owner, or a disk that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +112,9 @@ class Sweep:
 
     async def run(self) -> None:
         """What was erased stays so; then a pass every so often, until cancelled."""
-        held = False
+        held, retry = False, Retry(AGAIN_FIRST_S, AGAIN_MAX_S)
         while True:
             await self._driver.live()
-            pause = self._every_s
             try:
                 if not held:
                     await self.hold()
@@ -122,8 +122,10 @@ class Sweep:
                 await self.once()
             except (Rejected, OSError) as error:
                 _log.warning("a retention sweep was cut off", partition=str(self._driver.partition), error=str(error))
-                pause = AGAIN_S
-            await asyncio.sleep(pause)
+                await retry.pause()
+            else:
+                retry.reset()
+                await asyncio.sleep(self._every_s)
 
     async def hold(self) -> None:
         """Destroy again what the log says is erased and what is there all the same: a backup of the

@@ -32,6 +32,7 @@ from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
 from tandem.runtime.limits import ApiLimits, Rate
 from tandem.runtime.methods import methods_of
+from tandem.runtime.retry_driver import Retry
 from tandem.runtime.step import Offer
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.calls import WatchedApi
@@ -62,8 +63,8 @@ OBSERVED = Observed(
     rings=frozenset({"contact.agent_offered"}),
 )
 """What is to be seen of the services."""
-STORE_AGAIN_S = 1.0
-"""Pause before a view whose store failed goes on."""
+STORE_AGAIN_S, STORE_AGAIN_MAX_S = 1.0, 10.0
+"""Pauses before a view whose store failed goes on."""
 CONFIG_WAIT_S = 2.0
 """How long `wait=LIVE` waits (spine 9)."""
 
@@ -256,9 +257,10 @@ async def _project(made: Control, shard: int) -> None:
 async def _patiently(what: str, follow: Callable[[], Awaitable[None]]) -> None:
     """Follow, and begin anew behind what is stored when the store fails: history is late, and
     nothing else is (rule 13)."""
+    retry = Retry(STORE_AGAIN_S, STORE_AGAIN_MAX_S)
     while True:
         try:
             return await follow()
         except OSError as error:
             _log.error("a view is late", view=what, error=str(error))
-            await asyncio.sleep(STORE_AGAIN_S)
+            await retry.pause()

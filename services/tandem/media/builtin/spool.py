@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from tandem.core import recording
-from tandem.core.backoff import Backoff
 from tandem.core.ports.blobs import BlobExists, Blobs
 from tandem.core.ports.media import RecordingStored
+from tandem.runtime.retry_driver import Retry
 
 _log = logging.getLogger(__name__)
 
@@ -171,13 +171,13 @@ class FileSpool:
 
     async def _upload(self, name: str, truncated: bool) -> None:
         """Until it is stored: a blob store that is away is no reason to lose a recording."""
-        backoff = Backoff(RETRY_FIRST_S, self._retry_max_s)
+        retry = Retry(RETRY_FIRST_S, self._retry_max_s)
         while True:
             try:
                 await self._store(name, truncated)
             except OSError as error:
-                pause = backoff.pause_s()
-                _log.warning("recording %s not stored yet (%s), next try in %g s", name, error, pause)
+                pause = retry.next_s()
+                _log.warning("recording %s not stored yet (%s), next try in %.1f s", name, error, pause)
                 await asyncio.sleep(pause)
             else:
                 return

@@ -29,6 +29,7 @@ from tandem.media.link.owner_end import (
     opened_verb,
 )
 from tandem.runtime.driver import ShardDriver
+from tandem.runtime.retry_driver import Retry
 from tandem.runtime.shard import Perform, Taken
 from tandem.runtime.step import Offer
 from tandem.runtime.telemetry import names
@@ -36,8 +37,8 @@ from tandem.runtime.telemetry.meters import Reading
 
 _log = structlog.get_logger(__name__)
 
-AGAIN_S = 0.5
-"""Pause before secrets are read again after their storage failed."""
+AGAIN_S, AGAIN_MAX_S = 0.5, 5.0
+"""Pauses before secrets are read again after their storage failed."""
 
 Translate = Callable[[Heard], Offer]
 """A node's event as an input of a shard."""
@@ -197,7 +198,7 @@ class MediaOwners:
 
     async def _refresh(self, driver: ShardDriver) -> None:
         """Send the directory after each change, coalesced, to each node that is up."""
-        stale = self._stale[driver]
+        stale, retry = self._stale[driver], Retry(AGAIN_S, AGAIN_MAX_S)
         while True:
             await stale.wait()
             stale.clear()
@@ -208,12 +209,13 @@ class MediaOwners:
                 for (owner, node), link in self._links.items():
                     if owner is driver:
                         self._dialers[node].send(link, directory)
+                retry.reset()
             except Rejected as error:
                 # The shard was lost; its next links come up and ask again.
                 _log.info("no directory", partition=str(driver.partition), why=error.reason.name)
             except OSError as error:
                 _log.error("no directory", partition=str(driver.partition), error=str(error))
-                await asyncio.sleep(AGAIN_S)
+                await retry.pause()
                 stale.set()
             finally:
                 self._refreshing.discard(driver)
