@@ -45,8 +45,8 @@ from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
 from tandem.runtime.limits import ApiLimits
+from tandem.runtime.outputs import Perform
 from tandem.runtime.service import Group
-from tandem.runtime.shard import Perform
 from tandem.runtime.step import Offer
 from tandem.session.domain import words as sw
 from tandem.session.eraser import Eraser

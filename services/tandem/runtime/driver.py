@@ -31,23 +31,11 @@ from tandem.runtime.counts import Counts
 from tandem.runtime.gate import Gate
 from tandem.runtime.inbox import Inbox
 from tandem.runtime.ledger import SNAPSHOT_TAKEN, Ledger
+from tandem.runtime.nodes import NODE_LOST_MS
+from tandem.runtime.outputs import Append, AskLegs, Introduce, LoadKeys, Lost, Noted, Output, Perform, Rebuild, Taken
 from tandem.runtime.rebuild import Refold
 from tandem.runtime.service import Group
-from tandem.runtime.shard import (
-    NODE_LOST_MS,
-    Append,
-    AskLegs,
-    Introduce,
-    LoadKeys,
-    Lost,
-    Noted,
-    Output,
-    Perform,
-    Phase,
-    Rebuild,
-    Shard,
-    Taken,
-)
+from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.statehash import Differs
 from tandem.runtime.step import Answered, Offer

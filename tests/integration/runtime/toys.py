@@ -26,8 +26,8 @@ from tandem.runtime import log_codec
 from tandem.runtime.driver import Receiver, ShardDriver
 from tandem.runtime.host import Answer, Host
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.outputs import Perform, Taken
 from tandem.runtime.service import Group, Service
-from tandem.runtime.shard import Perform, Taken
 from tests.support import toy
 from tests.support.mini_cell import SeededEntropy
 from tests.support.toy import Do

@@ -29,7 +29,7 @@ from tandem.media.link.owner_end import (
     opened_verb,
 )
 from tandem.runtime.driver import ShardDriver
-from tandem.runtime.shard import Perform, Taken
+from tandem.runtime.outputs import Perform, Taken
 from tandem.runtime.step import Offer
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.meters import Reading
