@@ -15,7 +15,9 @@ from tandem.media.builtin.restart import Restart
 from tandem.media.builtin.spool import FileSpool
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.ledger import Ledger
-from tandem.runtime.shard import Answered, Output, Shard
+from tandem.runtime.outputs import Output
+from tandem.runtime.shard import Shard
+from tandem.runtime.step import Answered
 
 
 def replies_leave_when_decided() -> None:
@@ -25,9 +27,9 @@ def replies_leave_when_decided() -> None:
     def early(self: Shard, now: Any) -> list[Output]:
         outputs = turn(self, now)
         left: list[Output] = []
-        for _, _, waiting in self._in_flight:
-            left += [one for one in waiting if isinstance(one, Answered)]
-            waiting[:] = [one for one in waiting if not isinstance(one, Answered)]
+        for record in self._in_flight:
+            left += [one for one in record.held if isinstance(one, Answered)]
+            record.held[:] = [one for one in record.held if not isinstance(one, Answered)]
         return left + outputs
 
     append = ShardDriver._append

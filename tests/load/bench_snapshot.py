@@ -14,10 +14,10 @@ from itertools import chain
 
 from tandem.core.ports import media
 from tandem.core.seal import Secret
-from tandem.runtime.driver import SLICE_S
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.snapshot import Writer
 from tandem.runtime.step import Offer
+from tandem.runtime.upkeep import SLICE_S
 from tandem.session.domain import words as sw
 from tests.support.small_cell import NODE, TENANT, SmallCell
 

@@ -24,7 +24,8 @@ from tandem.media.backend import MergedDirectory, RowKind
 from tandem.media.link.owner_end import opened_verb
 from tandem.routing.domain import words as rw
 from tandem.runtime import snapshot
-from tandem.runtime.shard import Append, LoadKeys, Perform, Phase, Shard
+from tandem.runtime.outputs import Append, LoadKeys, Perform
+from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Offer
 from tandem.session.domain import reception as r

@@ -23,7 +23,7 @@ from tandem.core.ports.media import Command, DirectoryNumber, Event, MediaEvent
 from tandem.media.backend import MergedDirectory, RowKind
 from tandem.media.link.owner_end import opened_verb
 from tandem.runtime.media_codec import decode_from_node, decode_to_node, encode_from_node, encode_to_node
-from tandem.runtime.shard import Append, LoadKeys, Perform
+from tandem.runtime.outputs import Append, LoadKeys, Perform
 from tandem.session.inbox import media_offer
 from tests.load.filler import LIVE, Filler
 from tests.load.media_stub import Plan, Running, StubBackend, on_the_loop

@@ -31,6 +31,7 @@ from tandem.routing.domain import words as rw
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.service import Group
+from tandem.runtime.shared import Shared
 from tandem.runtime.step import Offer
 from tandem.session.directory import make_directory
 from tandem.session.domain import reception as r
@@ -161,10 +162,8 @@ async def plane(
             {node: LinkAddress(link_of(home))}, clock, entropy, Points(), _translate,
             lambda driver: make_directory(hosts[0], driver),
         )  # fmt: skip
-        driver = ShardDriver(
-            live_group(), 0, f"bench/{entropy.token(5)}", the_log, keys, clock, Points(), (node,),
-            {"media": owners}, blobs, snapshot_commits,
-        )  # fmt: skip
+        shared = Shared(f"bench/{entropy.token(5)}", the_log, keys, clock, Points(), blobs, snapshot_commits)
+        driver = ShardDriver(live_group(), 0, shared, (node,), {"media": owners})
         host = Host([driver], the_log, keys, lambda tenant: 0, {})
         hosts.append(host)
         made = Plane(host, driver, owners, the_log, keys, blobs)

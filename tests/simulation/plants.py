@@ -19,8 +19,10 @@ from tandem.routing.domain import fold as routing_fold
 from tandem.routing.domain import words as rw
 from tandem.routing.domain.desk import Desk, Entry
 from tandem.runtime import shard as shard_module
+from tandem.runtime.nodes import Nodes
+from tandem.runtime.outputs import Output, Perform, Taken
 from tandem.runtime.refusals import Refusals
-from tandem.runtime.shard import Output, Perform, Phase, Shard, Taken
+from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant, ShardTime
 from tandem.runtime.step import Answered, Step
 from tandem.simulation.nodes import NodeKinds
@@ -35,7 +37,7 @@ class _Early(Shard):
 
     def _append(self, step: Step) -> None:
         super()._append(step)
-        outputs: list[Output] = self._in_flight[-1][2]
+        outputs: list[Output] = list(self._in_flight)[-1].held
         self._out += [output for output in outputs if isinstance(output, self.early)]
         outputs[:] = [output for output in outputs if not isinstance(output, self.early)]
 
@@ -55,8 +57,7 @@ class AcksAtOnce(_Early):
 class TimersAtOnce(Shard):
     def _claimed(self, now: Instant) -> None:
         super()._claimed(now)
-        for key, pending in self.ledger.pending.items():
-            self._wheel.arm(key, pending.effect.at_ms)
+        self._timers.begin()
 
     def _wakes(self) -> None:
         phase, self.phase = self.phase, Phase.LIVE
@@ -66,7 +67,7 @@ class TimersAtOnce(Shard):
 
 class VoidOutputs(Shard):
     def _lose(self, why: str) -> None:
-        held = [output for _, _, outputs in self._in_flight for output in outputs if isinstance(output, Perform)]
+        held = [output for record in self._in_flight for output in record.held if isinstance(output, Perform)]
         super()._lose(why)
         self._out = [*held, *self._out]
 
@@ -157,14 +158,8 @@ class Plant:
                 one.stop()
 
 
-class LeavesStrays(Shard):
-    def _strays(self) -> None:
-        pass
-
-
-class ForgetsDoubts(Shard):
-    def _journal_lost(self, node: str, tenant: str) -> None:
-        pass
+def _nothing(self: Nodes, *told: Any) -> None:
+    pass
 
 
 def _wall(self: ShardTime, now: Instant) -> int:
@@ -204,8 +199,14 @@ PLANTS = (
         ),
     ),
     Plant(12, "events are acknowledged when decided", Parts(shard=AcksAtOnce)),
-    Plant(13, "legs that nobody holds are left", Parts(shard=LeavesStrays), seeds=40),
-    Plant(14, "a lost journal puts no ring in doubt", Parts(shard=ForgetsDoubts), seeds=40),
+    Plant(13, "legs that nobody holds are left", Parts(), (lambda: patch.object(Nodes, "strays", _nothing),), seeds=40),
+    Plant(
+        14,
+        "a lost journal puts no ring in doubt",
+        Parts(),
+        (lambda: patch.object(Nodes, "_journal_lost", _nothing),),
+        seeds=40,
+    ),
     Plant(15, "shard time steps with the wall clock", Parts(), (lambda: patch.object(ShardTime, "at", _wall),)),
     Plant(
         16,

@@ -6,7 +6,8 @@ from tandem.core.flow import AnswerStep, FlowStep, PlayStep
 from tandem.core.ports import media
 from tandem.core.seal import Secret
 from tandem.media.link.nodetime import NodeTime
-from tandem.runtime.shard import LoadKeys, Shard
+from tandem.runtime.outputs import LoadKeys
+from tandem.runtime.shard import Shard
 from tandem.runtime.shardtime import Instant, ShardTime
 from tandem.runtime.step import Offer
 from tandem.session.domain import words as w

@@ -10,9 +10,10 @@ from tandem.core.commit import Commit, Record
 from tandem.core.ports.log import Stored
 from tandem.runtime import log_codec
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.outputs import Append, LoadKeys, Output, Perform, Rebuild, Taken
 from tandem.runtime.rebuild import Refold
 from tandem.runtime.service import Group
-from tandem.runtime.shard import Append, LoadKeys, Output, Perform, Phase, Rebuild, Shard, Taken
+from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered, Offer
 from tests.support.toy import NODE, Do, toy_group

@@ -10,7 +10,7 @@ from typing import Any
 from tandem.core.ports import media
 from tandem.core.ports.media import By, Cause, CommandSettled, Outcome
 from tandem.core.seal import Secret
-from tandem.runtime.shard import AskLegs, Perform
+from tandem.runtime.outputs import AskLegs, Perform
 
 
 @dataclass

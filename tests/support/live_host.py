@@ -24,11 +24,13 @@ from tandem.core.points import Points
 from tandem.core.ports import media
 from tandem.core.seal import Secret, Withheld
 from tandem.routing.domain import words as rw
-from tandem.runtime.driver import Receiver, ShardDriver
+from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Call
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.methods import Method
+from tandem.runtime.receiver import Receiver
+from tandem.runtime.shared import Shared
 from tandem.runtime.step import Offer
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as sw
@@ -79,10 +81,8 @@ class LiveHost:
         self.blobs = MemoryBlobs(BlobTable())
         self.eraser = Eraser(keys, self.blobs)
         receivers: dict[str, Receiver] = {"media": Silent(), "erase": self.eraser}
-        self.drivers = [
-            ShardDriver(live_group(), n, "owner", self.log, keys, self.clock, Points(), receivers=receivers)
-            for n in range(2)
-        ]
+        shared = Shared("owner", self.log, keys, self.clock, Points())
+        self.drivers = [ShardDriver(live_group(), n, shared, receivers=receivers) for n in range(2)]
         self.host = Host(self.drivers, self.log, keys, SHARDS.get, {})
 
     @property

@@ -23,9 +23,10 @@ from tandem.routing.domain import words as rw
 from tandem.runtime import log_codec
 from tandem.runtime.inbox import Inbox
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.outputs import Append, AskLegs, LoadKeys, Perform, Rebuild
 from tandem.runtime.rebuild import Refold
 from tandem.runtime.service import Group, Service
-from tandem.runtime.shard import Append, AskLegs, LoadKeys, Perform, Phase, Rebuild, Shard
+from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered, Offer
 from tandem.runtime.traced import Committed

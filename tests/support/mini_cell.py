@@ -45,8 +45,9 @@ from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
 from tandem.runtime.limits import ApiLimits
+from tandem.runtime.outputs import Perform
 from tandem.runtime.service import Group
-from tandem.runtime.shard import Perform
+from tandem.runtime.shared import Shared
 from tandem.runtime.step import Offer
 from tandem.session.domain import words as sw
 from tandem.session.eraser import Eraser
@@ -211,10 +212,9 @@ async def mini_cell(limits: ApiLimits | None = None) -> AsyncIterator[MiniCell]:
         Group("recording", (RECORDING,), elsewhere, shape),
     )
     silent, eraser = Silent(), Eraser(keys, blobs)
+    shared = Shared("owner", log, keys, SystemClock(), Points())
     drivers = [
-        ShardDriver(
-            group, shard, "owner", log, keys, SystemClock(), Points(), receivers={"media": silent, "erase": eraser}
-        )
+        ShardDriver(group, shard, shared, receivers={"media": silent, "erase": eraser})
         for group in groups
         for shard in range(SHARDS)
     ]

@@ -12,8 +12,9 @@ from tandem.core.ports.log import Stored
 from tandem.core.seal import Secret, Withheld
 from tandem.routing import events as routing
 from tandem.routing.domain import words as rw
+from tandem.runtime.outputs import Append, LoadKeys, Output, Perform
 from tandem.runtime.service import Group
-from tandem.runtime.shard import Append, LoadKeys, Output, Perform, Phase, Shard
+from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered, Offer
 from tandem.session import events as session

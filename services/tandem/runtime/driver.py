@@ -8,34 +8,21 @@ media nodes) is behind `Receiver`.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from tandem.core.arbiter import Place
-from tandem.core.backoff import Backoff
 from tandem.core.errors import NO_OWNER, TOO_MANY, Rejected
-from tandem.core.points import Point, Points
-from tandem.core.ports.blobs import BlobExists, Blobs
-from tandem.core.ports.clock import Clock
-from tandem.core.ports.keys import KeyExists, Keys
-from tandem.core.ports.log import Log, LogClosed, LogFailed, Partition
-from tandem.internal.log.v1 import log_pb2
-from tandem.runtime import log_codec, snapshot
-from tandem.runtime.canonical import NotCanonical
+from tandem.core.points import Point
+from tandem.core.ports.log import LogClosed, LogFailed, Partition
+from tandem.runtime import log_codec
 from tandem.runtime.counts import Counts
-from tandem.runtime.gate import Gate
 from tandem.runtime.inbox import Inbox
-from tandem.runtime.ledger import SNAPSHOT_TAKEN, Ledger
-from tandem.runtime.rebuild import Refold
-from tandem.runtime.retry_driver import Retry
-from tandem.runtime.service import Group
-from tandem.runtime.shard import (
-    NODE_LOST_MS,
+from tandem.runtime.keyload import load_keys
+from tandem.runtime.ledger import Ledger
+from tandem.runtime.outputs import (
     Append,
     AskLegs,
     Introduce,
@@ -44,60 +31,32 @@ from tandem.runtime.shard import (
     Noted,
     Output,
     Perform,
-    Phase,
     Rebuild,
-    Shard,
     Taken,
 )
+from tandem.runtime.places import Places
+from tandem.runtime.rebuild import Refold
+from tandem.runtime.receiver import Receiver
+from tandem.runtime.retry_driver import Retry
+from tandem.runtime.service import Group
+from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant
+from tandem.runtime.shared import Shared
 from tandem.runtime.statehash import Differs
 from tandem.runtime.step import Answered, Offer
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.shards import Instruments, ShardWatch
 from tandem.runtime.traced import Committed
+from tandem.runtime.upkeep import Snapshots, in_slices
 
 _log = structlog.get_logger(__name__)
 
 BACKLOG = 2_000
 """Messages of other groups that wait in a shard before their tail is paused."""
-SLICE_S = 0.002
-"""How long packing a snapshot or digesting a state may hold up the loop at a time."""
 RECLAIM_S = 0.2
 """Pause before a lost shard is followed and claimed again, so that two claimants do not race on."""
 RECLAIM_MAX_S = 2.0
 """The longest such pause: a log that refuses every claim is asked that seldom."""
-KEYS_AGAIN_S, KEYS_AGAIN_MAX_S = 0.5, 5.0
-"""Pauses before keys are asked for again after their storage failed."""
-PLACE_COMMITS = 1_000
-"""A reader of the log begins at most about so many commits before what it wants."""
-PLACES_WRITTEN = 100
-"""Such places in a snapshot: a view that is so many thousand commits behind need not read all."""
-MAX_PLACES = 10_000
-"""Such places kept in memory; what is older is read from the beginning of the log."""
-
-
-class Receiver(Protocol):
-    """Does the effects of one kind, and brings the inputs that come of them."""
-
-    def introduce(self, driver: ShardDriver, node: str, epoch: int) -> None:
-        """The shard is ours under this epoch: say so to the node."""
-        ...
-
-    def perform(self, driver: ShardDriver, order: Perform) -> None:
-        """Begin a durable effect."""
-        ...
-
-    def taken(self, driver: ShardDriver, taken: Taken) -> None:
-        """A numbered source's mark is durable."""
-        ...
-
-    def ask_legs(self, driver: ShardDriver, node: str) -> None:
-        """See `shard.AskLegs`."""
-        ...
-
-    def dropped(self, driver: ShardDriver, why: str) -> None:
-        """The shard is not ours any more. Idempotent."""
-        ...
 
 
 class ShardDriver:
@@ -107,33 +66,22 @@ class ShardDriver:
         self,
         group: Group,
         number: int,
-        owner: str,
-        log: Log,
-        keys: Keys,
-        clock: Clock,
-        points: Points,
+        shared: Shared,
         nodes: tuple[str, ...] = (),
         receivers: Mapping[str, Receiver] | None = None,
-        blobs: Blobs | None = None,
-        snapshot_commits: int = 10_000,
-        instruments: Instruments | None = None,
-        gate: Gate | None = None,
-        node_lost_ms: int = NODE_LOST_MS,
     ) -> None:
         self.counts = Counts()
-        self._gate, self._barred = gate, False
-        if gate is not None:
-            gate.counts.append(self.counts)
+        self._gate, self._barred = shared.gate, False
+        if shared.gate is not None:
+            shared.gate.counts.append(self.counts)
         self.group, self.partition = group, Partition(group.name, number)
-        self._owner, self._log, self._keys, self._clock, self._points = owner, log, keys, clock, points
+        self._shared, self._log, self._clock, self._points = shared, shared.log, shared.clock, shared.points
         self._nodes, self._receivers = nodes, receivers or {}
-        self._blobs, self._snapshot_commits, self._node_lost_ms = blobs, snapshot_commits, node_lost_ms
-        self.watch = ShardWatch(instruments or Instruments(clock), self.partition)
+        self.watch = ShardWatch(shared.instruments or Instruments(shared.clock), self.partition)
+        self._places = Places()
+        self._snapshots = Snapshots(group, self.partition, shared, self._places)
         self._snapshotting: asyncio.Task[None] | None = None
         self._hashing: asyncio.Task[None] | None = None
-        self.heavy = asyncio.Lock()
-        """Held by who packs or digests; the shards of a process share one."""
-        self._snapshot_n = 0
         self._shard: Shard | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._begun: set[asyncio.Task[None]] = set()
@@ -141,14 +89,12 @@ class ShardDriver:
         self._alarm: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[str] | None = None
         self._live, self._served = asyncio.Event(), False
-        self._looked = asyncio.Event()  # for a snapshot
         self._asked: set[asyncio.Future[Any]] = set()
         self._room = asyncio.Event()
         self._dropped = asyncio.Event()
         self._marks: dict[tuple[str, str], int] = {}  # durable ones
         self._marked = asyncio.Event()
         self._durable_moved = asyncio.Event()
-        self._places: deque[Place] = deque(maxlen=MAX_PLACES)
         self.followed: Mapping[str, Place] = {}
         """Partition -> where this life may begin to take its messages; all before it are taken."""
         self.taken_of: Callable[[Ledger], Mapping[str, Place]] = lambda ledger: {}
@@ -160,14 +106,14 @@ class ShardDriver:
     async def run(self) -> None:
         """Follow, claim, serve, and again; until cancelled. Raises, in a group, what is wrong with
         the log itself: `WrongShape`, `BadRecord`, `BadHistory`."""
-        backoff = Backoff(RECLAIM_S, RECLAIM_MAX_S)
+        retry = Retry(RECLAIM_S, RECLAIM_MAX_S)
         while True:
             self._served = False
             why = await self._serve()
             _log.warning("shard lost", partition=str(self.partition), why=why)
             if self._served:
-                backoff.reset()
-            await asyncio.sleep(backoff.pause_s(random.random()))
+                retry.reset()
+            await retry.pause()
 
     async def _serve(self) -> str:
         """One life of the shard. Returns why it was lost."""
@@ -194,26 +140,22 @@ class ShardDriver:
 
     async def _loaded(self, end: int) -> Shard:
         """A follower at the newest whole snapshot, or at the beginning of the log."""
-        found = None
-        if self._blobs is not None:
-            found = await snapshot.load(self._blobs, self.partition, self.group, end, self._passed_over)
+        found = await self._snapshots.load(end)
         ledger, offset = (found.ledger, found.offset) if found else (None, 0)
         self.followed = found.followed if found else {}
-        if found and not self._places:
-            self._places.extend(found.places)
-        self._looked.set()
+        self._places.begin(found.places if found else ())
         shard = Shard(
             self.group,
             self.partition.shard,
-            self._owner,
+            self._shared.owner,
             self._nodes,
             self._refused,
             ledger,
             offset,
             self.counts,
-            self._node_lost_ms,
+            self._shared.node_lost_ms,
         )
-        self._snapshot_n = shard.n
+        self._snapshots.begin(shard.n)
         return shard
 
     def _claim(self, shard: Shard) -> None:
@@ -224,9 +166,6 @@ class ShardDriver:
         elif not self._barred:
             _log.error("shard not claimed: too many quarantines", partition=str(self.partition), unread=shard.unread)
         self._barred, self.counts.barred_now = barred, int(barred)
-
-    def _passed_over(self, name: str, why: str) -> None:
-        _log.warning("snapshot passed over", name=name, why=why)
 
     def _drop(self) -> None:
         self.watch.dropped()
@@ -250,7 +189,8 @@ class ShardDriver:
             shard.read_back(records, self._instant())
             if claiming and shard.phase is Phase.RECOVERING:
                 self._mark(shard.ledger.marks)  # nothing is decided yet: all that was folded is durable
-            self._note_place(shard)
+            if shard.phase is not Phase.LOST:
+                self._places.reached(Place(shard.offset, shard.judge))
             self._durable_moved.set()
             self._durable_moved = asyncio.Event()
             if shard.phase is Phase.FOLLOWING and shard.offset >= end:
@@ -261,16 +201,9 @@ class ShardDriver:
             await asyncio.sleep(0)  # inputs get their turn between batches
         self._end("the log was closed")
 
-    def _note_place(self, shard: Shard) -> None:
-        n = self._places[-1].arbiter.n if self._places else -PLACE_COMMITS
-        if shard.phase is not Phase.LOST and shard.judge.n >= n + PLACE_COMMITS:
-            self._places.append(Place(shard.offset, shard.judge))
-
     async def place(self, after: int) -> Place:
-        """A place of the log from which all commits above number `after` can be read without
-        reading the whole log. Waits until the newest snapshot, which knows some, was looked for."""
-        await self._looked.wait()
-        return next((place for place in reversed(self._places) if place.arbiter.n <= after), Place())
+        """See `Places.before`."""
+        return await self._places.before(after)
 
     async def live(self) -> None:
         """Until the shard serves clients."""
@@ -414,56 +347,29 @@ class ShardDriver:
         work = shard.hash_work() if self._hashing is None else None
         if work is not None:
             self._hashing = self._spawn(self._hash(work))
-        due = shard.n - self._snapshot_n >= self._snapshot_commits and not shard.ledger.torn
-        if due and self._blobs is not None and self._snapshotting is None and shard.phase is Phase.LIVE:
-            self._snapshotting = self._spawn(self._snapshot(shard, self._blobs))
+        if self._snapshotting is None and self._snapshots.due(shard):
+            self._snapshotting = self._spawn(self._snapshot(shard))
 
     async def _hash(self, work: Iterator[None]) -> None:
         """Digest what changed between turns; the shard commits what comes out (rule 7)."""
         try:
-            await self._in_slices(work)
+            await in_slices(self._shared, work)
         finally:
             self._hashing = None
         self._soon()
 
-    async def _in_slices(self, work: Iterator[None]) -> None:
-        """Do the work, with a pause whenever it has held up the loop for its time. Of all the shards
-        one works at a time."""
-        async with self.heavy:
-            begun = self._clock.monotonic_s()
-            for _ in work:
-                if self._clock.monotonic_s() - begun > SLICE_S:
-                    await asyncio.sleep(0)
-                    begun = self._clock.monotonic_s()
-
-    async def _snapshot(self, shard: Shard, blobs: Blobs) -> None:
-        """Pack the state of this moment between turns, and finish once it is durable (spine 6)."""
-        n, ledger, group = shard.n, shard.ledger, self.group
-        self._snapshot_n = n
-        shard.offsets[n] = shard.offset if shard.durable == n else 0
-        aside = snapshot.beside(tuple(self._places)[-PLACES_WRITTEN:], {**self.followed, **self.taken_of(ledger)})
-        writer = snapshot.Writer(group, chain((ledger.head(),), ledger.rows_at(ledger.moment()), aside))
-        name = f"{snapshot.prefix(self.partition)}{n:020d}"
-        try:
-            if not await snapshot.clear(blobs, self.partition, n):
-                return  # an earlier life made it, and did not come to announce it
-            async with self.heavy:
-                for block in writer.blocks(self._clock.monotonic_s, SLICE_S):
-                    if block is not None:
-                        await blobs.put(f"{name}/part-{len(writer.checksums) - 1:04d}", block)
-                        self._points.reach(Point.IN_SNAPSHOT)
-                    await asyncio.sleep(0)
+    async def _snapshot(self, shard: Shard) -> None:
+        async def durable(n: int) -> None:
             while shard.durable < n:
                 await self._durable_moved.wait()
-            await blobs.put(f"{name}/manifest", writer.manifest(n, shard.offsets[n], group.shape))
-            await self._announce(shard, SNAPSHOT_TAKEN, log_pb2.SnapshotTaken(n=n).SerializeToString())
-            self._snapshot_n = n + 1  # the announcement does not count
-            await snapshot.tidy(blobs, self.partition)
-        except (OSError, BlobExists, NotCanonical) as error:
-            # The log has everything; the next one is tried after as many commits again.
-            _log.error("snapshot failed", partition=str(self.partition), error=str(error))
+
+        async def announce(type_: str, body: bytes) -> None:
+            await self._announce(shard, type_, body)
+
+        try:
+            followed = {**self.followed, **self.taken_of(shard.ledger)}
+            await self._snapshots.take(shard, followed, durable, announce)
         finally:
-            del shard.offsets[n]
             self._snapshotting = None
 
     async def _announce(self, shard: Shard, type_: str, body: bytes) -> None:
@@ -476,9 +382,7 @@ class ShardDriver:
     async def _rebuild(self, shard: Shard, wanted: Rebuild) -> None:
         """Fold one state anew, from the newest snapshot on, while its shard mates go on."""
         end = await self._log.end(self.partition)
-        found = None
-        if self._blobs is not None:
-            found = await snapshot.load(self._blobs, self.partition, self.group, end, self._passed_over)
+        found = await self._snapshots.load(end)
         ledger, offset = (found.ledger, found.offset) if found else (None, 0)
         refold = Refold(self.group, wanted.tenant, wanted.stream, wanted.sound, ledger)
         if not refold.done:
@@ -590,30 +494,8 @@ class ShardDriver:
         self._points.reach(Point.APPENDED)
 
     async def _load_keys(self, shard: Shard, wanted: LoadKeys) -> None:
-        """Storage that fails is asked again; meanwhile the shard goes on with the keys it has."""
-        found: dict[str, bytes] | None = None
-        in_doubt, retry = False, Retry(KEYS_AGAIN_S, KEYS_AGAIN_MAX_S)
-        while found is None:
-            try:
-                found = await self._allocated(wanted, in_doubt)
-            except OSError as error:
-                _log.error("no keys", partition=str(self.partition), error=str(error))
-                in_doubt = True
-                await retry.pause()
-        fresh = {key: found[key] for key in wanted.allocate}
-        old = {key: found[key] for key in wanted.get if key in found}
-        shard.keys_loaded(fresh, old)
+        shard.keys_loaded(*await load_keys(self._shared.keys, self.partition, wanted))
         self._soon()
-
-    async def _allocated(self, wanted: LoadKeys, in_doubt: bool) -> dict[str, bytes]:
-        if wanted.allocate:
-            try:
-                await self._keys.allocate(wanted.allocate)
-            except KeyExists:
-                # The attempt before this was done after all: the ids hold our epoch, so nobody else made them.
-                if not in_doubt:
-                    raise
-        return await self._keys.get((*wanted.allocate, *wanted.get))
 
     def _in_doubt(self, shard: Shard, why: str) -> None:
         shard.append_failed(why)

@@ -80,9 +80,6 @@ class Host:
         follows: Mapping[str, Sequence[str]],
     ) -> None:
         self._drivers = {(d.partition.group, d.partition.shard): d for d in drivers}
-        heavy = asyncio.Lock()
-        for driver in drivers:
-            driver.heavy = heavy
         self._groups = {kind: d.group.name for d in drivers for kind in d.group.kinds}
         self._log, self._keys, self._placement = log, keys, placement
         self._follows = follows
@@ -169,6 +166,10 @@ class Host:
     def is_ready(self) -> bool:
         """Whether every shard is live."""
         return all(driver.is_live for driver in self._drivers.values())
+
+    def of_group(self, group: str) -> list[ShardDriver]:
+        """The drivers of a group's shards."""
+        return [driver for (name, _), driver in self._drivers.items() if name == group]
 
     # ---------------------------------------------------------------- clients
 

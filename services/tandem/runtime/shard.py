@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -22,32 +22,28 @@ from tandem.core.arbiter import Arbiter
 from tandem.core.commit import Claim, Commit, Effect, Envelope, Part
 from tandem.core.decider import EffectEnded
 from tandem.core.ports.log import Partition, Stored
-from tandem.core.ports.media import CommandSettled, Originate, Outcome
-from tandem.core.seal import AUDIO
+from tandem.core.ports.media import CommandSettled
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime import log_codec
 from tandem.runtime.counts import Counts
+from tandem.runtime.inflight import Appended, InFlight
+from tandem.runtime.keyring import KeyRing
 from tandem.runtime.ledger import CELL_TENANT, SHARD, STATE_HASHED, STEPPED, Ledger, Pending
+from tandem.runtime.nodes import NODE_LOST_MS, Nodes
+from tandem.runtime.outputs import Append, AskLegs, Introduce, Lost, Noted, Output, Perform, Rebuild, Taken
 from tandem.runtime.service import Group
 from tandem.runtime.shardtime import Instant, ShardTime
-from tandem.runtime.statehash import Differs
 from tandem.runtime.step import Answered, KeysNeeded, Offer, Step
+from tandem.runtime.timers import Timers
 from tandem.runtime.traced import Committed
 from tandem.runtime.turns import Turns
-from tandem.runtime.wheel import Wheel
 
 MAX_IN_FLIGHT = 256
 """Commits appended and not yet read back; more would only lengthen what a crash repeats."""
 MAX_WAITING = 20_000
 """Inputs waiting per shard; clients beyond it are answered TOO_MANY, media is never dropped."""
-KEY_BLOCK = 256
-"""Pairs of data keys written ahead; a refill is asked for when half are used."""
 NODE_PATIENCE_MS = 2000
 """How long a takeover waits for a silent media node (T2)."""
-WAKE_AGAIN_MS = 60_000
-"""A timer whose command was refused comes again after so long, where nobody else does its work."""
-NODE_LOST_MS = 600_000
-"""A node that was away for so long does not come back with its calls: their contacts end."""
 HEARTBEAT_MS = 60_000
 """An idle owner commits its clocks at least this often (spine 5)."""
 
@@ -60,107 +56,6 @@ class Phase(Enum):
     RECOVERING = "recovering"
     LIVE = "live"
     LOST = "lost"
-
-
-# ------------------------------------------------------------------- outputs
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Store this record. Appends of a shard must reach the log in the order given."""
-
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Perform:
-    """Do a durable effect. `again`: a repeat with its first key, to be answered or adopted.
-    `trace`: the context of the aggregate that wants it."""
-
-    key: str
-    tenant: str
-    stream: str
-    kind: str
-    payload: Any
-    again: bool = False
-    trace: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A numbered source's mark is durable."""
-
-    source: str
-    tenant: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class LoadKeys:
-    """Allocate these new data keys, get these old ones, and answer with `keys_loaded`."""
-
-    allocate: tuple[str, ...]
-    get: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Introduce:
-    """Say Hello to the node: the epoch, and what was durably taken of that incarnation."""
-
-    node: str
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class AskLegs:
-    """Ask the node which legs it has; the answer comes after all outcomes it owes."""
-
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rebuild:
-    """Fold this aggregate anew from snapshot and log, up to version `sound`, and answer with `rebuilt`."""
-
-    tenant: str
-    stream: str
-    sound: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The shard is not ours any more, or our place in it is in doubt. Drop it; claim anew if preferred."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """What was noted under this handle is durable."""
-
-    handle: Any
-
-
-Output = (
-    Append | Committed | Perform | Taken | Answered | LoadKeys | Introduce | AskLegs | Rebuild | Lost | Noted | Differs
-)
-
-
-@dataclass(slots=True)
-class _Node:
-    """A media node as the owner sees it: introduced, kept events heard, asked for its legs, of
-    which it should have those `expected`, legs listed; those `listed_legs` are to be looked through
-    for strays. Away since `away_ms`, if it is not up."""
-
-    incarnation: str = ""
-    up: bool = False
-    heard: bool = False
-    asked: bool = False
-    expected: tuple[tuple[str, str, str], ...] = ()
-    listed: bool = False
-    listed_legs: tuple[tuple[str, str], ...] = ()
-    away_ms: int = 0
-    given_up: bool = False
 
 
 class Shard:
@@ -196,18 +91,14 @@ class Shard:
         self._now_ms = self.ledger.shard_time_ms
         self._instant: Instant | None = None
         self._out: list[Output] = []
-        self._in_flight: deque[tuple[int, bytes, list[Output]]] = deque()
+        self._in_flight = InFlight()
         self._turns = Turns()
         self.busy = False  # another turn would decide something at once
         self._held: deque[Offer] = deque()  # clients and messages, until the shard is live
-        self._keys: dict[str, bytes] = {}
-        self._unused: deque[str] = deque()
-        self._key_number = 0
-        self._refilling = False
-        self._keyless = False  # the keys of what was taken over are not here yet
-        self._wheel = Wheel()
-        self._nodes = {name: _Node() for name in nodes}
-        self._node_lost_ms = node_lost_ms
+        sealed = any(kind.sealed for kind in group.kinds.values())
+        self._keys = KeyRing(self.partition, sealed, lambda wanted: self._out.append(wanted))
+        self._timers = Timers(self.ledger)
+        self._nodes = Nodes(nodes, group, self.ledger, self._turns.add, node_lost_ms)
         self._deadline_ms = 0
         self._durable_marks: dict[tuple[str, str], int] = {}
         self._last_commit_ms = 0
@@ -223,15 +114,15 @@ class Shard:
             if self.phase is Phase.LOST:
                 return
             self.offset = stored.offset
-            if self._in_flight and stored.body == self._in_flight[0][1]:
-                self._own(now)
+            own = self._in_flight.comes_back(stored.body)
+            if own is not None:
+                self._own(own, now)
             else:
                 self._foreign(stored.body, now)
 
-    def _own(self, now: Instant) -> None:
-        n, _, outputs = self._in_flight[0]
+    def _own(self, own: Appended, now: Instant) -> None:
         if self.phase is Phase.CLAIMING:
-            self._in_flight.popleft()
+            self._in_flight.landed()
             claim = Claim(self.epoch, self.owner, self.group.shape)
             if not self.judge.counts(claim):
                 self.phase, self.epoch = Phase.FOLLOWING, 0
@@ -239,18 +130,18 @@ class Shard:
             self.judge = self.ledger.arbiter = self.judge.after(claim)
             self._claimed(now)
             return
-        if self.judge.epoch != self.epoch or n != self.judge.n + 1:
+        if self.judge.epoch != self.epoch or own.n != self.judge.n + 1:
             self.counts.void_commits += 1
-            self._lose(f"commit {self.epoch}/{n} is void")
+            self._lose(f"commit {self.epoch}/{own.n} is void")
             return
-        self._in_flight.popleft()
-        self.judge = Arbiter(self.epoch, self.owner, n)
-        if n in self.offsets:
-            self.offsets[n] = self.offset
-        for output in outputs:
+        self._in_flight.landed()
+        self.judge = Arbiter(self.epoch, self.owner, own.n)
+        if own.n in self.offsets:
+            self.offsets[own.n] = self.offset
+        for output in own.held:
             if isinstance(output, Taken):
                 self._durable_marks[output.source, output.tenant] = output.number
-        self._out += outputs
+        self._out += own.held
 
     def _foreign(self, body: bytes, now: Instant) -> None:
         record = log_codec.decode(body)
@@ -290,7 +181,7 @@ class Shard:
             raise ValueError(f"{self.partition} is {self.phase.value}: only a follower claims")
         self.phase, self.epoch = Phase.CLAIMING, self.judge.epoch + 1
         body = log_codec.encode(Claim(self.epoch, self.owner, self.group.shape))
-        self._in_flight.append((self.n, body, []))
+        self._in_flight.add(self.n, body)
         self._out.append(Append(body))
 
     # ---------------------------------------------------------------- takeover
@@ -313,12 +204,8 @@ class Shard:
         self._last_commit_ms = self._now_ms
         self._deadline_ms = self._now_ms + NODE_PATIENCE_MS
         self._durable_marks = dict(ledger.marks)
-        keys = dict.fromkeys(key for a in ledger.aggregates.values() if a.key for key in (a.key, a.key + AUDIO))
-        self._load_keys(tuple(keys))
-        self._keyless = bool(keys)
-        for name, node in self._nodes.items():
-            node.away_ms = self._now_ms
-            self._out.append(Introduce(name, self.epoch))
+        self._keys.begin(self.epoch, (a.key for a in ledger.aggregates.values() if a.key))
+        self._out += (Introduce(name, self.epoch) for name in self._nodes.begin(self._now_ms))
 
     @property
     def unread(self) -> int:
@@ -334,180 +221,58 @@ class Shard:
             self.ledger.aggregates.set_aside((tenant, stream), replace(aggregate.quarantine, torn=False))
             self.counts.rebuilt += 1
 
-    def _load_keys(self, get: tuple[str, ...] = ()) -> None:
-        first, self._key_number = self._key_number, self._key_number + KEY_BLOCK
-        sealed = any(kind.sealed for kind in self.group.kinds.values())
-        numbers = range(first, first + KEY_BLOCK) if sealed else ()
-        fresh = tuple(f"{self.partition}/{self.epoch}/{i}{end}" for i in numbers for end in ("", AUDIO))
-        if fresh or get:
-            self._refilling = True
-            self._out.append(LoadKeys(fresh, get))
-
     def keys_loaded(self, allocated: dict[str, bytes], got: dict[str, bytes]) -> None:
         """The answer to `LoadKeys`."""
-        self._keys.update(got)
-        self._keys.update(allocated)
-        self._unused.extend(key for key in allocated if not key.endswith(AUDIO))
-        self._refilling = self._keyless = False
+        self._keys.loaded(allocated, got)
 
     def node_up(self, node: str, incarnation: str) -> None:
         """The node has answered our Hello; what it kept follows."""
-        row = self._nodes.setdefault(node, _Node())
-        row.incarnation, row.up = incarnation, True
-        row.heard = row.asked = row.listed = row.given_up = False
-        prefix = f"media/{node}/"
-        known: dict[str, bool] = {}  # tenant -> whether something was taken of this incarnation
-        for source, tenant in self.ledger.marks:
-            if source.startswith(prefix):
-                known[tenant] = known.get(tenant, False) or source.startswith(f"{prefix}{incarnation}/")
-        for tenant in [tenant for tenant, of_this in known.items() if not of_this]:
-            self._journal_lost(node, tenant)
+        self._nodes.up(node, incarnation, self._now_ms)
 
     def node_down(self, node: str) -> None:
-        """The link is gone. Its calls are taken as alive; what is pending is offered again when it is back."""
-        row = self._nodes.setdefault(node, _Node())
-        if row.up:
-            row.away_ms = self._now_ms
-        row.up = row.heard = row.asked = row.listed = False
-        row.listed_legs = ()
-
-    def _journal_lost(self, node: str, tenant: str) -> None:
-        """The node forgot which commands it had: a ring in doubt is never repeated (E2). This comes
-        before the first event of the new journal, so that a mark of it says that this was done."""
-        if self.group.new_journal is not None:
-            kind, command = self.group.new_journal(node, self._now_ms)
-            for (of, stream), aggregate in self.ledger.aggregates.items():
-                if of == tenant and aggregate.kind.name == kind:
-                    self._queue(Offer("legs", 0, tenant, stream, command))
-        for key, pending in self.ledger.pending.items():
-            effect, payload = pending.effect, pending.payload
-            if (effect.tenant, effect.kind) != (tenant, "media") or payload.node != node:
-                continue
-            if isinstance(payload.verb, Originate):
-                ended = EffectEnded("", Outcome.UNKNOWN, "JOURNAL_LOST")
-                self._queue(Offer("legs", 0, tenant, effect.stream, ended, settles=key))
+        """The link is gone."""
+        self._nodes.down(node, self._now_ms)
 
     def node_kept(self, node: str) -> None:
         """All that the node had kept has been offered: offer it what is pending, then ask for its legs."""
-        row = self._nodes.setdefault(node, _Node())
-        row.heard = True
+        self._nodes.kept(node)
 
     def node_legs(self, node: str, legs: Iterable[tuple[str, str]]) -> None:
-        """The legs that live on the node. Those that it should have had when it was asked, and
-        has not, are ended."""
-        row = self._nodes.setdefault(node, _Node())
-        row.listed = True
-        row.listed_legs = tuple(legs)
-        expected, row.expected = row.expected, ()
-        there = set(row.listed_legs)
-        for tenant, stream, leg in expected:
-            aggregate = self.ledger.aggregate(tenant, stream)
-            if aggregate is None or (tenant, leg) in there:
-                continue
-            if (node, leg) in aggregate.legs:
-                self._missing(tenant, stream, node, leg)
-
-    def _strays(self) -> None:
-        """Hang up what nodes listed and nobody holds. Looked for when every event that came before
-        the list is decided: a call that just arrived is held by then. An order that is pending may
-        still bring its leg about, or end it."""
-        for node, row in self._nodes.items():
-            listed, row.listed_legs = row.listed_legs, ()
-            if not listed or self.group.stray_leg is None:
-                continue
-            held = {
-                (tenant, leg) for (tenant, _), aggregate in self.ledger.aggregates.items() for _, leg in aggregate.legs
-            }
-            held.update(
-                (pending.effect.tenant, pending.payload.leg)
-                for pending in self.ledger.pending.values()
-                if pending.effect.kind == "media"
-            )
-            # Where legs are guessed a talk that goes on would look like a stray.
-            aside = self.ledger.aggregates.aside
-            guessed = {tenant for (tenant, _), row in aside.items() if row.guessed}
-            for tenant, leg in listed:
-                if (tenant, leg) not in held and tenant not in guessed:
-                    kind, command = self.group.stray_leg(node, leg, self._now_ms)
-                    self._queue(Offer("legs", 0, tenant, f"{kind}/{self.epoch}.{self.n}.{leg}", command))
-
-    def _give_up(self) -> None:
-        """End the legs of nodes that have been away for too long."""
-        for node, row in self._nodes.items():
-            if row.up or row.given_up or self._now_ms - row.away_ms < self._node_lost_ms:
-                continue
-            row.given_up = True
-            for (tenant, stream), aggregate in self.ledger.aggregates.items():
-                for on, leg in aggregate.legs:
-                    if on == node:
-                        self._missing(tenant, stream, node, leg)
-
-    def _expected(self, node: str) -> tuple[tuple[str, str, str], ...]:
-        """(tenant, stream, leg) of what the node must have if it has not told of its end. A leg
-        whose `Originate` is pending may come to be after the answer; its outcome says more."""
-        coming = {
-            (pending.effect.tenant, pending.payload.leg)
-            for pending in self.ledger.pending.values()
-            if pending.effect.kind == "media" and isinstance(pending.payload.verb, Originate)
-        }
-        return tuple(
-            (tenant, stream, leg)
-            for (tenant, stream), aggregate in self.ledger.aggregates.items()
-            for on, leg in aggregate.legs
-            if on == node and (tenant, leg) not in coming
-        )
-
-    def _missing(self, tenant: str, stream: str, node: str, leg: str) -> None:
-        make = self.group.missing_leg
-        if make is not None:
-            self._queue(Offer("legs", 0, tenant, stream, make(node, leg, self._now_ms)))
+        """The legs that live on the node, as (tenant, leg)."""
+        self._nodes.legs(node, legs, self._now_ms)
 
     def marks_of(self, node: str, incarnation: str = "") -> tuple[str, tuple[tuple[str, int], ...]]:
-        """(incarnation, durable marks per tenant) of that incarnation of a node; without one, of
-        the newest that something was taken from. The node forgets what they cover."""
-        prefix = f"media/{node}/"
-        found: dict[str, list[tuple[str, int]]] = {}
-        for (source, tenant), number in self._durable_marks.items():
-            if source.startswith(prefix):
-                found.setdefault(source.split("/")[2], []).append((tenant, number))
-        if incarnation:
-            return incarnation, tuple(sorted(found.get(incarnation, ())))
-        if not found:
-            return "", ()
-        current = self._nodes[node].incarnation if node in self._nodes else ""
-        newest = current if current in found else list(found)[-1]
-        return newest, tuple(sorted(found[newest]))
+        """See `Nodes.marks_of`."""
+        return self._nodes.marks_of(node, incarnation, self._durable_marks)
 
     def _recover(self) -> None:
         """Go on with the takeover as far as the keys and the nodes have come."""
-        if self._keyless:
+        if self._keys.incomplete or self._turns:
             return
-        late = self._now_ms >= self._deadline_ms
-        for name, row in self._nodes.items():
-            if row.heard and not row.asked and not self._turns:
-                row.asked = True
-                self._offer_pending(lambda p, on=name: p.effect.kind == "media" and p.payload.node == on)  # type: ignore[misc]
-                row.expected = self._expected(name)
-                self._out.append(AskLegs(name))
-        if self.phase is not Phase.RECOVERING or self._refilling or self._turns:
+        for name in self._nodes.ask():
+            self._offer_pending(lambda p, on=name: p.effect.kind == "media" and p.payload.node == on)  # type: ignore[misc]
+            self._out.append(AskLegs(name))
+        if self.phase is not Phase.RECOVERING or self._keys.loading:
             return
-        if late or all(row.listed for row in self._nodes.values()):
+        if self._nodes.all_listed or self._now_ms >= self._deadline_ms:
             self.phase = Phase.LIVE
-            for key, pending in self.ledger.pending.items():
-                self._wheel.arm(key, pending.effect.at_ms)
+            self._timers.begin()
             for offer in self._held:
-                self._queue(offer)
+                self._turns.add(offer)
             self._held.clear()
             self._offer_pending(lambda pending: pending.effect.kind not in ("wake", "media"))
 
     def _offer_pending(self, whose: Callable[[Pending], bool]) -> None:
         """Offer pending effects again, oldest first. One whose commit is not durable leaves with that."""
-        leaving = {o.key for _, _, outputs in self._in_flight for o in outputs if isinstance(o, Perform)}
+        leaving = self._in_flight.leaving()
         for key, pending in self.ledger.pending.items():
             if key not in leaving and whose(pending):
-                effect = pending.effect
-                trace = self._trace(effect)
-                self._out.append(Perform(key, effect.tenant, effect.stream, effect.kind, pending.payload, True, trace))
+                self._out.append(self._order(pending.effect, pending.payload, again=True))
+
+    def _order(self, effect: Effect, payload: Any, *, again: bool) -> Perform:
+        aggregate = self.ledger.aggregate(effect.tenant, effect.stream)
+        trace = "" if aggregate is None else aggregate.trace
+        return Perform(effect.key, effect.tenant, effect.stream, effect.kind, payload, again, trace)
 
     # ---------------------------------------------------------------- inputs
 
@@ -520,11 +285,8 @@ class Shard:
         if self.phase is Phase.RECOVERING and not offer.source.startswith("media/"):
             self._held.append(offer)
         else:
-            self._queue(offer)
+            self._turns.add(offer)
         return True
-
-    def _queue(self, offer: Offer) -> None:
-        self._turns.add(offer)
 
     def settled(self, source: str, number: int, tenant: str, stream: str, body: CommandSettled) -> None:
         """A node says how a command ended."""
@@ -539,9 +301,7 @@ class Shard:
         return True
 
     def _hold(self, outputs: list[Output]) -> None:
-        if self._in_flight:
-            self._in_flight[-1][2].extend(outputs)
-        else:
+        if not self._in_flight.hold(outputs):
             self._out += outputs
 
     # ---------------------------------------------------------------- the turn
@@ -554,10 +314,10 @@ class Shard:
             self._out = [output for output in self._out if not self._too_early(output)]
             before = self.phase
             if before is Phase.LIVE:
-                self._give_up()
+                self._nodes.give_up(self._now_ms)
             self._decide()
-            if not len(self._turns) and not self._keyless:
-                self._strays()
+            if not len(self._turns) and not self._keys.incomplete:
+                self._nodes.strays(self._now_ms, f"{self.epoch}.{self.n}")
                 self._decide()
             self._recover()
             if self.phase is not before:
@@ -579,7 +339,7 @@ class Shard:
 
     def _decide(self) -> None:
         self.busy = False
-        if self._keyless:
+        if self._keys.incomplete:
             return  # what was kept cannot be sealed, what is pending not opened (rule 9: keys first)
         if not self._stock_taken:
             self._take_stock()
@@ -595,12 +355,9 @@ class Shard:
             self._append(step)
 
     def _too_early(self, output: Output) -> bool:
-        """A node that is away, or still telling what it kept, is offered all that is pending
-        afterwards, oldest first: nothing new may overtake that."""
         if not isinstance(output, Perform) or output.kind != "media":
             return False
-        row = self._nodes.get(output.payload.node)
-        return row is None or not row.asked
+        return not self._nodes.takes_orders(output.payload.node)
 
     def next_ms(self, now: Instant) -> int | None:
         """CLOCK_BOOTTIME at which `turn` should be called at the latest; None if only the
@@ -613,9 +370,9 @@ class Shard:
         if self.phase is Phase.RECOVERING and self._now_ms < self._deadline_ms:
             due.append(self._deadline_ms)
         if self.phase is Phase.LIVE:
-            if (armed := self._wheel.next_ms()) is not None:
+            if (armed := self._timers.next_ms()) is not None:
                 due.append(armed)
-            due += [row.away_ms + self._node_lost_ms for row in self._nodes.values() if not row.up and not row.given_up]
+            due += self._nodes.give_up_ms()
         return now.boottime_ms + max(0, min(due) - self._now_ms) if due else None
 
     def key(self, key_id: str) -> bytes | None:
@@ -655,17 +412,9 @@ class Shard:
     def _wakes(self) -> None:
         if self.phase is not Phase.LIVE:
             return
-        overdue: set[str] = set()
-        for _, key in self._wheel.due(self._now_ms):
-            pending = self.ledger.pending.get(key)
-            if pending is None:
-                continue  # settled before it was due
-            effect = pending.effect
-            if effect.kind == "wake":
-                self._queue(Offer("wake", 0, effect.tenant, effect.stream, pending.payload, effect.part, settles=key))
-            else:
-                overdue.add(key)
-                self._wheel.arm(key, self._now_ms + max(1000, self._now_ms - effect.at_ms))
+        wakes, overdue = self._timers.due(self._now_ms)
+        for wake in wakes:
+            self._turns.add(wake)
         if overdue:
             self._offer_pending(lambda pending: pending.effect.key in overdue)
 
@@ -680,15 +429,10 @@ class Shard:
             self._instant.boot_id,
             self._instant.boottime_ms,
             self._keys.get,
-            self._fresh_key,
+            self._keys.fresh,
             self._report,
             self.counts,
         )
-
-    def _fresh_key(self) -> str | None:
-        if len(self._unused) < KEY_BLOCK // 2 and not self._refilling:
-            self._load_keys()
-        return self._unused.popleft() if self._unused else None
 
     def _step(self) -> bool:
         """Decide one step; False if nothing can be decided now."""
@@ -722,40 +466,26 @@ class Shard:
         for part, _ in notes:
             self._own_event(step, part, "owner")
         commit = step.commit()
-        for key in step.ended_keys:
-            self._keys.pop(key, None)
-            self._keys.pop(key + AUDIO, None)
+        self._keys.forget(step.ended_keys)
         self.n = step.n
         body = log_codec.encode(commit)
-        self._armed(commit)
-        for key in step.again:
-            self._wheel.arm(key, self._now_ms + WAKE_AGAIN_MS)
+        if self.phase is Phase.LIVE:
+            self._timers.add(commit.effects)
+        self._timers.again(step.again, self._now_ms)
         noted = [Noted(handle) for _, handle in notes if handle is not None]
-        self._in_flight.append((step.n, body, [*self._released(commit, step), *noted]))
+        self._in_flight.add(step.n, body, [*self._released(commit, step), *noted])
         self._last_commit_ms = self._now_ms
         self._out.append(Append(body))
-
-    def _armed(self, commit: Commit) -> None:
-        if self.phase is Phase.LIVE:
-            for effect in commit.effects:
-                self._wheel.arm(effect.key, effect.at_ms)
 
     def _released(self, commit: Commit, step: Step) -> list[Output]:
         """What may leave once the commit is durable, in this order."""
         out: list[Output] = [Committed(commit, tuple(step.decided))]
         out += [Taken(m.source, m.tenant, m.number) for m in commit.marks]
-        for effect in commit.effects:
-            if effect.kind != "wake":
-                payload = self.ledger.pending[effect.key].payload
-                trace = self._trace(effect)
-                out.append(Perform(effect.key, effect.tenant, effect.stream, effect.kind, payload, False, trace))
+        pending = self.ledger.pending
+        out += (self._order(e, pending[e.key].payload, again=False) for e in commit.effects if e.kind != "wake")
         out += step.answers
         out += (Rebuild(tenant, stream, sound) for tenant, stream, sound in step.torn)
         return out
-
-    def _trace(self, effect: Effect) -> str:
-        aggregate = self.ledger.aggregate(effect.tenant, effect.stream)
-        return "" if aggregate is None else aggregate.trace
 
     def _own_event(self, step: Step, part: Part, cause: str) -> None:
         event_id = f"{self.partition}/{self.epoch}/{step.n}/{len(step.events)}"

@@ -20,8 +20,8 @@ from tandem.core.ports.keys import Keys
 from tandem.core.ports.media import Outcome
 from tandem.core.recording import name_of
 from tandem.runtime.driver import ShardDriver
+from tandem.runtime.outputs import Perform, Taken
 from tandem.runtime.retry_driver import Retry
-from tandem.runtime.shard import Perform, Taken
 from tandem.runtime.step import Offer
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.meters import Reading

@@ -37,20 +37,10 @@ from tandem.media.link.owner_end import (
 from tandem.runtime import log_codec
 from tandem.runtime.inbox import BEGINNING, Inbox
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.outputs import Append, AskLegs, Introduce, LoadKeys, Lost, Output, Perform, Rebuild, Taken
 from tandem.runtime.rebuild import Refold
 from tandem.runtime.service import Group
-from tandem.runtime.shard import (
-    Append,
-    AskLegs,
-    Introduce,
-    LoadKeys,
-    Lost,
-    Output,
-    Perform,
-    Phase,
-    Rebuild,
-    Taken,
-)
+from tandem.runtime.shard import Phase
 from tandem.runtime.statehash import Differs
 from tandem.runtime.step import Answered, Offer
 from tandem.session.inbox import media_offer

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
-from tandem.adapters.blobs import LocalBlobs
-from tandem.adapters.sqlite import CannotOpen, SqliteKeys, SqliteLog, SqliteStore
+from tandem.adapters.sqlite import CannotOpen
 from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.errors import NO_OWNER, Rejected
 from tandem.core.points import Points
@@ -32,21 +32,24 @@ from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
 from tandem.runtime.limits import ApiLimits, Rate
 from tandem.runtime.methods import methods_of
-from tandem.runtime.retry_driver import Retry
+from tandem.runtime.receiver import Receiver
+from tandem.runtime.service import Group
+from tandem.runtime.shared import Shared
 from tandem.runtime.step import Offer
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.calls import WatchedApi
 from tandem.runtime.telemetry.process import Telemetry
 from tandem.runtime.telemetry.stages import Observed
-from tandem.runtime.telemetry.views import ViewWatch, inbox_lags
+from tandem.runtime.telemetry.views import inbox_lags
 from tandem.session import observe as session_observe
 from tandem.session import servicer as session_servicer
 from tandem.session.directory import make_directory
 from tandem.session.eraser import Eraser
 from tandem.session.inbox import media_offer
 from tandem.session.sweep import Sweep
-from tandem.session.views import ContactView
 from tandem.targets.groups import FOLLOWS, PROMPTS, make_groups, prompt_names
+from tandem.targets.projections import project
+from tandem.targets.storage import Storage, open_storage
 from tandem.tenant import module as tenant_module
 
 _log = structlog.get_logger(__name__)
@@ -63,8 +66,6 @@ OBSERVED = Observed(
     rings=frozenset({"contact.agent_offered"}),
 )
 """What is to be seen of the services."""
-STORE_AGAIN_S, STORE_AGAIN_MAX_S = 1.0, 10.0
-"""Pauses before a view whose store failed goes on."""
 CONFIG_WAIT_S = 2.0
 """How long `wait=LIVE` waits (spine 9)."""
 
@@ -77,16 +78,28 @@ class Control:
     host: Host
     owners: MediaOwners
     api: Api
-    store: SqliteStore
-    blobs: LocalBlobs
+    storage: Storage
     entropy: SystemEntropy
     credentials: Credentials
     telemetry: Telemetry
+    limits: ApiLimits
+    eraser: Eraser
 
     @property
     def ready(self) -> bool:
         """Whether calls can be taken: every shard is live and the media node is up."""
         return self.host.is_ready and self.owners.is_up
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What a control process has before it has the cell."""
+
+    owner: str
+    clock: Clock
+    entropy: SystemEntropy
+    points: Points
+    telemetry: Telemetry
 
 
 @asynccontextmanager
@@ -108,79 +121,85 @@ async def control(
     async with AsyncExitStack() as stack:
         telemetry = Telemetry(config, "all", owner, time, OBSERVED)
         stack.callback(telemetry.close)  # last of all: a successor does not wait for our last spans
-        log = await SqliteLog.open(config.log_dir, wait=wait_for_lock)
-        stack.push_async_callback(log.close)
-        keys = await SqliteKeys.open(config.log_dir, entropy=entropy, cell_key_file=config.keys.cell_key_file)
-        stack.push_async_callback(keys.close)
-        store = await SqliteStore.open(config.log_dir)
-        stack.push_async_callback(store.close)
-        blobs = await LocalBlobs.open(config.data_dir / "blobs")
-        stack.push_async_callback(blobs.close)
-
-        credentials = Credentials()
-        node = config.media.node
-        hosts: list[Host] = []
-        owners = MediaOwners(
-            {node: LinkAddress(config.media_link)},
-            time,
-            entropy,
-            points,
-            _translate,
-            lambda driver: make_directory(hosts[0], driver),
-        )
-        eraser = Eraser(keys, blobs)
-        gate = Gate(config.limits.quarantined_max)
-        drivers = [
-            ShardDriver(
-                group,
-                shard,
-                owner,
-                log,
-                keys,
-                time,
-                points,
-                (node,) if name == "live" else (),
-                {"media": owners, "erase": eraser} if name == "live" else {},
-                blobs,
-                config.log.snapshot_commits,
-                telemetry.instruments,
-                gate,
-                round(config.media.lost_after_s * 1000),
-            )
-            for name, group in groups.items()
-            for shard in range(config.live.shards)
-        ]
-        host = Host(drivers, log, keys, credentials.shard_of, FOLLOWS)
-        hosts.append(host)
-        telemetry.shards(lambda: (driver.watch for driver in drivers))
-        telemetry.meters.watch(owners.readings)
-        telemetry.meters.watch(eraser.readings)
-        telemetry.meters.watch(lambda: inbox_lags(host.lags()))
-        strangers = Rate(config.limits.strangers_per_s, config.limits.strangers_burst)
-        limits = ApiLimits(_defaults(config), strangers, time.monotonic_s)
-        api = WatchedApi(credentials, entropy, _report, telemetry.instruments, limits)
-        made = Control(config, host, owners, api, store, blobs, entropy, credentials, telemetry)
-        _add_servicers(made)
+        storage = await open_storage(stack, config, entropy, wait_for_lock=wait_for_lock)
+        made = _build(config, groups, _Means(owner, time, entropy, points, telemetry), storage)
         async with telemetry.running(), asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(host.run()),
-                tasks.create_task(owners.run()),
-                tasks.create_task(eraser.run()),
-                tasks.create_task(credentials.keep_up(host, tenant_module.accounts)),
-                tasks.create_task(_tell_defaults(made)),
-                *(tasks.create_task(limits.follow(host.tail(TENANT_GROUP, n))) for n in range(config.live.shards)),
-                *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),
-                *(
-                    tasks.create_task(Sweep(host, driver, keys, eraser, time, config.retention.sweep_every_s).run())
-                    for driver in drivers
-                    if driver.partition.group == "live"
-                ),
-            ]
+            running = [tasks.create_task(work) for work in _work(made, time)]
             try:
                 yield made
             finally:
                 for task in running:
                     task.cancel()
+
+
+def _build(config: Config, groups: Mapping[str, Group], means: _Means, storage: Storage) -> Control:
+    """All objects of the process; nothing runs yet."""
+    telemetry, clock, entropy = means.telemetry, means.clock, means.entropy
+    node = config.media.node
+    hosts: list[Host] = []
+    addresses = {node: LinkAddress(config.media_link)}
+    owners = MediaOwners(
+        addresses, clock, entropy, means.points, _translate, lambda driver: make_directory(hosts[0], driver)
+    )
+    eraser = Eraser(storage.keys, storage.blobs)
+    credentials = Credentials()
+    drivers = _drivers(config, groups, means, storage, {"media": owners, "erase": eraser})
+    host = Host(drivers, storage.log, storage.keys, credentials.shard_of, FOLLOWS)
+    hosts.append(host)
+    telemetry.shards(lambda: (driver.watch for driver in drivers))
+    telemetry.meters.watch(owners.readings)
+    telemetry.meters.watch(eraser.readings)
+    telemetry.meters.watch(lambda: inbox_lags(host.lags()))
+    strangers = Rate(config.limits.strangers_per_s, config.limits.strangers_burst)
+    limits = ApiLimits(_defaults(config), strangers, clock.monotonic_s)
+    api = WatchedApi(credentials, entropy, _report, telemetry.instruments, limits)
+    made = Control(config, host, owners, api, storage, entropy, credentials, telemetry, limits, eraser)
+    _add_servicers(made)
+    return made
+
+
+def _drivers(
+    config: Config, groups: Mapping[str, Group], means: _Means, storage: Storage, receivers: Mapping[str, Receiver]
+) -> list[ShardDriver]:
+    """One for each shard of each group."""
+    shared = Shared(
+        means.owner,
+        storage.log,
+        storage.keys,
+        means.clock,
+        means.points,
+        storage.blobs,
+        config.log.snapshot_commits,
+        means.telemetry.instruments,
+        Gate(config.limits.quarantined_max),
+        round(config.media.lost_after_s * 1000),
+    )
+    return [
+        ShardDriver(
+            group,
+            shard,
+            shared,
+            (config.media.node,) if name == "live" else (),
+            receivers if name == "live" else {},
+        )
+        for name, group in groups.items()
+        for shard in range(config.live.shards)
+    ]
+
+
+def _work(made: Control, clock: Clock) -> Iterator[Coroutine[Any, Any, None]]:
+    """What runs as long as the process."""
+    host, storage = made.host, made.storage
+    yield host.run()
+    yield made.owners.run()
+    yield made.eraser.run()
+    yield made.credentials.keep_up(host, tenant_module.accounts)
+    yield _tell_defaults(made)
+    for shard in range(made.config.live.shards):
+        yield made.limits.follow(host.tail(TENANT_GROUP, shard))
+        yield project(host, storage.store, made.telemetry.meters, shard)
+    for driver in host.of_group("live"):
+        yield Sweep(host, driver, storage.keys, made.eraser, clock, made.config.retention.sweep_every_s).run()
 
 
 def _report(text: str, error: BaseException) -> None:
@@ -216,9 +235,9 @@ def _add_servicers(made: Control) -> None:
     servicer = tenant_module.build(host, made.entropy, setting, credentials.reached, live)
     made.api.add(tenant_module.API, servicer)
     made.api.add(tenant_module.RETENTION_API, tenant_module.build_retention(host, made.entropy, setting))
-    made.api.add(session_servicer.API, session_servicer.SessionServicer(host, made.store, "live"))
+    made.api.add(session_servicer.API, session_servicer.SessionServicer(host, made.storage.store, "live"))
     made.api.add(routing_servicer.API, routing_servicer.RoutingServicer(host))
-    made.api.add(recording_module.API, recording_module.build(host, made.store, made.blobs))
+    made.api.add(recording_module.API, recording_module.build(host, made.storage.store, made.storage.blobs))
 
 
 async def _tell_defaults(made: Control) -> None:
@@ -229,38 +248,3 @@ async def _tell_defaults(made: Control) -> None:
 
 def _defaults(config: Config) -> Limits:
     return Limits(*(getattr(config.limits.tenant, name) for name in NAMES))
-
-
-async def _project(made: Control, shard: int) -> None:
-    """Keep the views up with a shard."""
-    store, host = made.store, made.host
-    recordings = recording_module.partition(shard)
-
-    meters = made.telemetry.meters
-    seen = ViewWatch(meters, "contacts", shard, lambda: host.durable("live", shard))
-    heard = ViewWatch(meters, "recordings", shard, lambda: host.durable("recording", shard))
-
-    async def contacts() -> None:
-        view = ContactView(store, f"live/{shard}")
-        done = await view.start()
-        await view.follow(seen.following(done, host.tail("live", shard, done)))
-
-    async def kept() -> None:
-        done = await store.position(recording_module.VIEW, recordings)
-        await recording_module.follow(heard.following(done, host.tail("recording", shard, done)), store, shard)
-
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_patiently(f"contacts of live/{shard}", contacts))
-        tasks.create_task(_patiently(f"recordings of {recordings}", kept))
-
-
-async def _patiently(what: str, follow: Callable[[], Awaitable[None]]) -> None:
-    """Follow, and begin anew behind what is stored when the store fails: history is late, and
-    nothing else is (rule 13)."""
-    retry = Retry(STORE_AGAIN_S, STORE_AGAIN_MAX_S)
-    while True:
-        try:
-            return await follow()
-        except OSError as error:
-            _log.error("a view is late", view=what, error=str(error))
-            await retry.pause()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tandem.runtime import driver
+from tandem.runtime import driver, keyload
 from tests.integration.runtime.toys import Disk, MemoryDisk, SqliteDisk
 
 
@@ -25,7 +25,7 @@ def few_objects() -> None:
 async def nothing_left(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Every test: no task stays, no error goes unheard. A lost shard is claimed again at once."""
     monkeypatch.setattr(driver, "RECLAIM_S", 0.0)
-    monkeypatch.setattr(driver, "KEYS_AGAIN_S", 0.0)
+    monkeypatch.setattr(keyload, "KEYS_AGAIN_S", 0.0)
     loop, unheard = asyncio.get_running_loop(), list[dict[str, Any]]()
     loop.set_debug(True)
     loop.slow_callback_duration = 3600

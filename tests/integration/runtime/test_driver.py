@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tandem.adapters.memory import KeyTable, MemoryKeys, MemoryLog
-from tandem.core.backoff import Backoff
 from tandem.core.errors import NO_OWNER, Rejected
 from tandem.core.points import Point
 from tandem.core.ports.keys import KeyExists
 from tandem.core.ports.log import LogFailed, Partition
 from tandem.runtime import driver
+from tandem.runtime.retry_driver import Retry
 from tandem.runtime.step import Offer
 from tests.integration.runtime.toys import (
     Disk,
@@ -125,13 +125,13 @@ async def test_a_log_that_takes_nothing_is_no_end_of_the_process() -> None:
 async def test_a_log_that_refuses_every_claim_is_asked_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
 
-    class Noted(Backoff):
-        def pause_s(self, chance: float = 1.0) -> float:
-            pauses.append(super().pause_s(chance))
+    class Noted(Retry):
+        def next_s(self) -> float:
+            pauses.append(super().next_s())
             return 0.0
 
     monkeypatch.setattr(driver, "RECLAIM_S", 0.2)
-    monkeypatch.setattr(driver, "Backoff", Noted)
+    monkeypatch.setattr(driver, "Retry", Noted)
     async with process(MemoryDisk(make_log=Refusing)) as p:
         p.log.full = True
         await refused(asking(p, "say:x;answer"))

@@ -11,6 +11,7 @@ from tandem.core.points import Points
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.gate import Gate
 from tandem.runtime.service import Group
+from tandem.runtime.shared import Shared
 from tandem.runtime.step import Offer
 from tests.integration.runtime.toys import until
 from tests.support import toy
@@ -47,7 +48,8 @@ async def _written() -> MemoryPartitions:
 def _driver(group: Group, partitions: MemoryPartitions, gate: Gate | None) -> ShardDriver:
     keys = MemoryKeys(KeyTable(SeededEntropy()))
     given = {"media": Silent()}
-    return ShardDriver(group, 0, "b", MemoryLog(partitions), keys, SystemClock(), Points(), receivers=given, gate=gate)
+    shared = Shared("b", MemoryLog(partitions), keys, SystemClock(), Points(), gate=gate)
+    return ShardDriver(group, 0, shared, receivers=given)
 
 
 async def test_a_shard_that_would_mostly_be_quarantined_is_not_claimed() -> None:

@@ -12,7 +12,7 @@ from tandem.core.commit import Commit
 from tandem.core.errors import NO_OWNER, UNKNOWN_NAME, Reason, Rejected
 from tandem.core.points import Point
 from tandem.core.ports.log import Partition
-from tandem.runtime import driver, host, log_codec, positions
+from tandem.runtime import driver, host, log_codec, places, positions
 from tandem.runtime.host import Host, tail
 from tests.integration.runtime.toys import FAR, TOYS, Disk, MemoryDisk, Process, process, records, until
 
@@ -165,7 +165,7 @@ async def commits_after(p: Process, after: int, last: int) -> list[int]:
 
 
 async def test_a_tail_gives_every_commit_behind_a_position_once(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "PLACE_COMMITS", 5)
+    monkeypatch.setattr(places, "PLACE_COMMITS", 5)
     async with process(disk) as p:
         for n in range(30):
             await p.ask("toy/a", f"say:{n};answer")
@@ -181,7 +181,7 @@ async def test_a_tail_gives_every_commit_behind_a_position_once(disk: Disk, monk
 
 async def test_a_tail_begins_where_the_judgement_is_known(memory: MemoryDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shard that meets a newer claim has read it and does not count it: that is no place to begin."""
-    monkeypatch.setattr(driver, "PLACE_COMMITS", 1)
+    monkeypatch.setattr(places, "PLACE_COMMITS", 1)
     monkeypatch.setattr(driver, "RECLAIM_S", 3600.0)
     async with process(memory, "a") as a:
         await a.ask("toy/a", "say:1;answer")

@@ -8,14 +8,14 @@ import pytest
 
 from tandem.session import views
 from tandem.session.views import ContactView, Phase
-from tandem.targets import control
-from tandem.targets.control import _patiently
+from tandem.targets import projections
+from tandem.targets.projections import _patiently
 from tests.integration.runtime.toys import until
 from tests.support.live_host import live_host
 
 
 async def test_a_view_whose_store_failed_goes_on_where_it_stood(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "STORE_AGAIN_S", 0.0)
+    monkeypatch.setattr(projections, "STORE_AGAIN_S", 0.0)
     begun: list[int] = []
     async with live_host() as live:
 

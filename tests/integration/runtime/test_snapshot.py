@@ -20,8 +20,8 @@ from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import By, Cause, LegEnded, LegRinging
 from tandem.internal.log.v1 import log_pb2
 from tandem.routing.domain import words as rw
-from tandem.runtime import driver, log_codec, snapshot
 from tandem.runtime import ledger as ledger_module
+from tandem.runtime import log_codec, places, snapshot
 from tandem.runtime.canonical import NotCanonical
 from tandem.runtime.ledger import SNAPSHOT_TAKEN, Ledger
 from tandem.runtime.past import Past, Row
@@ -134,7 +134,7 @@ async def test_a_restart_takes_messages_from_where_its_snapshot_says(memory: Mem
 async def test_a_view_that_is_a_little_behind_reads_little_after_a_restart(
     memory: MemoryDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "PLACE_COMMITS", 5)
+    monkeypatch.setattr(places, "PLACE_COMMITS", 5)
     await fill(memory, 60, 25)
     async with process(memory, "b") as p:
         n = p.toys._shard.n  # type: ignore[union-attr]

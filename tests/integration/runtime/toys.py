@@ -23,11 +23,13 @@ from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.keys import Keys
 from tandem.core.ports.log import Log, Partition, Stored
 from tandem.runtime import log_codec
-from tandem.runtime.driver import Receiver, ShardDriver
+from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Answer, Host
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.outputs import Perform, Taken
+from tandem.runtime.receiver import Receiver
 from tandem.runtime.service import Group, Service
-from tandem.runtime.shard import Perform, Taken
+from tandem.runtime.shared import Shared
 from tests.support import toy
 from tests.support.mini_cell import SeededEntropy
 from tests.support.toy import Do
@@ -174,9 +176,9 @@ async def process(
     log, keys, blobs = await disk.open()
     clock, points = SystemClock(), Points()
     given = {"media": HandNode()} if receivers is None else receivers
+    shared = Shared(owner, log, keys, clock, points, blobs, snapshot_commits)
     toys, far = (
-        ShardDriver(group, 0, owner, log, keys, clock, points, tuple(of), given, blobs, snapshot_commits)
-        for group, of in zip(groups(), (nodes, ()), strict=True)
+        ShardDriver(group, 0, shared, tuple(of), given) for group, of in zip(groups(), (nodes, ()), strict=True)
     )
     host = Host((toys, far), log, keys, {"t1": 0, "t2": 0}.get, {"far": ("toys",)})
     try:

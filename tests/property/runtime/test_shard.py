@@ -10,7 +10,8 @@ from tandem.core.commit import Commit
 from tandem.core.ports.log import Stored
 from tandem.core.ports.media import CommandSettled, Outcome
 from tandem.runtime.ledger import Ledger
-from tandem.runtime.shard import Lost, Perform, Phase, Taken
+from tandem.runtime.outputs import Lost, Perform, Taken
+from tandem.runtime.shard import Phase
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered
 from tests.support.bench import BOOT, Bench

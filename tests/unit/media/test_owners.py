@@ -28,6 +28,7 @@ from tandem.runtime.driver import ShardDriver
 from tandem.runtime.host import Host
 from tandem.runtime.media_codec import Close
 from tandem.runtime.service import Group
+from tandem.runtime.shared import Shared
 from tandem.runtime.step import Offer
 from tandem.session.directory import make_directory
 from tandem.session.domain import reception as r
@@ -101,7 +102,8 @@ class Owner:
         self._directory = directory or self.numbers
         keys = MemoryKeys(self.keys)
         self.media = MediaOwners({NODE: address}, CLOCK, SeededEntropy(), self.points, self._translate, self._counted)
-        self.driver = ShardDriver(group, 0, "owner", self.log, keys, CLOCK, self.points, (NODE,), {"media": self.media})
+        shared = Shared("owner", self.log, keys, CLOCK, self.points)
+        self.driver = ShardDriver(group, 0, shared, (NODE,), {"media": self.media})
         self.host = Host((self.driver,), self.log, keys, {"t1": 0}.get, {})
 
     def _translate(self, heard: Heard) -> Offer:

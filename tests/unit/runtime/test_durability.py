@@ -7,7 +7,8 @@ import pytest
 from tandem.core.commit import Claim, Commit
 from tandem.core.ports.log import Stored
 from tandem.runtime import log_codec
-from tandem.runtime.shard import HEARTBEAT_MS, MAX_IN_FLIGHT, Lost, Perform, Phase, Taken, WrongShape
+from tandem.runtime.outputs import Lost, Perform, Taken
+from tandem.runtime.shard import HEARTBEAT_MS, MAX_IN_FLIGHT, Phase, WrongShape
 from tandem.runtime.step import Answered
 from tests.support.bench import Bench, reason, value
 from tests.support.toy import NODE, toy_group

@@ -9,7 +9,8 @@ from tandem.core.decider import MAX_HOPS
 from tandem.core.ports.media import CommandSettled, Outcome
 from tandem.core.seal import AUDIO
 from tandem.runtime import log_codec
-from tandem.runtime.shard import KEY_BLOCK, LoadKeys, Taken
+from tandem.runtime.keyring import KEY_BLOCK
+from tandem.runtime.outputs import LoadKeys, Taken
 from tandem.runtime.step import Offer
 from tandem.runtime.turns import MAX_CLIENTS, MAX_INPUTS, MAX_PER_TENANT
 from tests.support.bench import Bench, reason, value
@@ -311,7 +312,7 @@ def _decoded(body: bytes) -> Commit:
 def test_clients_beyond_the_limit_are_turned_away_and_numbered_inputs_never() -> None:
     bench = Bench().live()
     bench.hold_keys = True
-    bench.shard._unused.clear()  # so that nothing can be decided
+    bench.shard._keys._unused.clear()  # so that nothing can be decided
     for _ in range(MAX_CLIENTS):
         assert bench.shard.offer(Offer("client/k1", 0, "t1", "vault/a", Do("say:x"), handle=object()))
     assert not bench.shard.offer(Offer("client/k1", 0, "t1", "vault/a", Do("say:x"), handle=object()))

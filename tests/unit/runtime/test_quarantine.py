@@ -16,8 +16,8 @@ from tandem.runtime.counts import NAMES
 from tandem.runtime.gate import Gate
 from tandem.runtime.ledger import BadHistory, Ledger
 from tandem.runtime.service import Group, Service
-from tandem.runtime.shard import WAKE_AGAIN_MS
 from tandem.runtime.step import Offer
+from tandem.runtime.timers import WAKE_AGAIN_MS
 from tests.support.bench import Bench, reason
 from tests.support.toy import NODE, Did, Do, Toy, evolve, service
 

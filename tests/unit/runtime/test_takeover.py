@@ -5,17 +5,8 @@ from __future__ import annotations
 from tandem.core.ports.media import CommandSettled, Originate, Outcome
 from tandem.core.seal import Withheld
 from tandem.runtime.ledger import STEPPED, Ledger
-from tandem.runtime.shard import (
-    HEARTBEAT_MS,
-    NODE_PATIENCE_MS,
-    Append,
-    AskLegs,
-    Introduce,
-    LoadKeys,
-    Perform,
-    Phase,
-    Taken,
-)
+from tandem.runtime.outputs import Append, AskLegs, Introduce, LoadKeys, Perform, Taken
+from tandem.runtime.shard import HEARTBEAT_MS, NODE_PATIENCE_MS, Phase
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered, Offer
 from tandem.runtime.traced import Committed

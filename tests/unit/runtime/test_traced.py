@@ -13,7 +13,7 @@ from tandem.core.ports.log import Partition
 from tandem.runtime import log_codec
 from tandem.runtime.inbox import Inbox
 from tandem.runtime.ledger import Ledger
-from tandem.runtime.shard import Perform
+from tandem.runtime.outputs import Perform
 from tandem.session.domain.contact import states as st
 from tests.support.live_world import LiveWorld
 

@@ -7,7 +7,7 @@ import pytest
 
 from tandem.core.ports import media
 from tandem.core.seal import Secret
-from tandem.runtime.shard import NODE_LOST_MS
+from tandem.runtime.nodes import NODE_LOST_MS
 from tandem.runtime.step import Offer
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import states as st
@@ -93,14 +93,15 @@ def test_a_call_whose_arrival_waits_for_a_key_is_left_alone() -> None:
     cell = SmallCell()
     cell.configure()
     shard = cell.shard
-    unused, shard._unused = shard._unused, type(shard._unused)()
-    shard._refilling = True
+    keys = shard._keys
+    unused, keys._unused = keys._unused, type(keys._unused)()
+    keys.loading = True
     arrived = w.TakeCall(NODE, shard.now_ms, "100", Secret(b"+4420111"))
     shard.offer(Offer(f"media/{NODE}/i1/{TENANT}", 1_000, TENANT, "contact/c9", arrived))
     listed(cell, "c9")
     cell.settle()
     assert cell.state("contact/c9") is None, "it waits"
-    shard._unused, shard._refilling = unused, False
+    keys._unused, keys.loading = unused, False
     cell.settle()
     assert isinstance(cell.state("contact/c9"), st.InFlow)
     assert hung_up(cell) == []

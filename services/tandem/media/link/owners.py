@@ -29,8 +29,8 @@ from tandem.media.link.owner_end import (
     opened_verb,
 )
 from tandem.runtime.driver import ShardDriver
+from tandem.runtime.outputs import Perform, Taken
 from tandem.runtime.retry_driver import Retry
-from tandem.runtime.shard import Perform, Taken
 from tandem.runtime.step import Offer
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.meters import Reading

@@ -15,8 +15,9 @@ from tandem.core.commit import Commit, Input
 from tandem.core.ports.clock import Clock
 from tandem.core.ports.log import Partition
 from tandem.internal.log.v1 import log_pb2
+from tandem.runtime.outputs import Perform
 from tandem.runtime.service import kind_of
-from tandem.runtime.shard import Perform, Phase, Shard
+from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.clock import Nanoseconds
 from tandem.runtime.telemetry.meters import Meters, Reading

@@ -1,0 +1,59 @@
+"""What a shard has appended and not read back yet, and what waits for it (rule 5)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tandem.runtime.outputs import Output, Perform
+
+
+@dataclass(slots=True)
+class Appended:
+    """A record under way: the number of its commit, its bytes, and what may leave once it is durable."""
+
+    n: int
+    body: bytes
+    held: list[Output]
+
+
+class InFlight:
+    """Records under way, oldest first. `len` of it counts them."""
+
+    def __init__(self) -> None:
+        self._records: deque[Appended] = deque()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Appended]:
+        return iter(self._records)
+
+    def add(self, n: int, body: bytes, held: Iterable[Output] = ()) -> Appended:
+        """A record that is being appended."""
+        record = Appended(n, body, list(held))
+        self._records.append(record)
+        return record
+
+    def comes_back(self, body: bytes) -> Appended | None:
+        """The oldest, if this is it; it stays until `landed`."""
+        return self._records[0] if self._records and self._records[0].body == body else None
+
+    def landed(self) -> None:
+        """The oldest was read back and counts."""
+        self._records.popleft()
+
+    def hold(self, outputs: Iterable[Output]) -> bool:
+        """Hold these until the newest is durable; False if all that there is is durable."""
+        if self._records:
+            self._records[-1].held.extend(outputs)
+        return bool(self._records)
+
+    def leaving(self) -> set[str]:
+        """Keys of the effects that leave with what is under way."""
+        return {output.key for record in self._records for output in record.held if isinstance(output, Perform)}
+
+    def clear(self) -> None:
+        """Nobody waits for any of it."""
+        self._records.clear()

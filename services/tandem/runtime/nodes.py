@@ -1,0 +1,211 @@
+"""The media nodes as a shard's owner sees them: what they kept, which legs they have (rule 9, T2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tandem.core.decider import EffectEnded
+from tandem.core.ports.media import Originate, Outcome
+from tandem.runtime.ledger import Ledger
+from tandem.runtime.service import Group
+from tandem.runtime.step import Offer
+
+NODE_LOST_MS = 600_000
+"""A node that was away for so long does not come back with its calls: their contacts end."""
+
+Marks = tuple[tuple[str, int], ...]
+
+
+@dataclass(slots=True)
+class _Node:
+    """Introduced, kept events heard, asked for its legs, of which it should have those `expected`,
+    legs listed; those `listed_legs` are to be looked through for strays. Away since `away_ms`, if
+    it is not up."""
+
+    incarnation: str = ""
+    up: bool = False
+    heard: bool = False
+    asked: bool = False
+    expected: tuple[tuple[str, str, str], ...] = ()
+    listed: bool = False
+    listed_legs: tuple[tuple[str, str], ...] = ()
+    away_ms: int = 0
+    given_up: bool = False
+
+
+class Nodes:
+    """`queue` takes the inputs that come of what nodes tell: legs that are missing, and strays."""
+
+    def __init__(
+        self, names: Sequence[str], group: Group, ledger: Ledger, queue: Callable[[Offer], None], lost_ms: int
+    ) -> None:
+        self._rows = {name: _Node() for name in names}
+        self._group, self._ledger, self._queue, self._lost_ms = group, ledger, queue, lost_ms
+
+    def begin(self, now_ms: int) -> list[str]:
+        """The shard is ours: which nodes have to be told."""
+        for row in self._rows.values():
+            row.away_ms = now_ms
+        return list(self._rows)
+
+    # ---------------------------------------------------------------- what they tell
+
+    def up(self, node: str, incarnation: str, now_ms: int) -> None:
+        """The node has answered our Hello; what it kept follows."""
+        row = self._rows.setdefault(node, _Node())
+        row.incarnation, row.up = incarnation, True
+        row.heard = row.asked = row.listed = row.given_up = False
+        prefix = f"media/{node}/"
+        known: dict[str, bool] = {}  # tenant -> whether something was taken of this incarnation
+        for source, tenant in self._ledger.marks:
+            if source.startswith(prefix):
+                known[tenant] = known.get(tenant, False) or source.startswith(f"{prefix}{incarnation}/")
+        for tenant in [tenant for tenant, of_this in known.items() if not of_this]:
+            self._journal_lost(node, tenant, now_ms)
+
+    def down(self, node: str, now_ms: int) -> None:
+        """The link is gone. Its calls are taken as alive; what is pending is offered again when it is back."""
+        row = self._rows.setdefault(node, _Node())
+        if row.up:
+            row.away_ms = now_ms
+        row.up = row.heard = row.asked = row.listed = False
+        row.listed_legs = ()
+
+    def kept(self, node: str) -> None:
+        """All that the node had kept has been offered."""
+        self._rows.setdefault(node, _Node()).heard = True
+
+    def legs(self, node: str, legs: Iterable[tuple[str, str]], now_ms: int) -> None:
+        """The legs that live on the node. Those that it should have had when it was asked, and
+        has not, are ended."""
+        row = self._rows.setdefault(node, _Node())
+        row.listed = True
+        row.listed_legs = tuple(legs)
+        expected, row.expected = row.expected, ()
+        there = set(row.listed_legs)
+        for tenant, stream, leg in expected:
+            aggregate = self._ledger.aggregate(tenant, stream)
+            if aggregate is None or (tenant, leg) in there:
+                continue
+            if (node, leg) in aggregate.legs:
+                self._missing(tenant, stream, node, leg, now_ms)
+
+    def _journal_lost(self, node: str, tenant: str, now_ms: int) -> None:
+        """The node forgot which commands it had: a ring in doubt is never repeated (E2). This comes
+        before the first event of the new journal, so that a mark of it says that this was done."""
+        if self._group.new_journal is not None:
+            kind, command = self._group.new_journal(node, now_ms)
+            for (of, stream), aggregate in self._ledger.aggregates.items():
+                if of == tenant and aggregate.kind.name == kind:
+                    self._queue(Offer("legs", 0, tenant, stream, command))
+        for key, pending in self._ledger.pending.items():
+            effect, payload = pending.effect, pending.payload
+            if (effect.tenant, effect.kind) != (tenant, "media") or payload.node != node:
+                continue
+            if isinstance(payload.verb, Originate):
+                ended = EffectEnded("", Outcome.UNKNOWN, "JOURNAL_LOST")
+                self._queue(Offer("legs", 0, tenant, effect.stream, ended, settles=key))
+
+    # ---------------------------------------------------------------- the takeover
+
+    def ask(self) -> Iterator[str]:
+        """Nodes that have told all that they kept: from now on each may have new orders, and is to
+        be asked for its legs. What it should have by then is noted."""
+        for name, row in self._rows.items():
+            if row.heard and not row.asked:
+                row.asked, row.expected = True, self._expected(name)
+                yield name
+
+    def takes_orders(self, node: str) -> bool:
+        """Whether new orders may go there. A node that is away, or still telling what it kept, is
+        offered all that is pending afterwards, oldest first: nothing new may overtake that."""
+        row = self._rows.get(node)
+        return row is not None and row.asked
+
+    @property
+    def all_listed(self) -> bool:
+        """Whether each has told of its legs."""
+        return all(row.listed for row in self._rows.values())
+
+    def _expected(self, node: str) -> tuple[tuple[str, str, str], ...]:
+        """(tenant, stream, leg) of what the node must have if it has not told of its end. A leg
+        whose `Originate` is pending may come to be after the answer; its outcome says more."""
+        coming = {
+            (pending.effect.tenant, pending.payload.leg)
+            for pending in self._ledger.pending.values()
+            if pending.effect.kind == "media" and isinstance(pending.payload.verb, Originate)
+        }
+        return tuple(
+            (tenant, stream, leg)
+            for (tenant, stream), aggregate in self._ledger.aggregates.items()
+            for on, leg in aggregate.legs
+            if on == node and (tenant, leg) not in coming
+        )
+
+    # ---------------------------------------------------------------- legs that nobody holds, or that are gone
+
+    def strays(self, now_ms: int, place: str) -> None:
+        """Hang up what nodes listed and nobody holds. Looked for when every event that came before
+        the list is decided: a call that just arrived is held by then. An order that is pending may
+        still bring its leg about, or end it. `place` is of the log, and makes new streams' names."""
+        make = self._group.stray_leg
+        for node, row in self._rows.items():
+            listed, row.listed_legs = row.listed_legs, ()
+            if not listed or make is None:
+                continue
+            held = self._held()
+            # Where legs are guessed a talk that goes on would look like a stray.
+            guessed = {tenant for (tenant, _), aside in self._ledger.aggregates.aside.items() if aside.guessed}
+            for tenant, leg in listed:
+                if (tenant, leg) not in held and tenant not in guessed:
+                    kind, command = make(node, leg, now_ms)
+                    self._queue(Offer("legs", 0, tenant, f"{kind}/{place}.{leg}", command))
+
+    def _held(self) -> set[tuple[str, str]]:
+        """(tenant, leg) of all that an aggregate or a pending order has."""
+        held = {(tenant, leg) for (tenant, _), one in self._ledger.aggregates.items() for _, leg in one.legs}
+        held.update(
+            (pending.effect.tenant, pending.payload.leg)
+            for pending in self._ledger.pending.values()
+            if pending.effect.kind == "media"
+        )
+        return held
+
+    def give_up(self, now_ms: int) -> None:
+        """End the legs of nodes that have been away for too long."""
+        for node, row in self._rows.items():
+            if row.up or row.given_up or now_ms - row.away_ms < self._lost_ms:
+                continue
+            row.given_up = True
+            for (tenant, stream), aggregate in self._ledger.aggregates.items():
+                for on, leg in aggregate.legs:
+                    if on == node:
+                        self._missing(tenant, stream, node, leg, now_ms)
+
+    def give_up_ms(self) -> list[int]:
+        """When those that are away will have been away for too long."""
+        return [row.away_ms + self._lost_ms for row in self._rows.values() if not row.up and not row.given_up]
+
+    def _missing(self, tenant: str, stream: str, node: str, leg: str, now_ms: int) -> None:
+        make = self._group.missing_leg
+        if make is not None:
+            self._queue(Offer("legs", 0, tenant, stream, make(node, leg, now_ms)))
+
+    # ---------------------------------------------------------------- marks
+
+    def marks_of(self, node: str, incarnation: str, durable: Mapping[tuple[str, str], int]) -> tuple[str, Marks]:
+        """(incarnation, durable marks per tenant) of that incarnation of a node; without one, of
+        the newest that something was taken from. The node forgets what they cover."""
+        prefix = f"media/{node}/"
+        found: dict[str, list[tuple[str, int]]] = {}
+        for (source, tenant), number in durable.items():
+            if source.startswith(prefix):
+                found.setdefault(source.split("/")[2], []).append((tenant, number))
+        if incarnation:
+            return incarnation, tuple(sorted(found.get(incarnation, ())))
+        if not found:
+            return "", ()
+        current = self._rows[node].incarnation if node in self._rows else ""
+        newest = current if current in found else list(found)[-1]
+        return newest, tuple(sorted(found[newest]))
