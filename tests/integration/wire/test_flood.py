@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tandem.core.ports.media import Cause, Collect, DigitsCollected, HangUp, LegArrived, LegEnded, LegHeld, LegResumed
+from tandem.core.ports.media import (
+    Answer,
+    Cause,
+    Collect,
+    DigitsCollected,
+    HangUp,
+    LegArrived,
+    LegEnded,
+    LegHeld,
+    LegResumed,
+)
 from tandem.core.seal import Secret
 from tandem.wire.sdp import Direction
 from tandem.wire.sip import events as sip
@@ -118,6 +128,31 @@ async def test_a_flood_from_everywhere_takes_nothing_from_the_carrier_and_the_re
             assert counters.sources <= 100
             assert counters.dropped_total_rate > 0
             assert counters.refused_total_rate > 0
+
+
+async def test_a_registered_phone_calls_while_strangers_have_used_up_what_they_have_together(tmp_path):
+    """`total_rate` is theirs: here so little of it comes back that nobody whom it is charged to gets in again."""
+    limits = GuardConfig(trusted=(), total_rate=0.001, total_burst=30, sources_max=100)
+    async with world(tmp_path, guard=limits) as w:
+        phone = w.phone("ann", tone_hz=AGENT_HZ, host=AGENT)
+        assert await phone.register("ann-secret")
+        async with flood(w, "storm", "scan", "options", "guess", addresses=300):
+            assert w.node.counters.dropped_total_rate > 0
+            arrived = callers(w)
+            phone.dial(NUMBER)
+            await w.sink.when(lambda: callers(w) - arrived)
+            (leg,) = callers(w) - arrived
+            await w.do(leg, Answer())
+            await phone.until(sip.CallAnswered)
+            await dropped(w, FLOODED)
+            assert await phone.register("ann-secret"), "nor does it lose its place"
+            phone.hang_up()
+            assert (await w.sink.until(LegEnded, leg=leg)).body.cause is Cause.NORMAL
+
+
+def callers(w: World) -> set[str]:
+    """Legs of all calls that came."""
+    return {told.leg for told in w.sink.told if isinstance(told.body, LegArrived)}
 
 
 async def test_a_call_that_is_up_does_not_feel_a_storm_from_its_own_address(tmp_path):

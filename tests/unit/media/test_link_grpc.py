@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -29,12 +30,14 @@ from tandem.core.ports.media import (
     CommandSettled,
     Directory,
     DirectoryNumber,
+    Event,
     Hello,
     LegAnswered,
     LegArrived,
     Outcome,
     ToNode,
 )
+from tandem.core.seal import Secret
 from tandem.media.backend import Backend, Sink
 from tandem.media.driver import MediaProcess, MediaSettings
 from tandem.media.link.address import METHOD, LinkAddress, TlsFiles, UnsafeLink, check, dial, prepare
@@ -277,6 +280,21 @@ def test_a_path_that_no_socket_can_have_is_refused(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------------------------- silence
 
+OWNER_THAT_NEVER_READS = """
+import asyncio, pathlib, sys
+from tandem.core.ports.media import Hello
+from tandem.media.link.address import METHOD, LinkAddress, dial
+from tandem.runtime.media_codec import encode_to_node
+
+async def main():
+    async with dial(LinkAddress(f"unix:{sys.argv[1]}")) as channel:
+        call = channel.stream_stream(METHOD)()
+        await call.write(encode_to_node([(1, Hello("live", 0, 1, "", ()))]))
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
 
 class Ear:
     """Hears the links of a bare server."""
@@ -305,6 +323,36 @@ async def test_an_owners_process_that_is_stopped_is_missed(tmp_path: Path) -> No
         await ear.changed.wait()
     assert ear.lost_links == [(("s1.1",), "the owners' process said or took nothing for 50 ms")]
     await server.stop()
+
+
+@pytest.mark.parametrize("dies", [True, False], ids=["it dies", "it is stopped"])
+async def test_an_owners_process_is_lost_while_it_is_written_to_and_that_is_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, dies: bool
+) -> None:
+    """A write under way fails in gRPC in a way of its own, and behind one that never ends no status can be sent."""
+    address = LinkAddress(f"unix:{tmp_path}/link/media.sock")
+    ear = Ear()
+    server = LinkServer(address, ear, Clock().boottime_ms, silent_ms=6_000 if dies else 500)
+    await server.start()
+    owner = await asyncio.create_subprocess_exec(sys.executable, "-c", OWNER_THAT_NEVER_READS, str(address.socket))
+    while not ear.frames:
+        await asyncio.sleep(0)
+    (link, _), *_ = ear.frames
+    for number in range(1, 2_501):  # far more than a stream takes for one who does not read
+        server.send(link, Event("t1", number, 0, "c1", LegArrived("+491", Secret(b"9" * 8_000))))
+    server.flush()
+    stream, _ = server._streams["s1"]
+    while stream.waiting:
+        await asyncio.sleep(0)
+    if dies:
+        owner.kill()
+    await ear.changed.wait()
+    assert [links for links, _ in ear.lost_links] == [(link,)]
+    if not dies:
+        owner.kill()
+    await owner.wait()
+    await server.stop()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_node_that_is_stopped_is_missed(tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ class Board:
         row: dict[str, Any] = {"tenant": leg.tenant, "shard": leg.shard, "inbound": leg.inbound}
         row["dialog"] = dialog.to_dict() if dialog is not None else None
         row["invite"] = leg.invite if leg.stage is Stage.ARRIVED else None
+        pending = self.endpoint.pending(leg.call) if leg.stage is Stage.CALLING else None
+        row["pending"] = pending.to_dict() if pending is not None else None
         self.sink.remember(RowKind.LEG, leg.id, row)
 
     # ------------------------------------------------------------------ legs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from tandem.core.ports.media import By, Cause, LegAnswered, LegEnded, LegRinging, Originate
@@ -48,7 +49,6 @@ class Devices:
             negotiation=board.negotiation(port), originate_key=key, ring_limit_s=verb.ring_timeout_ms / 1000,
         )  # fmt: skip
         board.add(leg)
-        board.note(leg)
         self._invite(leg, binding, verb, now)
 
     def _stillborn(self, tenant: str, leg: str, key: str, cause: Cause, detail: str, now: float) -> None:
@@ -59,6 +59,9 @@ class Devices:
         board = self._board
         caller = _caller(verb.caller, board.config.host)
         headers = [("P-Asserted-Identity", str(caller))]
+        # Should no life of this node follow, the phone stops by itself (RFC 3261, 13.3.1).
+        valid_s = math.ceil(leg.ring_limit_s + board.config.unreachable_after_s)
+        headers.append(("Expires", str(valid_s)))
         if _OFFER.fullmatch(verb.offer) and verb.offer:
             headers.append((OFFER_HEADER, verb.offer))
         assert leg.negotiation is not None
@@ -74,6 +77,8 @@ class Devices:
             board.end(leg, Cause.REFUSED, By.NODE, now, "too many calls")
             return
         board.bind_call(leg, call)
+        # In the journal before it is on the wire: a later life must be able to take it back.
+        board.note(leg)
         # Until it rings, the limit is that of being there at all: a phone that cannot be
         # reached is no agent who did not answer.
         board.timers.set("ring", leg.id, now + min(leg.ring_limit_s, board.config.unreachable_after_s))

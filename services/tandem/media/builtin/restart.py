@@ -12,6 +12,7 @@ from tandem.media.builtin.board import Board
 from tandem.media.builtin.causes import reason_of
 from tandem.wire.sip.dialog import Address, Dialog
 from tandem.wire.sip.message import Request, parse, respond_to
+from tandem.wire.sip.pending import PendingInvite
 
 REPEATS_S = (0.5, 1.0, 2.0)
 """When a last response is sent again: its ACK finds nobody who waits for it."""
@@ -23,7 +24,8 @@ def invite_text(request: Request) -> str:
 
 
 class Restart:
-    """Ends what cannot go on: BYE for talks, 503 for callers that still hear it ringing."""
+    """Ends what cannot go on: BYE for talks, CANCEL for phones that ring, 503 for callers that still hear
+    it ringing."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -35,6 +37,8 @@ class Restart:
         board = self._board
         if row["invite"] is not None:
             self._refuse(leg, row, now)
+        elif (pending := row.get("pending")) is not None:
+            board.endpoint.take_back(PendingInvite.from_dict(pending), now, reason=reason_of(Cause.MEDIA_LOST))
         elif row["dialog"] is not None:
             board.endpoint.bye_restored(Dialog.from_dict(row["dialog"]), now, reason=reason_of(Cause.MEDIA_LOST))
         board.sink.emit(row["tenant"], leg, LegEnded(Cause.MEDIA_LOST, By.NODE), died_ms)

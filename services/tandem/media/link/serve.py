@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import grpc
@@ -101,13 +102,16 @@ class LinkServer:
         except* (StreamFault, TimeoutError) as faults:
             fault = faults.exceptions[0]
             reason = str(fault) or f"the owners' process said or took nothing for {self._silent_ms} ms"
-        except* grpc.aio.UsageError as errors:
-            # What a write meets on a stream that the other end has just left.
-            reason = str(errors.exceptions[0])
+        except* grpc.aio.BaseError:
+            # Of a write: `InternalError` if the stream was reset under it (the other process was killed),
+            # `UsageError` if it had been reset before.
+            reason = "the owners' process was gone when it was written to"
         finally:
             del self._streams[stream.name]
             self._listener.lost(stream.links, reason)
-        await context.abort(grpc.StatusCode.ABORTED, reason)
+        with suppress(grpc.aio.InternalError):
+            # Nobody is there, or a message still waits for one who takes nothing: then no status can follow it.
+            await context.abort(grpc.StatusCode.ABORTED, reason)
 
     async def _read(self, stream: AgentStream, wake: asyncio.Event, context: _Context) -> None:
         while True:

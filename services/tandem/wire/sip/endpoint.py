@@ -23,6 +23,7 @@ from tandem.wire.sip.incoming import IncomingCall
 from tandem.wire.sip.layer import ALLOW, SDP_TYPE, HeaderPairs, Layer, Server
 from tandem.wire.sip.message import CSeq, ParseError, Request, Response, parse, tokens
 from tandem.wire.sip.outgoing import OutgoingCall
+from tandem.wire.sip.pending import PendingInvite
 from tandem.wire.sip.reason import Reason
 from tandem.wire.sip.register_client import Registration, Target
 from tandem.wire.sip.session import Farewell, Session
@@ -206,6 +207,24 @@ class Endpoint:
         """
         found = self._calls.get(call)
         return None if found is None else found.dialog
+
+    def pending(self, call: str) -> PendingInvite | None:
+        """The INVITE of a call of ours that has no final answer, for the journal; it changes with CallProgress."""
+        found = self._calls.get(call)
+        return found.pending if isinstance(found, OutgoingCall) else None
+
+    def take_back(self, invite: PendingInvite, now: float, *, reason: Reason | None = None) -> None:
+        """End an INVITE that an earlier life has sent: CANCEL, or ACK and BYE if it was answered meanwhile.
+        Nothing is told of it."""
+        headers = (reason.header(),) if reason else ()
+        call = OutgoingCall(
+            self._calls,
+            invite.request.from_.tag or "",
+            invite.request,
+            invite.address,
+            Authorisation(None, self._layer.token),
+        )
+        call.take_back(invite, now, headers)
 
     def bye_restored(self, dialog: Dialog, now: float, *, reason: Reason | None = None) -> None:
         """Send BYE in a dialog of an earlier life (`Dialog.from_dict`); then `ByeSettled`.

@@ -175,7 +175,17 @@ class Layer:
         """Send a request in a new client transaction."""
         machine = InviteClient if request.method == "INVITE" else RequestClient
         stamped = replace(request, headers=request.headers.plus((("User-Agent", self.config.user_agent),)))
-        client = Client(self, machine(stamped, self.config.timers, now), address, owner)
+        return self._begin(machine(stamped, self.config.timers, now), address, owner)
+
+    def resume(self, invite: Request, address: Address, owner: Owner, now: float, *, resend: bool) -> Client:
+        """Take up the transaction of an INVITE that an earlier life has sent, byte for byte as it was."""
+        transaction = InviteClient(invite, self.config.timers, now)
+        if not resend:
+            transaction.hush(now)
+        return self._begin(transaction, address, owner)
+
+    def _begin(self, transaction: ClientTransaction, address: Address, owner: Owner) -> Client:
+        client = Client(self, transaction, address, owner)
         self.clients[client.key] = client
         client.flush()
         return client

@@ -6,8 +6,9 @@ from tandem.wire.sip.authorisation import Authorisation, credentials_of
 from tandem.wire.sip.calls import Calls
 from tandem.wire.sip.dialog import Dialog, dialog_of_client
 from tandem.wire.sip.events import Address, CallAnswered, CallEnded, CallProgress, EndCause
-from tandem.wire.sip.layer import Client
+from tandem.wire.sip.layer import Client, HeaderPairs
 from tandem.wire.sip.message import Request, Response
+from tandem.wire.sip.pending import PendingInvite
 from tandem.wire.sip.reason import Reason, find_reason
 from tandem.wire.sip.session import Farewell, Session
 from tandem.wire.sip.transaction import cancel_for
@@ -34,12 +35,26 @@ class OutgoingCall:
         self._cancel: tuple[tuple[str, str], ...] | None = None  # CANCEL is wanted, with these headers
         self._provisional = False
         self._acks: dict[str, tuple[bytes, Address]] = {}  # To tag -> the ACK to its 2xx
-        calls.put(handle, self)
+        self._sent_at = 0.0
 
     def start(self, now: float) -> None:
         """Send the INVITE."""
-        self._client = self._layer.request(self._invite, self._address, self, now)
-        self._invite = self._client.transaction.request
+        self._calls.put(self.handle, self)
+        self._send(now)
+
+    @property
+    def pending(self) -> PendingInvite:
+        """What a later life needs to take the INVITE back."""
+        return PendingInvite(self._invite, self._address, self._sent_at, self._provisional)
+
+    def take_back(self, kept: PendingInvite, now: float, headers: HeaderPairs) -> None:
+        """End what an earlier life began, as `hangup` would have; the application is told nothing. See
+        `tandem.wire.sip.pending`."""
+        self._ended, self._cancel, self._provisional = True, tuple(headers), kept.heard
+        is_young = 0 <= now - kept.sent_at < self._layer.config.timers.give_up
+        self._client = self._layer.resume(self._invite, self._address, self, now, resend=is_young and not kept.heard)
+        if kept.heard:
+            self._send_cancel(now)
 
     def hangup(self, now: float, reason: Reason | None) -> bool:
         """CANCEL, as soon as the far end has shown that it has the INVITE (9.1)."""
@@ -62,7 +77,7 @@ class OutgoingCall:
         elif response.status in (401, 407) and self._authorisation.accepts(response):
             self._provisional = False
             self._invite = self._authorisation.again(request, self._layer.via())
-            self.start(now)
+            self._send(now)
         else:
             cause = EndCause.TIMED_OUT if response.status == 408 else EndCause.REJECTED
             reason = find_reason(response.headers)
@@ -72,6 +87,10 @@ class OutgoingCall:
         """Nobody is there (timer B)."""
         if not self._ended:
             self._end(CallEnded(self.handle, EndCause.TIMED_OUT, 408))
+
+    def _send(self, now: float) -> None:
+        self._client = self._layer.request(self._invite, self._address, self, now)
+        self._invite, self._sent_at = self._client.transaction.request, now
 
     def _on_provisional(self, response: Response, source: Address, now: float) -> None:
         first, self._provisional = not self._provisional, True

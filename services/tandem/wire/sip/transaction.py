@@ -61,6 +61,14 @@ class InviteClient:
         self._end_at: float | None = now + timers.give_up
         self._abandoned_at: float | None = None
 
+    def hush(self, now: float) -> None:
+        """Right after it was made, of one that an earlier life of ours had sent: nothing is sent again,
+        and responses are awaited for 64 * T1."""
+        self.state = State.PROCEEDING
+        self.datagrams.clear()
+        self._resend_at = None
+        self.give_up_at(now + self._timers.give_up)
+
     def receive(self, response: Response, now: float) -> Response | None:
         """Take a response; returns it if the user must see it."""
         match self.state:
