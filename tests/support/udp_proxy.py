@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tandem.media.builtin.ports import Socket, bind
+from tandem.runtime.udp_driver import Socket, bind
 
 Address = tuple[str, int]
 HOST = "127.0.0.1"

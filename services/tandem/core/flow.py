@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 DIGITS = "0123456789*#"
 MAX_STEPS = 200
@@ -94,6 +95,10 @@ class FlowStep:
 
     id: str
     body: StepBody
+
+
+STEP_CLASSES: tuple[type, ...] = (FlowStep, *get_args(StepBody), MenuOption, SkillNeed)
+"""What the steps of a flow are made of, for states that have some."""
 
 
 @dataclass(frozen=True, slots=True)

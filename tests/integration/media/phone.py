@@ -9,7 +9,7 @@ from typing import Any
 
 from tandem.adapters.system import SystemEntropy
 from tandem.client import tones
-from tandem.media.builtin.ports import Socket, bind
+from tandem.runtime.udp_driver import Socket, bind
 from tandem.wire import dtmf, rtp
 from tandem.wire.g711 import Law
 from tandem.wire.sdp import Audio, Direction, LocalAudio, Negotiation

@@ -6,8 +6,8 @@ import pytest
 
 from tandem.core.flow import SkillNeed
 from tandem.routing.domain import words as w
-from tandem.routing.domain.decide import REJECT_PAUSE_MS, UNREACHABLE_PAUSE_MS
 from tandem.routing.domain.fold import ASK_AFTER_MS, ASK_TALK_MS
+from tandem.routing.domain.offers import REJECT_PAUSE_MS, UNREACHABLE_PAUSE_MS
 from tandem.routing.domain.words import Outcome
 from tandem.routing.domain.words import RoutingStatus as Status
 from tests.support.desk_world import DeskWorld

@@ -19,10 +19,10 @@ from tandem.core.recording import name_of
 from tandem.core.seal import AUDIO, Secret
 from tandem.runtime.interceptors import Call
 from tandem.session import eraser
-from tandem.session import servicer as module
 from tandem.session.domain import erasure
 from tandem.session.domain.retention import DAY_MS, Retention
 from tandem.session.servicer import SessionServicer
+from tandem.session.servicer import orders as module
 from tests.support.live_host import CALLER, LiveHost, live_host
 from tests.unit.session.test_servicer import all_events, get, name
 

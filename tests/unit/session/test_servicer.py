@@ -17,8 +17,8 @@ from tandem.core.errors import BAD_FIELD, CONTACT_ENDED, NO_OWNER, UNKNOWN_NAME,
 from tandem.core.ports import media
 from tandem.runtime import positions
 from tandem.runtime.interceptors import Call
-from tandem.session import servicer as module
 from tandem.session.servicer import SessionServicer
+from tandem.session.servicer import base as module
 from tests.support.live_host import CALLER, LiveHost, live_host
 
 List = api.ListContactsRequest

@@ -13,12 +13,13 @@ from tandem.core.ports.media import Command, RecordingStored
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, Sink
 from tandem.media.builtin.config import BuiltinConfig
 from tandem.media.builtin.node import Node
-from tandem.media.builtin.ports import RtpPorts, Socket, bind
+from tandem.media.builtin.ports import RtpPorts
 from tandem.media.builtin.spool import FileSpool
 from tandem.media.builtin.stream import Address
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.media import NodeCounts
 from tandem.runtime.telemetry.meters import Reading
+from tandem.runtime.udp_driver import Socket, bind
 from tandem.wire.sip.endpoint import Endpoint
 from tandem.wire.sip.events import EndpointConfig
 from tandem.wire.sip.guard import GuardCounters

@@ -1,74 +1,13 @@
-"""UDP sockets: the one for SIP, and a pair for each leg."""
+"""Pairs of UDP sockets, one for the audio of each leg."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import Callable
 
-from tandem.media.builtin.stream import Address
+from tandem.runtime.udp_driver import Address, Received, Socket, bind
 
-RECEIVE_MAX = 65536
-BATCH = 64
-"""Datagrams taken from one socket before others have a turn."""
 TRIES = 32
 """Attempts to find two free ports side by side."""
-BUFFER_BYTES = 256 * 1024
-"""Asked for each RTP socket: over a second of audio while the process is not scheduled."""
-
-Received = Callable[[int, bytes, Address], None]
-"""Told the local port, a datagram and its source."""
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A non-blocking UDP socket. Raises OSError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        bound.setblocking(False)
-        bound.bind((host, port))
-    except OSError:
-        bound.close()
-        raise
-    return bound
-
-
-class Socket:
-    """One bound socket in the event loop."""
-
-    def __init__(self, bound: socket.socket, received: Received) -> None:
-        self.port: int = bound.getsockname()[1]
-        self.unsent = 0
-        """Datagrams that the kernel would not take; to the far end they are lost ones."""
-        self._socket = bound
-        self._received = received
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(bound.fileno(), self._readable)
-
-    def send(self, data: bytes, target: Address) -> None:
-        """Send one datagram now, or never: UDP promises nothing, and late audio is no audio."""
-        try:
-            self._socket.sendto(data, target)
-        except OSError:
-            self.unsent += 1
-
-    def close(self) -> None:
-        """Idempotent."""
-        if self._socket.fileno() >= 0:
-            self._loop.remove_reader(self._socket.fileno())
-            self._socket.close()
-
-    def _readable(self) -> None:
-        for _ in range(BATCH):
-            try:
-                data, source = self._socket.recvfrom(RECEIVE_MAX)
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                continue  # an ICMP error about an earlier datagram of ours
-            self._received(self.port, data, (source[0], source[1]))
-            if self._socket.fileno() < 0:
-                return
 
 
 class RtpPorts:
@@ -123,10 +62,9 @@ class RtpPorts:
     def _bind_pair(self, port: int) -> tuple[socket.socket, socket.socket] | None:
         bound: list[socket.socket] = []
         try:
-            first = bind(self._host, port)
+            first = bind(self._host, port, audio=True)
             bound.append(first)
             number = first.getsockname()[1]
-            first.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
             if number % 2 == 0:
                 bound.append(bind(self._host, number + 1))
                 return bound[0], bound[1]

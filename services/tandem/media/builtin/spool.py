@@ -177,7 +177,7 @@ class FileSpool:
                 await self._store(name, truncated)
             except OSError as error:
                 pause = retry.next_s()
-                _log.warning("recording %s not stored yet (%s), next try in %.1f s", name, error, pause)
+                _log.warning("recording %s not stored yet (%s), next try in %g s", name, error, round(pause, 1))
                 await asyncio.sleep(pause)
             else:
                 return

@@ -12,17 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tandem.core.decider import Action, Context, Kind, Rows, Tell, dispatch
-from tandem.core.flow import (
-    AnswerStep,
-    Flow,
-    FlowStep,
-    HangUpStep,
-    MenuOption,
-    MenuStep,
-    PlayStep,
-    QueueStep,
-    SkillNeed,
-)
+from tandem.core.flow import STEP_CLASSES, Flow, FlowStep
 from tandem.core.published import is_news
 from tandem.core.seal import Private
 
@@ -320,14 +310,7 @@ STATES = (
     Number,
     Device,
     Flow,
-    FlowStep,
-    AnswerStep,
-    PlayStep,
-    MenuStep,
-    MenuOption,
-    QueueStep,
-    SkillNeed,
-    HangUpStep,
+    *STEP_CLASSES,
 )
 
 KIND = Kind(

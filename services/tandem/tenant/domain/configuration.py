@@ -11,16 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from tandem.core.decider import Action, Answer, Kind, Rows, Tell
-from tandem.core.flow import (
-    AnswerStep,
-    FlowStep,
-    HangUpStep,
-    MenuOption,
-    MenuStep,
-    PlayStep,
-    QueueStep,
-    SkillNeed,
-)
+from tandem.core.flow import STEP_CLASSES
 from tandem.core.seal import Withheld
 from tandem.tenant.domain.cell import Deleted
 from tandem.tenant.domain.decide import decide
@@ -225,14 +216,7 @@ KIND = Kind(
         AgentBody,
         Number,
         FlowDraft,
-        FlowStep,
-        AnswerStep,
-        PlayStep,
-        MenuStep,
-        MenuOption,
-        QueueStep,
-        HangUpStep,
-        SkillNeed,
+        *STEP_CLASSES,
     ),
     rows=ROWS,
 )

@@ -1,34 +1,26 @@
-"""Projections: a contact's events -> its row, and the tables that history is read from.
+"""A contact's row, out of its events. Private values stay sealed.
 
-Rows keep private values sealed. The fold here is apart from the decider's: a view is made
-of what the log says, and can be dropped and rebuilt.
+The fold here is apart from the decider's: a view is made of what the log says, and can be
+dropped and rebuilt.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from tandem.core.commit import Commit, Envelope, Part
-from tandem.core.ports.store import Delete, Put, Store
+from tandem.core.commit import Envelope
 from tandem.core.seal import Erased, Private, Sealed, Withheld
 from tandem.runtime.canonical import Canonical
 from tandem.runtime.codec import UnknownType
 from tandem.runtime.service import Quarantined, QuarantinedLegEnded
 from tandem.session.domain import words as w
-from tandem.session.domain.contact import states as st
 from tandem.session.domain.erasure import ContactErased, ErasureScope
 from tandem.session.events import ERASED, TIMELINE_EVENTS
-
-VIEW = "contacts"
-CONTACTS = "contacts"  # (tenant, contact) -> row
-BY_TIME = "contacts_by_time"  # (tenant, started_ms, contact) -> nothing
-TIMELINE = "contact_events"  # (tenant, contact, version) -> envelope
-TABLES = (CONTACTS, BY_TIME, TIMELINE)
 
 
 class Phase(StrEnum):
@@ -91,9 +83,6 @@ class ContactRow:
 
 
 ROWS = Canonical(ContactRow, LegRow, Phase, Party, Sealed, Withheld, Erased)
-
-
-# ------------------------------------------------------------------- a row out of events
 
 
 def _leg(row: ContactRow, leg: str, **change: Any) -> ContactRow:
@@ -231,130 +220,3 @@ def read(envelope: Envelope) -> Any:
         return TIMELINE_EVENTS.decode(envelope.part)
     except (UnknownType, DecodeError):
         return None
-
-
-# ------------------------------------------------------------------- a row out of the owner's state
-
-_PHASES: dict[type, Phase] = {
-    st.InFlow: Phase.IN_FLOW,
-    st.Waiting: Phase.WAITING,
-    st.Ringing: Phase.RINGING,
-    st.Connecting: Phase.CONNECTING,
-    st.Talking: Phase.TALKING,
-    st.Closing: Phase.CLOSING,
-    st.Ended: Phase.ENDED,
-}
-
-
-def row_of(state: Any) -> ContactRow | None:
-    """A live contact as its owner knows it; None for one that has not begun or is over."""
-    phase = _PHASES.get(type(state))
-    if phase is None:
-        return None
-    call, place, offered = state.call, getattr(state, "place", None), getattr(state, "offered", None)
-    accepted = not isinstance(state, st.Ringing) and getattr(state, "accepted", True)
-    return ContactRow(
-        call.contact,
-        phase,
-        call.number,
-        call.caller,
-        call.node,
-        call.flow,
-        call.flow_version,
-        call.started_ms,
-        queue=place.queue if place else "",
-        agent=offered.agent if offered and (accepted or phase is Phase.RINGING) else "",
-        enqueued_ms=place.enqueued_ms if place else 0,
-        connected_ms=call.connected_ms,
-        ended_ms=getattr(state, "ended_ms", 0),
-        outcome=state.outcome.value if isinstance(state, st.Closing | st.Ended) else "",
-        legs=_live_legs(state, call, offered, accepted),
-    )
-
-
-def _live_legs(state: Any, call: st.Call, offered: st.Offered | None, accepted: bool) -> tuple[LegRow, ...]:
-    up = {leg for _, leg in st.legs(state)}
-    rows = [LegRow(call.contact, Party.CALLER, "", call.started_ms, call.answered_ms)]
-    if offered is not None:
-        # That the agent answered is in the state; when they did is in the history alone.
-        since = getattr(state, "connected_ms", 0) or max(call.connected_ms, offered.offered_ms)
-        answered = since if accepted else 0
-        rows.append(LegRow(offered.leg, Party.AGENT, offered.agent, offered.offered_ms, answered))
-    return tuple(row for row in rows if row.leg in up)
-
-
-# ------------------------------------------------------------------- the tables
-
-
-class ContactView:
-    """Projects one partition's contacts into the store. Rows of live contacts are at hand in
-    memory; a restart reads them back."""
-
-    def __init__(self, store: Store, partition: str) -> None:
-        self._store, self._partition = store, partition
-        self._rows: dict[tuple[str, str], ContactRow] = {}
-
-    async def start(self) -> int:
-        """Number of the last commit that is projected."""
-        return await self._store.position(VIEW, self._partition)
-
-    async def follow(self, tail: AsyncIterator[tuple[str, Commit]]) -> None:
-        """Project a tail that begins after `start()`, until it ends."""
-        async for _, commit in tail:
-            await self.apply(commit)
-
-    async def apply(self, commit: Commit) -> None:
-        """Project a counted commit; one that is projected already changes nothing."""
-        writes: list[Put | Delete] = []
-        changed: dict[tuple[str, str], None] = {}
-        keys = {(taken.tenant, taken.stream): taken.key for taken in commit.inputs if taken.key}
-        after: dict[tuple[str, str], int] = {}  # erasures in this commit
-        for told in filter(None, map(told_of, commit.events)):
-            contact = told.stream.partition("/")[2]
-            place = (told.tenant, contact)
-            before = await self._row(place) if told.version != 1 else None  # nothing is there to be read
-            row = fold(before, read(told), contact)
-            envelope = told
-            if not told.version:
-                after[place] = 1 + (after.get(place) or await self._last_version(place))
-                envelope = replace(told, version=after[place])
-            writes.append(Put(TIMELINE, (*place, envelope.version), encode_envelope(envelope)))
-            if row is not None:
-                if envelope.version == 1:
-                    row = replace(row, key=keys.get((envelope.tenant, envelope.stream), ""))
-                    writes.append(Put(BY_TIME, (envelope.tenant, row.started_ms, contact), b"\0"))
-                self._rows[place] = row
-                changed[place] = None
-        for place in changed:
-            row = self._rows[place]
-            writes.append(Put(CONTACTS, place, ROWS.encode(row)))
-            if row.phase is Phase.ENDED:
-                del self._rows[place]
-        if not await self._store.project(VIEW, self._partition, commit.n, writes):
-            for place in changed:
-                self._rows.pop(place, None)  # the store's rows have more than this commit
-
-    async def _last_version(self, place: tuple[str, str]) -> int:
-        rows = await self._store.scan(TIMELINE, place, limit=1, descending=True)
-        return int(rows[0].key[2]) if rows else 0
-
-    async def _row(self, place: tuple[str, str]) -> ContactRow | None:
-        row = self._rows.get(place)
-        if row is None:
-            body = await self._store.get(CONTACTS, place)
-            row = None if body is None else ROWS.decode(body)
-        return row
-
-
-_ENVELOPES = Canonical(Envelope, Part, Sealed, Withheld, Erased)
-
-
-def encode_envelope(envelope: Envelope) -> bytes:
-    """An envelope as a row."""
-    return _ENVELOPES.encode(envelope)
-
-
-def decode_envelope(body: bytes) -> Envelope:
-    """The reverse of `encode_envelope`."""
-    envelope: Envelope = _ENVELOPES.decode(body)
-    return envelope

@@ -1,0 +1,66 @@
+"""What a desk sets right: agents who would wait for something that was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tandem.core.decider import Context, Resumed
+from tandem.routing.domain import words as w
+from tandem.routing.domain.agents import wrapped
+from tandem.routing.domain.desk import Agent, Desk
+from tandem.routing.domain.reserving import free, reserve
+from tandem.routing.domain.words import RoutingStatus
+
+Events = Sequence[Any]
+
+
+def _look_again(desk: Desk, command: w.LookAgain, context: Context) -> Events:
+    """One thing at a time: it is asked again until there is nothing more."""
+    if command.lost is not None:
+        return _lost(desk, command.lost, context)
+    for name in sorted(desk.agents):
+        agent = desk.agents[name]
+        if _astray(desk, agent, context.now_ms):
+            return _set_right(desk, agent, context)
+    pair = desk.unmatched()
+    return () if pair is None else (reserve(desk, *pair, context),)
+
+
+def _astray(desk: Desk, agent: Agent, now_ms: int) -> bool:
+    """Whether what should have ended the agent's status was lost."""
+    if agent.status in (RoutingStatus.OFF_QUEUE, RoutingStatus.IDLE):
+        return agent.version > 0 and agent.ready != (agent.status is RoutingStatus.IDLE)
+    if agent.status in (RoutingStatus.ALERTING, RoutingStatus.INTERACTING):
+        return agent.offer not in desk.reservations
+    return agent.status in (RoutingStatus.WRAP_UP, RoutingStatus.BACKING_OFF) and agent.until_ms < now_ms
+
+
+def _set_right(desk: Desk, agent: Agent, context: Context) -> Events:
+    if agent.status is RoutingStatus.WRAP_UP:
+        return wrapped(desk, agent, context)
+    return free(desk, agent, context, agent.idle_since_ms)
+
+
+def _lost(desk: Desk, lost: Any, context: Context) -> Events:
+    """A request or a timer of this event was never made: the agent must not wait for it."""
+    match lost:
+        case Resumed():
+            # What became of them meanwhile was told to nobody.
+            return [w.ReservationRescinded(offer, "RESUMED", context.now_ms) for offer in desk.reservations]
+        case w.AgentReserved(offer) | w.ReservationRescinded(offer) | w.AgentEngaged(offer):
+            known = offer in desk.reservations
+            return (w.ReservationRescinded(offer, "LOST", context.now_ms),) if known else ()
+        case w.WrapUpStarted(name) | w.AgentBackedOff(name):
+            agent = desk.agents.get(name)
+            waits = agent is not None and agent.status in (RoutingStatus.WRAP_UP, RoutingStatus.BACKING_OFF)
+            return _set_right(desk, agent, context) if agent is not None and waits else ()
+        case w.WrapUpFinished() | w.QueueRefused():
+            return (lost,)  # said again
+        case _:
+            return ()
+
+
+HANDLERS: dict[tuple[type, type], Any] = {
+    (Desk, w.LookAgain): _look_again,
+}
