@@ -7,10 +7,15 @@ import socket
 from collections.abc import Callable
 
 from tandem.media.builtin.stream import Address
+from tandem.wire.rtp import MAX_PACKET_BYTES
 
 RECEIVE_MAX = 65536
 BATCH = 64
 """Datagrams taken from one socket before others have a turn."""
+AUDIO_BATCH = 1
+"""The same for audio, where the next one comes 20 ms later: to look for it would cost as much as to take one."""
+AUDIO_MAX = MAX_PACKET_BYTES + 1
+"""What is longer is no audio, and then need not be whole."""
 TRIES = 32
 """Attempts to find two free ports side by side."""
 BUFFER_BYTES = 256 * 1024
@@ -36,12 +41,15 @@ def bind(host: str, port: int) -> socket.socket:
 class Socket:
     """One bound socket in the event loop."""
 
-    def __init__(self, bound: socket.socket, received: Received) -> None:
+    def __init__(
+        self, bound: socket.socket, received: Received, *, batch: int = BATCH, size_max: int = RECEIVE_MAX
+    ) -> None:
         self.port: int = bound.getsockname()[1]
         self.unsent = 0
         """Datagrams that the kernel would not take; to the far end they are lost ones."""
         self._socket = bound
         self._received = received
+        self._batch, self._size_max = batch, size_max
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(bound.fileno(), self._readable)
 
@@ -59,9 +67,9 @@ class Socket:
             self._socket.close()
 
     def _readable(self) -> None:
-        for _ in range(BATCH):
+        for _ in range(self._batch):
             try:
-                data, source = self._socket.recvfrom(RECEIVE_MAX)
+                data, source = self._socket.recvfrom(self._size_max)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -91,7 +99,10 @@ class RtpPorts:
         for _ in range(tries):
             pair = self._bind_pair(self._candidate())
             if pair is not None:
-                rtp, rtcp = (Socket(bound, take) for bound, take in zip(pair, (self._received, _dropped), strict=True))
+                rtp, rtcp = (
+                    Socket(bound, take, batch=AUDIO_BATCH, size_max=AUDIO_MAX)
+                    for bound, take in zip(pair, (self._received, _dropped), strict=True)
+                )
                 self._pairs[rtp.port] = (rtp, rtcp)
                 return rtp.port
         return None

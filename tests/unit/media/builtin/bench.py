@@ -315,6 +315,7 @@ class Bench:
             packet = rtp.parse(sent.data)
             if phone is not None and packet is not None:
                 phone.heard.append(packet)
+        self.node.ticked(self.now)
         self.settle_wire()
 
     # ------------------------------------------------------------------ commands
