@@ -55,7 +55,7 @@ class Seeded:
         self._random = random.Random(seed)
 
     def token(self, size: int = 16) -> str:
-        return "".join(self._random.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(size * 8 // 5 + 1))
+        return "".join(self._random.choices("abcdefghijklmnopqrstuvwxyz234567", k=size * 8 // 5 + 1))
 
     def secret(self, size: int) -> bytes:
         return self._random.randbytes(size)
