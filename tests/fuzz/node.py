@@ -8,6 +8,7 @@ from tandem.core.ports.media import (
     Answer,
     Bridge,
     Collect,
+    Command,
     CommandSettled,
     HangUp,
     LegArrived,
@@ -21,12 +22,14 @@ from tandem.core.seal import Secret
 from tandem.media.backend import RowKind
 from tandem.wire.sip.guard import GuardConfig
 from tests.fuzz.sip import PARTS_MAX, SEPARATOR
-from tests.unit.media.builtin.bench import Bench
+from tests.unit.media.builtin.bench import TENANT, Bench
 
 CAPACITY, SOURCES_MAX = 3, 4
 GUARD = GuardConfig(trusted=("10.1.0.0/16",), sources_max=SOURCES_MAX, source_burst=12, total_burst=20, failures=5)
 SOURCES = (("10.1.0.1", 5060), ("10.0.9.1", 5060), ("10.0.9.2", 5060), ("10.1.0.1", 5070))
 LIFE_S = 200.0
+DIES = 0x80
+"""The bit of a part's first byte after which the node dies."""
 
 
 def _command(code: int, legs: list[str], number: int) -> tuple[str, Verb] | None:
@@ -48,7 +51,7 @@ def _command(code: int, legs: list[str], number: int) -> tuple[str, Verb] | None
 def node(data: bytes) -> None:
     """Legs within their limits at every step; each leg and each command ends once; nothing is left."""
     bench = Bench(capacity=CAPACITY, guard=GUARD)
-    keys: list[str] = []
+    keys: dict[str, Command] = {}
     for part in data.split(SEPARATOR)[:PARTS_MAX]:
         if len(part) < 2:
             continue
@@ -57,13 +60,36 @@ def node(data: bytes) -> None:
         bench.settle_wire()
         command = _command(part[0] >> 4 & 7, [live.leg for live in bench.node.legs()], len(keys))
         if command is not None:
-            keys.append(bench.do(*command))
+            _do(bench, keys, *command)
+        if part[0] & DIES:
+            _die(bench, keys)
         _check(bench)
     for live in bench.node.legs():
-        keys.append(bench.do(live.leg, HangUp()))
+        _do(bench, keys, live.leg, HangUp())
     bench._deadlines(bench.now + LIFE_S)
     bench.work_spool()
     _check_end(bench, keys)
+
+
+def _do(bench: Bench, keys: dict[str, Command], leg: str, verb: Verb) -> None:
+    key = bench.do(leg, verb)
+    keys[key] = Command(TENANT, key, leg, verb)
+
+
+def _die(bench: Bench, keys: dict[str, Command]) -> None:
+    """kill -9 and the next life, from what the journal held; what was under way on the wire is lost."""
+    rows = bench.as_rows()
+    bench.ports.open_ports.clear()
+    bench.spool.begun.clear()
+    bench.spool.finished.clear()
+    bench.node = bench.new_node()
+    bench.node.directory(bench.greeting("ann", "bob"), bench.now)
+    bench.node.restore(rows, int(bench.now * 1000), bench.now)
+    settled = {body.key for _, body in bench.events if isinstance(body, CommandSettled)}
+    for command in [command for key, command in keys.items() if key not in settled]:
+        bench.node.settle(command, bench.now)
+    bench.node.owner_present(0, True, bench.now)
+    bench.settle_wire()
 
 
 def _receive(bench: Bench, verb: int, datagram: bytes) -> None:
@@ -82,7 +108,7 @@ def _check(bench: Bench) -> None:
     assert len(bench.node._board.leg_of_call) <= len(legs)
 
 
-def _check_end(bench: Bench, keys: list[str]) -> None:
+def _check_end(bench: Bench, keys: dict[str, Command]) -> None:
     settled = Counter(body.key for _, body in bench.events if isinstance(body, CommandSettled))
     assert dict(settled) == dict.fromkeys(keys, 1), "not one outcome for each command"
     arrived = Counter(leg for leg, body in bench.events if isinstance(body, LegArrived))

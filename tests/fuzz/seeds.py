@@ -15,6 +15,7 @@ from tandem.core.ports import media
 from tandem.core.ports.log import Partition
 from tandem.core.seal import Withheld, secret
 from tandem.media.backend import RowKind
+from tandem.media.builtin.node import Node
 from tandem.media.journal.changes import Change, EpochSeen, EventKept, KeyTaken, Opened, RowKept, encode_change
 from tandem.runtime import log_codec, media_codec
 from tandem.runtime.pages import Page
@@ -159,17 +160,48 @@ def _registers() -> list[bytes]:
     ]
 
 
+class _RecordedBench(Bench):
+    """Keeps what phones send to the node, in every life of it, as parts of an input."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[int, int, bytes]] = []
+        super().__init__(capacity=node.CAPACITY, guard=node.GUARD)
+
+    def new_node(self) -> Node:
+        made = super().new_node()
+        receive = made.sip
+
+        def recorded(data: bytes, source: tuple[str, int], now: float) -> bool:
+            self.parts.append((0, 0, data))
+            return receive(data, source, now)
+
+        made.sip = recorded  # type: ignore[method-assign]
+        return made
+
+
+def _deaths() -> list[bytes]:
+    """A node that dies while it rings a phone, before and after the phone has answered."""
+    found = []
+    for answers in (False, True):
+        bench = _RecordedBench()
+        bench.phones[node.SOURCES[0]] = phone = Handset(bench, "ann", node.SOURCES[0], Law.MU)
+        phone.register()
+        bench.parts.append((0x60, 0, b""))
+        ringing = node._command(6, [], 0)
+        assert ringing is not None
+        bench.do(*ringing)
+        if answers:
+            phone.answer()
+        bench.parts.append((node.DIES, 4, b""))
+        node._die(bench, {})
+        found.append(sip.parts(*bench.parts))
+    return found
+
+
 def _calls() -> list[bytes]:
     """What a caller and an agent's phone send to a node, which draws its tokens as the target does."""
-    bench = Bench(capacity=node.CAPACITY, guard=node.GUARD)
-    sent: list[tuple[int, int, bytes]] = []
-    receive = bench.node.sip
-
-    def recorded(data: bytes, source: tuple[str, int], now: float) -> bool:
-        sent.append((0, 0, data))
-        return receive(data, source, now)
-
-    bench.node.sip = recorded  # type: ignore[method-assign]
+    bench = _RecordedBench()
+    sent = bench.parts
     bench.phones[node.SOURCES[0]] = phone = Handset(bench, "ann", node.SOURCES[0], Law.MU)
     phone.register()
     phone.dial()
@@ -183,6 +215,7 @@ def _calls() -> list[bytes]:
     phone.hang_up()
     invite = next(data for _, _, data in sent if data.startswith(b"INVITE"))
     return [
+        *_deaths(),
         sip.parts(*sent),
         sip.parts((0x11, 0, invite), (0x72, 9, invite.replace(b";tag=", b";tag=x")), (0x24, 80, packets[0])),
         *(sip.parts((0x10, 1, message.wire)) for message in MESSAGES[:20]),

@@ -7,6 +7,7 @@ up in it: so what belongs together is written together.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -123,6 +124,8 @@ class MediaProcess:
                 self._turn()
                 try:
                     await self._server.start()
+                    # What was loaded lives on: a collection need not walk over it while calls are up.
+                    gc.freeze()
                     ready()
                     await asyncio.get_running_loop().create_future()
                 finally:

@@ -35,12 +35,16 @@ def bind(host: str, port: int, *, audio: bool = False) -> socket.socket:
 class Socket:
     """One bound socket in the event loop."""
 
-    def __init__(self, bound: socket.socket, received: Received) -> None:
+    def __init__(
+        self, bound: socket.socket, received: Received, *, batch: int = BATCH, size_max: int = RECEIVE_MAX
+    ) -> None:
+        """At most `batch` datagrams are taken before others have a turn, and `size_max` bytes of each."""
         self.port: int = bound.getsockname()[1]
         self.unsent = 0
         """Datagrams that the kernel would not take; to the far end they are lost ones."""
         self._socket = bound
         self._received = received
+        self._batch, self._size_max = batch, size_max
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(bound.fileno(), self._readable)
 
@@ -63,9 +67,9 @@ class Socket:
             self._socket.close()
 
     def _readable(self) -> None:
-        for _ in range(BATCH):
+        for _ in range(self._batch):
             try:
-                data, source = self._socket.recvfrom(RECEIVE_MAX)
+                data, source = self._socket.recvfrom(self._size_max)
             except BlockingIOError:
                 return
             except ConnectionError:

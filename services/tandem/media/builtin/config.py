@@ -80,7 +80,7 @@ class BuiltinConfig:
     """What scanners and floods may take."""
 
     catch_up_frames: int = 5
-    """Frames that a late ticker sends at once; what is older is skipped, as it would only
+    """Frames that a late ticker makes up for, at twice the pace; what is older is skipped, as it would only
     fill the phones' buffers. 100 ms is what they commonly hold."""
 
     spool_max: int = 10_000

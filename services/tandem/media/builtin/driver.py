@@ -26,6 +26,8 @@ from tandem.wire.sip.guard import GuardCounters
 from tandem.wire.wav import Audio
 
 FRAME_S = 0.02
+CATCH_UP_S = FRAME_S / 2
+"""Between two frames of a ticker that was late."""
 SIP_BUFFER_BYTES = 1024 * 1024
 """Asked for the SIP socket: a burst waits here while the loop makes audio."""
 ALARM_MIN_S = 0.001
@@ -220,14 +222,15 @@ class BuiltinNode:
     # ------------------------------------------------------------------ audio
 
     async def _ticks(self) -> None:
-        """A frame every 20 ms on absolute deadlines. A late ticker sends what it missed at
-        once, up to `catch_up_frames`, and skips what is older."""
+        """A frame every 20 ms for all legs, on absolute deadlines. A late ticker catches up at twice the
+        pace, up to `catch_up_frames`, and skips what is older: in a burst phones would lose it too."""
         while True:
             await self._audible.wait()
-            due = self._clock.monotonic_s()
+            due = sent = self._clock.monotonic_s()
             while self._node.audible:
-                await self._sleep_until(due)
-                late_s = self._clock.monotonic_s() - due
+                await self._sleep_until(max(due, sent + CATCH_UP_S))
+                sent = self._clock.monotonic_s()
+                late_s = sent - due
                 missed = max(0, int(late_s / FRAME_S) - self._config.catch_up_frames)
                 self.counts.ticked(late_s, missed, self._send_frame(missed))
                 due += FRAME_S * (1 + missed)
@@ -238,9 +241,11 @@ class BuiltinNode:
         await asyncio.sleep(max(0.0, due - self._clock.monotonic_s()))
 
     def _send_frame(self, missed: int) -> int:
-        sent = self._node.tick(self._now(), missed)
+        now = self._now()
+        sent = self._node.tick(now, missed)
         for port, data, target in sent:
             self._rtp.send(port, data, target)
+        self._node.ticked(now)
         self._flush_soon()
         return len(sent)
 

@@ -84,6 +84,7 @@ class Node:
             RegisterArrived: self._registrations.arrived,
             DatagramRefused: self._malformed,
         }
+        self._tick = plane.Tick()
         endpoint.set_screen(self._arrivals.screen)
         self._due: dict[str, Callable[[Leg, float], None]] = {
             "ring": self._devices.ring_limit,
@@ -198,11 +199,17 @@ class Node:
         return any(leg.stream is not None for leg in self._board.legs.values())
 
     def tick(self, now: float, missed: int = 0) -> list[plane.Sent]:
-        """Make 20 ms of audio; `missed` frames before it are skipped. What is to be sent."""
-        tick = plane.Tick()
+        """Make 20 ms of audio; `missed` frames before it are skipped. What is to be sent; then call `ticked`."""
+        tick = self._tick = plane.Tick()
         if missed:
             plane.skip(self._board.legs, missed, tick)
         plane.play(self._board.legs, tick)
+        return tick.sent
+
+    def ticked(self, now: float) -> None:
+        """What could wait until the frame was on its way: recordings, and what has ended with it."""
+        tick, self._tick = self._tick, plane.Tick()
+        plane.record(tick)
         for name, chunk in tick.taped:
             self._board.spool.append(name, chunk)
         for over in tick.over:
@@ -211,11 +218,12 @@ class Node:
                 self._arrivals.apologised(leg, now)
             elif leg is not None:
                 self._hearing.playlist_over(leg, now)
-        for broken, error in tick.broken:
-            extra = {"contact": contact_of(broken)}
-            _log.error("the audio of leg %s failed, it is hung up", broken, exc_info=error, extra=extra)
-            self._board.give_up(self._board.legs[broken], Cause.FAILED, now, "audio fault")
-        return tick.sent
+        for broken, error in dict(tick.broken).items():
+            leg = self._board.legs.get(broken)
+            if leg is not None:
+                extra = {"contact": contact_of(broken)}
+                _log.error("the audio of leg %s failed, it is hung up", broken, exc_info=error, extra=extra)
+                self._board.give_up(leg, Cause.FAILED, now, "audio fault")
 
     def recording_begun(self, name: str, now: float) -> None:
         """The spool has made the file."""

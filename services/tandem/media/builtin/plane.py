@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tandem.media.builtin.leg import Leg
+from tandem.media.builtin.leg import Leg, Recording
 from tandem.media.builtin.sound import FRAME
 from tandem.media.builtin.stream import Address, Stream
 from tandem.wire import g711
@@ -34,6 +34,8 @@ class Tick:
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
+        self.heard: list[tuple[Leg, bytes | None, bytes | None]] = []
+        """Recorded legs with what they said and heard, for `record`."""
         self.taped: list[Taped] = []
         self.over: list[str] = []
         """Legs whose playlist has ended."""
@@ -58,7 +60,7 @@ def _play(leg: Leg, stream: Stream, legs: Mapping[str, Leg], said: Mapping[str, 
     if packet is not None:
         tick.sent.append(Sent(leg.port, *packet))
     if leg.recording is not None:
-        _record(leg, said[leg.id], heard, tick)
+        tick.heard.append((leg, said[leg.id], heard))
 
 
 def _heard(leg: Leg, legs: Mapping[str, Leg], said: Mapping[str, bytes | None], tick: Tick) -> bytes | None:
@@ -80,15 +82,22 @@ def _heard(leg: Leg, legs: Mapping[str, Leg], said: Mapping[str, bytes | None], 
     return None
 
 
-def _record(leg: Leg, said: bytes | None, heard: bytes | None, tick: Tick) -> None:
-    assert leg.stream is not None
-    assert leg.recording is not None
-    law = leg.stream.law
+def record(tick: Tick) -> None:
+    """Put the frame on tape. To seal what is full takes longer than all the rest, so its packets go first."""
+    for leg, said, heard in tick.heard:
+        if leg.stream is not None and leg.recording is not None:
+            try:
+                _record(leg.stream.law, leg.recording, said, heard, tick)
+            except Exception as error:  # noqa: BLE001 - as in `play`
+                tick.broken.append((leg.id, error))
+
+
+def _record(law: Law, recording: Recording, said: bytes | None, heard: bytes | None, tick: Tick) -> None:
     left = g711.transcode(law, Law.MU, said) if said is not None else None
     right = g711.transcode(law, Law.MU, heard) if heard is not None else None
-    chunk = leg.recording.tape.add(left, right)
+    chunk = recording.tape.add(left, right)
     if chunk is not None:
-        tick.taped.append(Taped(leg.recording.name, chunk))
+        tick.taped.append(Taped(recording.name, chunk))
 
 
 def skip(legs: Mapping[str, Leg], frames: int, tick: Tick) -> None:

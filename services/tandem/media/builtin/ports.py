@@ -5,7 +5,12 @@ from __future__ import annotations
 import socket
 
 from tandem.runtime.udp_driver import Address, Received, Socket, bind
+from tandem.wire.rtp import MAX_PACKET_BYTES
 
+AUDIO_BATCH = 1
+"""Datagrams taken at a time, where the next one comes 20 ms later: to look for it would cost as much as to take one."""
+AUDIO_MAX = MAX_PACKET_BYTES + 1
+"""What is longer is no audio, and then need not be whole."""
 TRIES = 32
 """Attempts to find two free ports side by side."""
 
@@ -30,7 +35,10 @@ class RtpPorts:
         for _ in range(tries):
             pair = self._bind_pair(self._candidate())
             if pair is not None:
-                rtp, rtcp = (Socket(bound, take) for bound, take in zip(pair, (self._received, _dropped), strict=True))
+                rtp, rtcp = (
+                    Socket(bound, take, batch=AUDIO_BATCH, size_max=AUDIO_MAX)
+                    for bound, take in zip(pair, (self._received, _dropped), strict=True)
+                )
                 self._pairs[rtp.port] = (rtp, rtcp)
                 return rtp.port
         return None

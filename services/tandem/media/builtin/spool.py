@@ -62,6 +62,7 @@ class FileSpool:
         self._thread = ThreadPoolExecutor(1, "spool")
         self._files: dict[str, int] = {}  # touched by the thread alone
         self._behind = 0
+        self._chunks_due: list[tuple[str, bytes]] = []
         self._uploads: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
 
@@ -72,11 +73,15 @@ class FileSpool:
         self._do(self._begin, name, header, then=self._told.recording_begun)
 
     def append(self, name: str, chunk: bytes) -> None:
-        """Add a sealed chunk."""
+        """Add a sealed chunk. Those of one turn of the loop go to the thread together: to wake it costs
+        more than to write."""
         if self._behind >= BEHIND_MAX:
             self._fail(name, "SPOOL_SLOW")
             return
-        self._do(self._append, name, chunk)
+        self._behind += 1
+        self._chunks_due.append((name, chunk))
+        if len(self._chunks_due) == 1:
+            self._loop.call_soon(self._hand_over)
 
     def finish(self, name: str, *, truncated: bool = False) -> None:
         """Close the file and store it."""
@@ -104,12 +109,28 @@ class FileSpool:
 
     def close(self) -> None:
         """Write what was asked for and end the thread."""
+        self._hand_over()
         self._thread.submit(self._close_all)
         self._thread.shutdown(wait=True)
 
     # ------------------------------------------------------------------ the thread
 
+    def _hand_over(self) -> None:
+        """Let the thread write the chunks that came up; before anything else that is asked of it."""
+        if not self._chunks_due:
+            return
+        chunks, self._chunks_due = self._chunks_due, []
+        future = self._thread.submit(self._append_all, chunks)
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._appended, len(chunks), done))
+
+    def _appended(self, count: int, done: Future[list[tuple[str, OSError]]]) -> None:
+        self._behind -= count
+        for name, error in done.result():
+            _log.error("%s", error)
+            self._fail(name, "SPOOL_FAILED")
+
     def _do(self, work: Callable[..., None], name: str, *args: bytes, then: _Then = None) -> None:
+        self._hand_over()
         self._behind += 1
         future = self._thread.submit(work, name, *args)
         future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._done, name, done, then))
@@ -136,15 +157,19 @@ class FileSpool:
         self._files[name] = descriptor
         _write(descriptor, header)
 
-    def _append(self, name: str, chunk: bytes) -> None:
-        descriptor = self._files.get(name)
-        if descriptor is None:
-            return  # it failed, and that was told
-        try:
-            _write(descriptor, chunk)
-        except OSError:
-            self._close(name)
-            raise
+    def _append_all(self, chunks: list[tuple[str, bytes]]) -> list[tuple[str, OSError]]:
+        """Write each where it belongs; those that could not be."""
+        failed = []
+        for name, chunk in chunks:
+            descriptor = self._files.get(name)
+            if descriptor is None:
+                continue  # it failed, and that was told
+            try:
+                _write(descriptor, chunk)
+            except OSError as error:
+                self._close(name)
+                failed.append((name, error))
+        return failed
 
     def _close(self, name: str) -> None:
         descriptor = self._files.pop(name, None)

@@ -55,7 +55,7 @@ class Seeded:
         self._random = random.Random(seed)
 
     def token(self, size: int = 16) -> str:
-        return "".join(self._random.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(size * 8 // 5 + 1))
+        return "".join(self._random.choices("abcdefghijklmnopqrstuvwxyz234567", k=size * 8 // 5 + 1))
 
     def secret(self, size: int) -> bytes:
         return self._random.randbytes(size)
@@ -315,6 +315,7 @@ class Bench:
             packet = rtp.parse(sent.data)
             if phone is not None and packet is not None:
                 phone.heard.append(packet)
+        self.node.ticked(self.now)
         self.settle_wire()
 
     # ------------------------------------------------------------------ commands
