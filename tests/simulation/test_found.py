@@ -13,6 +13,7 @@ from tandem.runtime.step import Offer
 from tandem.session.domain import states as st
 from tandem.session.domain import words as w
 from tandem.session.domain.reception import PublishFlow
+from tandem.simulation.world import Cell, grouped
 from tests.support.desk_world import DeskWorld
 from tests.support.small_cell import NODE, STEPS, TENANT, SmallCell, live_group
 
@@ -137,3 +138,19 @@ def test_whom_an_older_offer_finds_gone_is_not_offered_out_of_a_line_that_it_has
     world.do(rw.CloseGone(world.offer_of("ana")))
     assert world.desk.entries == {} and world.offers == {}
     assert world.status("ana") is rw.RoutingStatus.IDLE
+
+
+def test_what_a_call_does_without_its_agent_is_lost_until_the_next_agent_has_written_it() -> None:
+    """Seed 13 of 30 minutes, split: a caller hung up while the agent was down, the node died before the
+    next agent had written it, and that the contact ended as lost was taken for wrong. A fault of the
+    oracle alone."""
+    cell = Cell(1, grouped())
+    node = cell.node
+    node.start()
+    cell.scheduler.run(100)
+    node.crash(alone=True)
+    cell.scheduler.run(200)
+    node.start()
+    assert node.unwritten_ms == 100
+    cell.scheduler.run(300)
+    assert node.unwritten_ms == 300
