@@ -49,7 +49,9 @@ class NaiveDesk:
                 self.people[event.agent].idle_since = event.idle_since_ms
             case "AgentReserved":
                 self.people[event.agent].idle_since = None
-                self.callers[event.contact].offer = event.offer
+                caller = self.callers[event.contact]
+                assert caller.offer is None, f"{event.contact} has {caller.offer} and is offered by {event.offer}"
+                caller.offer = event.offer
             case "AgentUnready" | "AgentBackedOff" | "AgentNotResponding" | "WrapUpStarted" | "AgentEngaged":
                 self._busy(event)
             case "ReservationClosed":

@@ -19,7 +19,7 @@ from enum import Enum
 from typing import Any
 
 from tandem.core.arbiter import Arbiter
-from tandem.core.commit import Claim, Commit, Effect, Envelope, Part
+from tandem.core.commit import Claim, Commit, Effect, Envelope, Part, Record
 from tandem.core.decider import EffectEnded
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import CommandSettled
@@ -62,7 +62,7 @@ class Shard:
     """One partition of a group. Every method that takes `now` moves shard time.
 
     `nodes` are the media nodes that a takeover waits for, none for groups without media.
-    `report(text, error)` is told of refused inputs.
+    `report(text, error)` is told of refused inputs. `decode` reads the records of others.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Shard:
         offset: int = 0,
         counts: Counts | None = None,
         node_lost_ms: int = NODE_LOST_MS,
+        decode: Callable[[bytes], Record] = log_codec.decode,
     ) -> None:
         self.counts = counts or Counts()
         self.group, self.partition, self.owner = group, Partition(group.name, number), owner
@@ -86,7 +87,7 @@ class Shard:
         self.phase = Phase.FOLLOWING
         self.epoch = 0
         self.n = self.judge.n  # applied
-        self._report = report
+        self._report, self._decode_record = report, decode
         self._time: ShardTime | None = None
         self._now_ms = self.ledger.shard_time_ms
         self._instant: Instant | None = None
@@ -144,7 +145,7 @@ class Shard:
         self._out += own.held
 
     def _foreign(self, body: bytes, now: Instant) -> None:
-        record = log_codec.decode(body)
+        record = self._decode_record(body)
         if isinstance(record, Commit) and record.epoch == self.epoch and self.phase in (Phase.RECOVERING, Phase.LIVE):
             self.counts.void_commits += 1
             self._lose(f"commit {record.epoch}/{record.n} is void, or another process writes under our epoch")

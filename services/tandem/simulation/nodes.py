@@ -91,7 +91,7 @@ class MediaNode:
         self._life = 0
         self._scheduled = False
         self._alarm_ms = -1
-        self._full_ms = -1
+        self._unwritten_ms = -1
         self._agent: MediaAgent
         self._turns: Turns
 
@@ -129,7 +129,8 @@ class MediaNode:
         for link in links.values():
             link.line.cut("the media process died", owner_ms=1)
         self._died()
-        self._full_ms = -1
+        # What goes on without an agent is lost if the next one dies before it has written it.
+        self._unwritten_ms = self._scheduler.now_ms if self.media is not None else -1
         self.dies_alone = False
 
     def lose_journal(self, left: bytes, *, alone: bool = False) -> None:
@@ -137,7 +138,7 @@ class MediaNode:
         With `alone` the calls live on."""
         kept = [event.media_time_ms for tenant in self.state.last for event in self.state.kept(tenant)]
         oldest_ms = min(kept, default=self.host.boottime_ms) - self.host.uptime_ms
-        self._full_ms = min(self.unwritten_ms, oldest_ms)
+        self._unwritten_ms = min(self.unwritten_ms, oldest_ms)
         self.crash(alone=alone)
         self.store.data = left
 
@@ -149,8 +150,9 @@ class MediaNode:
 
     @property
     def unwritten_ms(self) -> int:
-        """Since when nothing has come to the journal: of this very moment, or since its disk is full."""
-        return self._scheduler.now_ms if self._full_ms < 0 else self._full_ms
+        """Since when nothing has come to the journal: of this very moment, since its disk is full, or
+        since its agent died beside calls that go on."""
+        return self._scheduler.now_ms if self._unwritten_ms < 0 else self._unwritten_ms
 
     def enter(self, action: Callable[[], None]) -> None:
         """Run something of this process; it may die of it."""
@@ -257,9 +259,9 @@ class MediaNode:
             for data in link.stream.take():
                 link.line.to_owner(data)
         if out.journal_error is None:
-            self._full_ms = -1
+            self._unwritten_ms = -1
         else:
-            self._full_ms = self.unwritten_ms
+            self._unwritten_ms = self.unwritten_ms
             self._scheduler.after(JOURNAL_RETRY_MS, self._soon)
         self._arm()
 

@@ -65,7 +65,9 @@ class Poison:
         services = (
             replace(service, kinds=tuple(self._kind(kind) for kind in service.kinds)) for service in group.services
         )
-        return Group(group.name, services, group.elsewhere, group.shape)
+        poisoned = Group(group.name, services, group.elsewhere, group.shape)
+        poisoned.commands, poisoned.canonical = group.commands, group.canonical
+        return poisoned
 
     # ---------------------------------------------------------------- a kind
 

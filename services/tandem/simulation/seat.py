@@ -34,7 +34,6 @@ from tandem.media.link.owner_end import (
     OwnerLink,
     opened_verb,
 )
-from tandem.runtime import log_codec
 from tandem.runtime.inbox import BEGINNING, Inbox
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.outputs import Append, AskLegs, Introduce, LoadKeys, Lost, Output, Perform, Rebuild, Taken
@@ -231,7 +230,7 @@ class Seat:
         """From the beginning: all that it needs is in the log already."""
         refold = Refold(self.group, wanted.tenant, wanted.stream, wanted.sound)
         for stored in self.cell.log.partitions.records(self.partition):
-            refold.take(log_codec.decode(stored.body))
+            refold.take(self.log.decode(stored.body))
         self.cell.reached("a state folded anew")
         self.shard.rebuilt(wanted.tenant, wanted.stream, refold.state)
 
@@ -315,7 +314,7 @@ class Seat:
 
     def _take(self, inbox: Inbox, sender: Partition, records: Sequence[Stored]) -> None:
         for stored in records:
-            for offer in inbox.take(log_codec.decode(stored.body), stored.offset):
+            for offer in inbox.take(self.log.decode(stored.body), stored.offset):
                 self.shard.offer(offer)
         # As a snapshot of now would say it, once what it is of is durable.
         self._places.append((self.shard.n, sender, inbox.taken(self.shard.ledger.mark)))

@@ -10,6 +10,7 @@ from enum import Enum
 from tandem.adapters.memory.log import MemoryPartitions
 from tandem.core.ports.log import LogFailed, Partition, Stored
 from tandem.simulation.chance import Chance
+from tandem.simulation.reading import Records
 from tandem.simulation.scheduler import Scheduler
 
 BATCH = 64
@@ -30,10 +31,11 @@ class _UnderWay:
 
 
 class SimLog:
-    """`partitions` is what survives everything. `outage`: every append fails."""
+    """`partitions` is what survives everything, `decode` reads it. `outage`: every append fails."""
 
     def __init__(self, scheduler: Scheduler, chance: Chance) -> None:
         self.partitions = MemoryPartitions()
+        self.decode = Records().decode
         self.scheduler = scheduler
         self.chance = chance
         self.outage = False

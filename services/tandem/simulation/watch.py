@@ -12,7 +12,6 @@ from tandem.core.commit import Claim, Commit
 from tandem.core.errors import Rejected
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import Command
-from tandem.runtime import log_codec
 from tandem.runtime.ledger import OF_THE_RUNTIME, SHARD, STEPPED, Ledger
 from tandem.runtime.refusals import PastLimit
 from tandem.runtime.service import RUNTIME_EVENTS, Group, Quarantined, QuarantineLifted, kind_of
@@ -23,8 +22,10 @@ from tandem.simulation.invariants import Violation
 from tandem.simulation.nodes import MediaNode
 from tandem.simulation.phones import Dialog, Phones
 from tandem.simulation.poison import Planted
+from tandem.simulation.reading import Parts
 from tandem.simulation.scheduler import Scheduler
 from tandem.simulation.seat import Seat
+from tandem.simulation.simlog import SimLog
 from tandem.simulation.tenants import Tenant
 
 SECRET = b"+49555"
@@ -49,6 +50,7 @@ class Watched(Protocol):
     """The cell, as far as the watch looks at it."""
 
     scheduler: Scheduler
+    log: SimLog
     blobs: BlobTable
     phones: Phones
     node: MediaNode
@@ -78,7 +80,15 @@ class _Fold:
         self.compared: dict[str, int] = {}  # state hashes, by either
         self.epoch = self.n = self.offset = 0
         self.snapshot: tuple[int, str] | None = None
+        self.parts, self.restored = Parts(), Parts()
+        self.owner, self.owner_parts = self.ledger, Parts()  # of the last that was compared
         self.commits = 0
+
+    def parts_of(self, owner: Ledger) -> list[bytes]:
+        """An owner's state as it has it."""
+        if owner is not self.owner:
+            self.owner, self.owner_parts = owner, Parts()
+        return self.owner_parts.of(owner)
 
     def counts(self, record: Claim | Commit) -> bool:
         if isinstance(record, Claim):
@@ -146,7 +156,7 @@ class Watch:
             fold.offset = stored.offset
             if SECRET in stored.body:
                 raise Violation("private values are sealed", f"a caller's number in {partition} at {stored.offset}")
-            record = log_codec.decode(stored.body)
+            record = self._cell.log.decode(stored.body)
             counted = fold.counts(record)
             if fold.ledger.fold(record) != counted:
                 raise Violation("one judgement", f"{partition} at {stored.offset}: the arbiter says {not counted}")
@@ -237,8 +247,9 @@ class Watch:
 
     def _snap(self, partition: Partition, fold: _Fold) -> None:
         """As a standby would. What is restored must give the same parts again."""
-        parts = list(fold.ledger.parts())
-        again = list(Ledger.restored(fold.group, iter(parts)).parts())
+        parts = fold.parts.of(fold.ledger)
+        restored = Ledger.restored(fold.group, parts)
+        again = fold.restored.of(restored)
         if again != parts:
             raise Violation(
                 "a snapshot is the state", f"{partition} n={fold.n}: {_difference(fold.group, parts, again)}"
@@ -249,7 +260,7 @@ class Watch:
             raise Violation("private values are sealed", f"a caller's number in the snapshot of {partition}")
         self._cell.blobs.put(name, packed)
         if fold.tail is None or fold.tail.hash.checked:
-            fold.tail = Ledger.restored(fold.group, parts)
+            fold.tail = restored
         fold.snapshot = (fold.offset, name)
 
     def snapshot(self, partition: Partition) -> tuple[int, str] | None:
@@ -266,7 +277,7 @@ class Watch:
         for seat in self._cell.seats():
             shard, fold = seat.shard, self._folds[seat.partition]
             if seat.live and not shard.ledger.torn and shard.n == shard.durable == fold.n and shard.epoch == fold.epoch:
-                mine, theirs = list(fold.ledger.parts()), list(shard.ledger.parts())
+                mine, theirs = fold.parts.of(fold.ledger), fold.parts_of(shard.ledger)
                 self.compared += 1
                 self._offered(seat, fold)
                 if mine != theirs:

@@ -32,6 +32,7 @@ from tandem.simulation.nodes import MediaNode, NodeKinds
 from tandem.simulation.owners import Process
 from tandem.simulation.phones import Caller, Device, Dialog, Phones
 from tandem.simulation.poison import Poison
+from tandem.simulation.reading import reading
 from tandem.simulation.scheduler import Scheduler
 from tandem.simulation.seat import Seat
 from tandem.simulation.simlog import SimLog
@@ -105,7 +106,9 @@ class Cell:
         self.hosts = [Host(f"h{i}", self.scheduler, self.chance.between(10_000, 9_000_000)) for i in range(2)]
         self.apart = seed % 4 < 2  # the second control process runs on a host of its own
         self.groups: dict[Partition, Group] = {}
-        for group in shape.groups:
+        self._poisoned: dict[str, Group] = {}
+        for group in map(reading, shape.groups):
+            self._poisoned[group.name] = self.poison.group(group)
             for number in range(SHARDS):
                 self.groups[Partition(group.name, number)] = group
         self.tenants = make_tenants(chance.fork("tenants"), AGENTS, SHARDS)
@@ -177,12 +180,12 @@ class Cell:
         partition = Partition(group.name, number)
         ledger, offset = None, 0
         snapshot = self.watch.snapshot(partition)
-        poisoned = self.poison.group(group)
+        poisoned = self._poisoned[group.name]
         if snapshot is not None and not self.chance.one_in(4):
             offset, blob = snapshot
             ledger = Ledger.restored(poisoned, iter(self.watch.unpacked(self.blobs.get(blob))))
             self.reached("started from a snapshot")
-        shard = self.parts.shard(poisoned, number, owner, nodes, self._refused, ledger, offset)
+        shard = self.parts.shard(poisoned, number, owner, nodes, self._refused, ledger, offset, decode=self.log.decode)
         self._counts.append(shard.counts)
         return shard
 

@@ -33,6 +33,7 @@ class DeskLife(RuleBasedStateMachine):
         super().__init__()
         self.world = DeskWorld()
         self.version = 0
+        self.forgotten: set[str] = set()
         for queue in ("q1", "q2"):
             self.world.queue(queue, wrap_up_ms=0 if queue == "q2" else 5000)
         for agent in ("ana", "ben"):
@@ -89,6 +90,21 @@ class DeskLife(RuleBasedStateMachine):
     def leave(self, contact: str) -> None:
         self.world.do(w.RemoveContact(contact, "ABANDONED"))
 
+    @precondition(lambda self: any(entry.offer for entry in self.world.desk.entries.values()))
+    @rule(data=st.data(), outcome=st.none() | CLOSED)
+    def be_recovered(self, data: st.DataObject, outcome: w.Outcome | None) -> None:
+        """A contact forgot its offer, left and is back at its place; that the offer is over is told then,
+        or later."""
+        offered = [entry for _, entry in sorted(self.world.desk.entries.items()) if entry.offer]
+        entry = data.draw(st.sampled_from(offered))
+        forgotten = entry.offer
+        self.forgotten.add(forgotten)
+        self.world.do(w.RemoveContact(entry.contact, "RECOVERED"))
+        again = w.EnqueueContact(entry.contact, entry.queue, entry.skills, entry.priority, entry.enqueued_ms)
+        self.world.do(again)
+        if outcome is not None:
+            self.world.close(forgotten, outcome)
+
     def _offer(self, data: st.DataObject, *stages: Stage) -> str | None:
         rows = [offer for offer, row in sorted(self.world.desk.reservations.items()) if row.stage in stages]
         return data.draw(st.sampled_from(rows)) if rows else None
@@ -97,7 +113,7 @@ class DeskLife(RuleBasedStateMachine):
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
         offer = self._offer(data, Stage.PENDING, Stage.RESCINDING)
-        if offer:
+        if offer and offer not in self.forgotten:
             self.world.accept(offer)
 
     @precondition(lambda self: self.world.offers)

@@ -61,7 +61,9 @@ def test_an_agent_whose_offer_is_gone_is_free(world: DeskWorld) -> None:
     world.ready("ana")
     world.caller("c1")
     offer = world.offer_of("ana")
-    evolve(world.desk, w.ReservationClosed(offer, "ana", "c1", Outcome.RESCINDED, 0, world.now_ms))
+    closed = w.ReservationClosed(offer, "ana", "c1", Outcome.RESCINDED, 0, world.now_ms)
+    evolve(world.desk, closed)
+    world.naive.hear(closed)
     assert world.status("ana") is Status.ALERTING
     world.do(w.LookAgain())
     assert world.status("ana") is Status.ALERTING and world.desk.agents["ana"].offer != offer

@@ -52,8 +52,9 @@ def _gone(desk: Desk, command: w.CloseGone, context: Context) -> Events:
         return _released(desk, row, False, False, context)
     left: Events = ()
     entry = desk.entries.get(row.contact)
-    if entry is not None:
+    if entry is not None and entry.offer == row.offer:
         left = (w.ContactLeftLine(entry.contact, entry.queue, "GONE", context.now_ms),)
+    # Else it came again after this offer: the answer to its next one takes it out of the line.
     return *left, *_closed(desk, row, Outcome.RESCINDED, 0, context, gone=True)
 
 
@@ -63,6 +64,8 @@ def _closed(
     now, agent = context.now_ms, desk.agents[row.agent]
     closed = w.ReservationClosed(row.offer, row.agent, row.contact, outcome, rang_ms, now)
     entry = None if gone else desk.entries.get(row.contact)
+    if entry is not None and entry.offer != row.offer:
+        entry = None  # it left the line and came again: it has another offer, or waits for whoever is free
     if not agent.version or (not agent.ready and outcome is not Outcome.TIMEOUT):
         return closed, w.AgentUnready(agent.agent, now), *_next_agent(desk, entry, None, context)
     match outcome:
