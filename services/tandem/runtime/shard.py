@@ -739,6 +739,7 @@ class Shard:
         if self.phase is Phase.LIVE:
             for effect in commit.effects:
                 self._wheel.arm(effect.key, effect.at_ms)
+            self._wheel.thin(2 * len(commit.effects), self.ledger.pending)
 
     def _released(self, commit: Commit, step: Step) -> list[Output]:
         """What may leave once the commit is durable, in this order."""
