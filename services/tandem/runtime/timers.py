@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tandem.core.commit import Effect
 from tandem.runtime.ledger import Ledger
@@ -16,7 +16,7 @@ ASK_AGAIN_MS = 1_000
 
 
 class Timers:
-    """Pending effects by when they are due. Nothing is cancelled: one that is settled is passed over."""
+    """Pending effects by when they are due. Nothing is cancelled: one that is settled is passed over, or thinned out."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -27,10 +27,11 @@ class Timers:
         for key, pending in self._ledger.pending.items():
             self._wheel.arm(key, pending.effect.at_ms)
 
-    def add(self, effects: Iterable[Effect]) -> None:
-        """New ones."""
+    def add(self, effects: Sequence[Effect]) -> None:
+        """New ones; some older ones that are settled go from memory for it."""
         for effect in effects:
             self._wheel.arm(effect.key, effect.at_ms)
+        self._wheel.thin(2 * len(effects), self._ledger.pending)
 
     def again(self, keys: Iterable[str], now_ms: int) -> None:
         """Timers whose command was refused."""

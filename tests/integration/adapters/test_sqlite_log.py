@@ -301,6 +301,24 @@ def test_the_wal_is_copied_and_emptied_while_commits_go_on(tmp_path: Path, monke
         assert connection.execute("SELECT count(*) FROM record").fetchone() == (1600,)
 
 
+def test_small_commits_do_not_let_the_wal_grow_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes whole pages of it, however few its bytes: what there is to copy is not what was given."""
+    monkeypatch.setattr(checkpoint_module, "CHECKPOINT_BYTES", 128 * 1024)
+    monkeypatch.setattr(checkpoint_module, "TRUNCATE_BYTES", 256 * 1024)
+    longest = 0
+
+    async def body() -> None:
+        nonlocal longest
+        log = await SqliteLog.open(tmp_path)
+        for _ in range(400):
+            await log.append(ONE, b"x" * 100)
+            longest = max(longest, (tmp_path / "log.db-wal").stat().st_size)
+        await log.close()
+
+    asyncio.run(body())
+    assert longest < 1024 * 1024
+
+
 def test_no_checkpoint_begins_without_a_commit_since_the_last(tmp_path: Path) -> None:
     """What keeps SQLite's WAL-reset bug away, see `checkpoint`."""
 
