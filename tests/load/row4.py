@@ -90,6 +90,7 @@ async def _kill_all(
         for turn in range(kills):
             standby = _standby(cell, standbys)
             await _waits(standby)
+            await asyncio.to_thread(standby.wait_line, "standby follows")
             await asyncio.sleep(SETTLED_S)
             tell(f"kill {turn + 1} of {kills}")
             times.append(await _killed(stub, owner, centre.number))

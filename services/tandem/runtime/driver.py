@@ -19,6 +19,7 @@ from tandem.core.points import Point
 from tandem.core.ports.log import LogClosed, LogFailed, Partition
 from tandem.runtime import log_codec
 from tandem.runtime.counts import Counts
+from tandem.runtime.following import Ahead
 from tandem.runtime.inbox import Inbox
 from tandem.runtime.keyload import load_keys
 from tandem.runtime.ledger import Ledger
@@ -60,7 +61,8 @@ RECLAIM_MAX_S = 2.0
 
 
 class ShardDriver:
-    """One shard of one group in this process. `run` is a task of whoever made it."""
+    """One shard of one group in this process. `run` is a task of whoever made it. Its first life goes on
+    from `ahead`, if this process was a standby of it."""
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class ShardDriver:
         shared: Shared,
         nodes: tuple[str, ...] = (),
         receivers: Mapping[str, Receiver] | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self.counts = Counts()
         self._gate, self._barred = shared.gate, False
@@ -79,6 +82,7 @@ class ShardDriver:
         self._nodes, self._receivers = nodes, receivers or {}
         self.watch = ShardWatch(shared.instruments or Instruments(shared.clock), self.partition)
         self._places = Places()
+        self._ahead = ahead
         self._snapshots = Snapshots(group, self.partition, shared, self._places)
         self._snapshotting: asyncio.Task[None] | None = None
         self._hashing: asyncio.Task[None] | None = None
@@ -89,6 +93,7 @@ class ShardDriver:
         self._alarm: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[str] | None = None
         self._live, self._served = asyncio.Event(), False
+        self._looked = asyncio.Event()  # for a snapshot
         self._asked: set[asyncio.Future[Any]] = set()
         self._room = asyncio.Event()
         self._dropped = asyncio.Event()
@@ -139,11 +144,15 @@ class ShardDriver:
         return why
 
     async def _loaded(self, end: int) -> Shard:
-        """A follower at the newest whole snapshot, or at the beginning of the log."""
-        found = await self._snapshots.load(end)
+        """A follower where a standby stands, at the newest whole snapshot, or at the beginning of the log."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.loaded.offset > end:
+            ahead = None  # the log was put back
+        found = ahead.loaded if ahead else await self._snapshots.load(end)
         ledger, offset = (found.ledger, found.offset) if found else (None, 0)
         self.followed = found.followed if found else {}
         self._places.begin(found.places if found else ())
+        self._looked.set()
         shard = Shard(
             self.group,
             self.partition.shard,
@@ -154,8 +163,9 @@ class ShardDriver:
             offset,
             self.counts,
             self._shared.node_lost_ms,
+            keys=ahead.keys if ahead else None,
         )
-        self._snapshots.begin(shard.n)
+        self._snapshots.begin(ahead.snapshot_n if ahead else shard.n)
         return shard
 
     def _claim(self, shard: Shard) -> None:
@@ -202,8 +212,10 @@ class ShardDriver:
         self._end("the log was closed")
 
     async def place(self, after: int) -> Place:
-        """See `Places.before`."""
-        return await self._places.before(after)
+        """A place of the log from which all commits above number `after` can be read without
+        reading the whole log. Waits until the newest snapshot, which knows some, was looked for."""
+        await self._looked.wait()
+        return self._places.before(after)
 
     async def live(self) -> None:
         """Until the shard serves clients."""

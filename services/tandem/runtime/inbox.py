@@ -45,6 +45,11 @@ class Inbox:
         self._untaken.extend((before, offer) for offer in offers)
         return offers
 
+    @property
+    def untaken(self) -> int:
+        """Messages given out of which it is not known that they are taken."""
+        return len(self._untaken)
+
     def taken(self, mark: Callable[[str, str], int]) -> Place:
         """The place up to which a receiver with these marks has taken everything: who goes on from
         there misses nothing. Forgets what is taken; the marks must never go back afterwards."""

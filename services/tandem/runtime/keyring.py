@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from tandem.core.ports.log import Partition
 from tandem.core.seal import AUDIO
@@ -11,6 +11,8 @@ from tandem.runtime.outputs import LoadKeys
 
 KEY_BLOCK = 256
 """Pairs of data keys written ahead; a refill is asked for when half are used."""
+FIRST_BLOCK = 16
+"""As many for a takeover to begin with: it waits for them, and all shards of a process come at once."""
 
 
 class KeyRing:
@@ -23,18 +25,21 @@ class KeyRing:
         self._partition, self._sealed, self._load = partition, sealed, load
         self._keys: dict[str, bytes] = {}
         self._unused: deque[str] = deque()
-        self._number = self._epoch = 0
+        self._number = self._epoch = self._low = 0
         self.loading = False
         """Whether keys were asked for and are not here yet."""
         self.incomplete = False
         """Whether keys of what was taken over are not here yet."""
 
-    def begin(self, epoch: int, of_aggregates: Iterable[str]) -> None:
-        """The shard is ours under this epoch: have the keys of what lives, and unused ones."""
+    def begin(self, epoch: int, of_aggregates: Iterable[str], known: Mapping[str, bytes]) -> None:
+        """The shard is ours under this epoch: have the keys of what lives, of which some may be
+        `known`, and unused ones."""
         self._epoch = epoch
         wanted = dict.fromkeys(key for of in of_aggregates for key in (of, of + AUDIO))
-        self._ask(tuple(wanted))
-        self.incomplete = bool(wanted)
+        self._keys = {key: known[key] for key in wanted if key in known}
+        missing = tuple(key for key in wanted if key not in known)
+        self._ask(FIRST_BLOCK, missing)
+        self.incomplete = bool(missing)
 
     def loaded(self, allocated: dict[str, bytes], got: dict[str, bytes]) -> None:
         """What `load` was asked for."""
@@ -49,8 +54,8 @@ class KeyRing:
 
     def fresh(self) -> str | None:
         """An id whose keys nobody has used; None until some have been written."""
-        if len(self._unused) < KEY_BLOCK // 2 and not self.loading:
-            self._ask(())
+        if len(self._unused) < self._low and not self.loading:
+            self._ask(KEY_BLOCK)
         return self._unused.popleft() if self._unused else None
 
     def forget(self, ended: Iterable[str]) -> None:
@@ -59,9 +64,9 @@ class KeyRing:
             self._keys.pop(key, None)
             self._keys.pop(key + AUDIO, None)
 
-    def _ask(self, get: tuple[str, ...]) -> None:
-        first, self._number = self._number, self._number + KEY_BLOCK
-        numbers = range(first, first + KEY_BLOCK) if self._sealed else ()
+    def _ask(self, block: int, get: tuple[str, ...] = ()) -> None:
+        first, self._number, self._low = self._number, self._number + block, block // 2
+        numbers = range(first, first + block) if self._sealed else ()
         fresh = tuple(f"{self._partition}/{self._epoch}/{i}{end}" for i in numbers for end in ("", AUDIO))
         if fresh or get:
             self.loading = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Iterable
 
@@ -21,13 +20,11 @@ class Places:
 
     def __init__(self) -> None:
         self._places: deque[Place] = deque(maxlen=MAX_PLACES)
-        self._looked = asyncio.Event()
 
     def begin(self, known: Iterable[Place]) -> None:
-        """The newest snapshot was looked for: these are the places that it knows, if any."""
+        """Those that the newest snapshot knows. Who has been through some of the log knows better."""
         if not self._places:
             self._places.extend(known)
-        self._looked.set()
 
     def reached(self, place: Place) -> None:
         """The log was read up to here."""
@@ -35,10 +32,8 @@ class Places:
         if place.arbiter.n >= n + PLACE_COMMITS:
             self._places.append(place)
 
-    async def before(self, n: int) -> Place:
-        """One from which all commits above number `n` can be read. Waits until the newest snapshot,
-        which knows some, was looked for."""
-        await self._looked.wait()
+    def before(self, n: int) -> Place:
+        """One from which all commits above number `n` can be read."""
         return next((place for place in reversed(self._places) if place.arbiter.n <= n), Place())
 
     @property

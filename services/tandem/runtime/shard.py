@@ -13,7 +13,7 @@ only then timers. Clients and messages wait until the shard is live.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -62,7 +62,8 @@ class Shard:
     """One partition of a group. Every method that takes `now` moves shard time.
 
     `nodes` are the media nodes that a takeover waits for, none for groups without media.
-    `report(text, error)` is told of refused inputs. `decode` reads the records of others.
+    `report(text, error)` is told of refused inputs. `keys` are data keys that are at hand already.
+    `decode` reads the records of others.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Shard:
         counts: Counts | None = None,
         node_lost_ms: int = NODE_LOST_MS,
         decode: Callable[[bytes], Record] = log_codec.decode,
+        keys: Mapping[str, bytes] | None = None,
     ) -> None:
         self.counts = counts or Counts()
         self.group, self.partition, self.owner = group, Partition(group.name, number), owner
@@ -98,6 +100,7 @@ class Shard:
         self._held: deque[Offer] = deque()  # clients and messages, until the shard is live
         sealed = any(kind.sealed for kind in group.kinds.values())
         self._keys = KeyRing(self.partition, sealed, lambda wanted: self._out.append(wanted))
+        self._known_keys = keys or {}
         self._timers = Timers(self.ledger)
         self._nodes = Nodes(nodes, group, self.ledger, self._turns.add, node_lost_ms)
         self._deadline_ms = 0
@@ -205,7 +208,8 @@ class Shard:
         self._last_commit_ms = self._now_ms
         self._deadline_ms = self._now_ms + NODE_PATIENCE_MS
         self._durable_marks = dict(ledger.marks)
-        self._keys.begin(self.epoch, (a.key for a in ledger.aggregates.values() if a.key))
+        self._keys.begin(self.epoch, (a.key for a in ledger.aggregates.values() if a.key), self._known_keys)
+        self._known_keys = {}
         self._out += (Introduce(name, self.epoch) for name in self._nodes.begin(self._now_ms))
 
     @property
@@ -253,7 +257,7 @@ class Shard:
         for name in self._nodes.ask():
             self._offer_pending(lambda p, on=name: p.effect.kind == "media" and p.payload.node == on)  # type: ignore[misc]
             self._out.append(AskLegs(name))
-        if self.phase is not Phase.RECOVERING or self._keys.loading:
+        if self.phase is not Phase.RECOVERING:
             return
         if self._nodes.all_listed or self._now_ms >= self._deadline_ms:
             self.phase = Phase.LIVE

@@ -16,7 +16,7 @@ ASK_AGAIN_MS = 1_000
 
 
 class Timers:
-    """Pending effects by when they are due. Nothing is cancelled: one that is settled is passed over, or thinned out."""
+    """Pending effects by when they are due. Nothing is cancelled: one that is settled is passed over or thinned out."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -21,6 +21,7 @@ BRANCHES = (
     "shard time stepped",
     "live without its node",
     "started from a snapshot",
+    "went on from a hot standby",
     "messages taken from a place on",
     "a state hash compared from zero",
     "a state hash compared from a snapshot on",

@@ -7,7 +7,7 @@ bytes, the phones. Everything else hangs on an object that a crash drops.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from tandem.session.domain.words import HangUpContact
 from tandem.simulation.chance import Chance, SeededEntropy
 from tandem.simulation.clients import Asked, Clients
 from tandem.simulation.hosts import Host
+from tandem.simulation.hot import HotStandby
 from tandem.simulation.lines import Line, Network
 from tandem.simulation.nodes import MediaNode, NodeKinds
 from tandem.simulation.owners import Process
@@ -128,6 +129,8 @@ class Cell:
         self.config = ConfigLog(self.log, self.shape.kinds)
         self._configure()
         self.log.partitions.watch(self._stored)
+        self._odds = chance.fork("hot")
+        self.hot = None if seed // 2 % 2 else HotStandby(self.log, self.groups, self.follows, self.keys, self._odds)
 
     def _configure(self) -> None:
         for tenant in self.tenants:
@@ -179,13 +182,24 @@ class Cell:
         nodes = (NODE,) if "contact" in group.kinds else ()
         partition = Partition(group.name, number)
         ledger, offset = None, 0
+        keys: Mapping[str, bytes] = {}
         snapshot = self.watch.snapshot(partition)
         poisoned = self._poisoned[group.name]
-        if snapshot is not None and not self.chance.one_in(4):
+        if self.hot is not None and not self._odds.one_in(3):
+            ahead = self.hot.ahead(partition)
+            ledger = Ledger.restored(poisoned, ahead.loaded.ledger.parts())
+            offset, keys = ahead.loaded.offset, ahead.keys
+            for sender in self.follows(group.name):
+                other = Partition(sender, number)
+                self.places[partition, other] = ahead.loaded.followed[str(other)]
+            self.reached("went on from a hot standby")
+        elif snapshot is not None and not self.chance.one_in(4):
             offset, blob = snapshot
             ledger = Ledger.restored(poisoned, iter(self.watch.unpacked(self.blobs.get(blob))))
             self.reached("started from a snapshot")
-        shard = self.parts.shard(poisoned, number, owner, nodes, self._refused, ledger, offset, decode=self.log.decode)
+        shard = self.parts.shard(
+            poisoned, number, owner, nodes, self._refused, ledger, offset, keys=keys, decode=self.log.decode
+        )
         self._counts.append(shard.counts)
         return shard
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.errors import NO_OWNER, Rejected
 from tandem.core.points import Points
 from tandem.core.ports.clock import Clock
+from tandem.core.ports.log import Partition
 from tandem.core.ports.media import Event
 from tandem.core.quota import NAMES, Limits
 from tandem.media.link.address import LinkAddress
@@ -27,6 +29,7 @@ from tandem.routing import servicer as routing_servicer
 from tandem.runtime.auth import CELL_SHARD, TENANT_GROUP, Credentials
 from tandem.runtime.config import Config
 from tandem.runtime.driver import ShardDriver
+from tandem.runtime.following import Ahead
 from tandem.runtime.gate import Gate
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Api
@@ -49,7 +52,8 @@ from tandem.session.inbox import media_offer
 from tandem.session.sweep import Sweep
 from tandem.targets.groups import FOLLOWS, PROMPTS, make_groups, prompt_names
 from tandem.targets.projections import project
-from tandem.targets.storage import Storage, open_storage
+from tandem.targets.standby import taken_cell
+from tandem.targets.storage import Storage, open_blobs, open_storage
 from tandem.tenant import module as tenant_module
 
 _log = structlog.get_logger(__name__)
@@ -121,31 +125,51 @@ async def control(
     async with AsyncExitStack() as stack:
         telemetry = Telemetry(config, "all", owner, time, OBSERVED)
         stack.callback(telemetry.close)  # last of all: a successor does not wait for our last spans
-        storage = await open_storage(stack, config, entropy, wait_for_lock=wait_for_lock)
-        made = _build(config, groups, _Means(owner, time, entropy, points, telemetry), storage)
+        blobs = await open_blobs(stack, config)
+        means = _Means(owner, time, entropy, points, telemetry)
+        hosts: list[Host] = []
+        owners = _owners(config, means, hosts)
         async with telemetry.running(), asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(work) for work in _work(made, time)]
+            # The nodes are dialled while another process still has the cell: who gets it only says Hello.
+            running = [tasks.create_task(owners.run())]
             try:
+                async with taken_cell(config, groups, blobs, time, wait=wait_for_lock) as taken:
+                    storage = await open_storage(stack, config, entropy, taken.lock, blobs)
+                made = _build(config, groups, means, storage, owners, taken.ahead)
+                hosts.append(made.host)
+                running += [tasks.create_task(work) for work in _work(made, time)]
                 yield made
             finally:
                 for task in running:
                     task.cancel()
 
 
-def _build(config: Config, groups: Mapping[str, Group], means: _Means, storage: Storage) -> Control:
+def _owners(config: Config, means: _Means, hosts: Sequence[Host]) -> MediaOwners:
+    """The links to the nodes. `hosts` has the host of the shards by the time that one is live."""
+    return MediaOwners(
+        {config.media.node: LinkAddress(config.media_link)},
+        means.clock,
+        means.entropy,
+        means.points,
+        _translate,
+        lambda driver: make_directory(hosts[0], driver),
+    )
+
+
+def _build(
+    config: Config,
+    groups: Mapping[str, Group],
+    means: _Means,
+    storage: Storage,
+    owners: MediaOwners,
+    ahead: Mapping[Partition, Ahead],
+) -> Control:
     """All objects of the process; nothing runs yet."""
     telemetry, clock, entropy = means.telemetry, means.clock, means.entropy
-    node = config.media.node
-    hosts: list[Host] = []
-    addresses = {node: LinkAddress(config.media_link)}
-    owners = MediaOwners(
-        addresses, clock, entropy, means.points, _translate, lambda driver: make_directory(hosts[0], driver)
-    )
     eraser = Eraser(storage.keys, storage.blobs)
     credentials = Credentials()
-    drivers = _drivers(config, groups, means, storage, {"media": owners, "erase": eraser})
+    drivers = _drivers(config, groups, means, storage, {"media": owners, "erase": eraser}, ahead)
     host = Host(drivers, storage.log, storage.keys, credentials.shard_of, FOLLOWS)
-    hosts.append(host)
     telemetry.shards(lambda: (driver.watch for driver in drivers))
     telemetry.meters.watch(owners.readings)
     telemetry.meters.watch(eraser.readings)
@@ -159,7 +183,12 @@ def _build(config: Config, groups: Mapping[str, Group], means: _Means, storage: 
 
 
 def _drivers(
-    config: Config, groups: Mapping[str, Group], means: _Means, storage: Storage, receivers: Mapping[str, Receiver]
+    config: Config,
+    groups: Mapping[str, Group],
+    means: _Means,
+    storage: Storage,
+    receivers: Mapping[str, Receiver],
+    ahead: Mapping[Partition, Ahead],
 ) -> list[ShardDriver]:
     """One for each shard of each group."""
     shared = Shared(
@@ -181,6 +210,7 @@ def _drivers(
             shared,
             (config.media.node,) if name == "live" else (),
             receivers if name == "live" else {},
+            ahead.get(Partition(name, shard)),
         )
         for name, group in groups.items()
         for shard in range(config.live.shards)
@@ -191,15 +221,20 @@ def _work(made: Control, clock: Clock) -> Iterator[Coroutine[Any, Any, None]]:
     """What runs as long as the process."""
     host, storage = made.host, made.storage
     yield host.run()
-    yield made.owners.run()
     yield made.eraser.run()
     yield made.credentials.keep_up(host, tenant_module.accounts)
     yield _tell_defaults(made)
     for shard in range(made.config.live.shards):
-        yield made.limits.follow(host.tail(TENANT_GROUP, shard))
-        yield project(host, storage.store, made.telemetry.meters, shard)
+        yield _when_live(host, partial(made.limits.follow, host.tail(TENANT_GROUP, shard)))
+        yield _when_live(host, partial(project, host, storage.store, made.telemetry.meters, shard))
     for driver in host.of_group("live"):
         yield Sweep(host, driver, storage.keys, made.eraser, clock, made.config.retention.sweep_every_s).run()
+
+
+async def _when_live(host: Host, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Callers wait for the shards, and nobody for this."""
+    await host.ready()
+    await work()
 
 
 def _report(text: str, error: BaseException) -> None:

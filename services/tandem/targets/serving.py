@@ -8,7 +8,7 @@ import json
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import uvicorn
@@ -21,6 +21,7 @@ from tandem.gateway.metrics import metrics_route
 from tandem.gateway.page import Page, PlaceCall, page_routes
 from tandem.runtime.config import Config
 from tandem.runtime.grpc_server import GrpcServer
+from tandem.runtime.host import Host
 from tandem.runtime.telemetry.text import CONTENT_TYPE
 from tandem.targets.control import Control
 from tandem.tenant import module as tenant_module
@@ -31,6 +32,8 @@ PLATFORM_KEY = "platform.key"
 """File in the data directory with an API key of the role platform."""
 PAGE_KEY = "page.key"
 """File in the data directory with the API key that the demo's page stands for."""
+SOON_S = 0.1
+"""How long the servers wait for shards that come at once."""
 DEMO_TENANT = "demo"
 
 
@@ -48,6 +51,7 @@ async def serve(
     """Serve the public API until cancelled; `started` is told where. With `place_call` there
     is the demo's page, too, and its Call button. Raises `PortTaken`."""
     config = made.config
+    await _soon_live(made.host)
     grpc = GrpcServer(made.api)
     listener = _listen(config.http.host, config.http.port)
     try:
@@ -77,6 +81,14 @@ async def serve(
         gateway.close()
         server.should_exit = True
         await grpc.stop(config.limits.stop_grace_s)
+
+
+async def _soon_live(host: Host) -> None:
+    """A shard that was followed is live in a moment, and making the servers would only hold it up.
+    One that reads the log takes longer: probes are answered meanwhile."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SOON_S):
+            await host.ready()
 
 
 class _Uvicorn(uvicorn.Server):

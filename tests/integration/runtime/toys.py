@@ -24,6 +24,7 @@ from tandem.core.ports.keys import Keys
 from tandem.core.ports.log import Log, Partition, Stored
 from tandem.runtime import log_codec
 from tandem.runtime.driver import ShardDriver
+from tandem.runtime.following import Ahead
 from tandem.runtime.host import Answer, Host
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.outputs import Perform, Taken
@@ -171,14 +172,17 @@ async def process(
     receivers: Mapping[str, Receiver] | None = None,
     snapshot_commits: int = 10_000,
     ready: bool = True,
+    ahead: Mapping[Partition, Ahead] | None = None,
 ) -> AsyncIterator[Process]:
-    """Runs a process; its end is what cancelling it leaves. With `ready`, once it serves."""
+    """Runs a process; its end is what cancelling it leaves. With `ready`, once it serves. `ahead` is
+    what it knew as a standby."""
     log, keys, blobs = await disk.open()
     clock, points = SystemClock(), Points()
     given = {"media": HandNode()} if receivers is None else receivers
     shared = Shared(owner, log, keys, clock, points, blobs, snapshot_commits)
     toys, far = (
-        ShardDriver(group, 0, shared, tuple(of), given) for group, of in zip(groups(), (nodes, ()), strict=True)
+        ShardDriver(group, 0, shared, tuple(of), given, (ahead or {}).get(Partition(group.name, 0)))
+        for group, of in zip(groups(), (nodes, ()), strict=True)
     )
     host = Host((toys, far), log, keys, {"t1": 0, "t2": 0}.get, {"far": ("toys",)})
     try:

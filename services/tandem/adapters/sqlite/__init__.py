@@ -7,10 +7,23 @@ runs; a reader (a backup) may.
 """
 
 from tandem.adapters.sqlite.database import CannotOpen
+from tandem.adapters.sqlite.following import FollowedKeys, FollowedLog
 from tandem.adapters.sqlite.keys import SqliteKeys
-from tandem.adapters.sqlite.lock import LogBusy
+from tandem.adapters.sqlite.lock import CellLock, LogBusy, hold
 from tandem.adapters.sqlite.log import SqliteLog
 from tandem.adapters.sqlite.reading import KeyFile, LogFile
 from tandem.adapters.sqlite.store import SqliteStore
 
-__all__ = ["CannotOpen", "KeyFile", "LogBusy", "LogFile", "SqliteKeys", "SqliteLog", "SqliteStore"]
+__all__ = [
+    "CannotOpen",
+    "CellLock",
+    "FollowedKeys",
+    "FollowedLog",
+    "KeyFile",
+    "LogBusy",
+    "LogFile",
+    "SqliteKeys",
+    "SqliteLog",
+    "SqliteStore",
+    "hold",
+]

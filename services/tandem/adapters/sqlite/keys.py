@@ -12,9 +12,11 @@ import asyncio
 import hashlib
 import logging
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -49,6 +51,14 @@ _log = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 
+@dataclass(slots=True)
+class _Block:
+    """Ids that are to be allocated together, and why they could not be."""
+
+    ids: Sequence[str]
+    error: Exception | None = None
+
+
 class SqliteKeys:
     """The keys of a cell. Made by `open`, after the log (see the package). One thread owns the connection."""
 
@@ -66,6 +76,7 @@ class SqliteKeys:
         self._entropy = entropy
         self._destroy_patience_s = destroy_patience_s
         self._closed = False
+        self._waiting: deque[_Block] = deque()
 
     @classmethod
     async def open(
@@ -94,7 +105,11 @@ class SqliteKeys:
     async def allocate(self, ids: Sequence[str]) -> None:
         """See the port. Raises OSError when the disk fails; then nothing, or all, is allocated."""
         check_block(ids)
-        await self._run(lambda: self._allocate(ids))
+        block = _Block(ids)
+        self._waiting.append(block)
+        await self._run(self._allocate_waiting)
+        if block.error is not None:
+            raise block.error
 
     async def get(self, ids: Sequence[str]) -> dict[str, bytes]:
         """See the port. Raises OSError when the disk fails, `Damaged` for altered bytes."""
@@ -132,6 +147,25 @@ class SqliteKeys:
         return await to_the_end(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
     # Everything below runs in the thread.
+
+    def _allocate_waiting(self) -> None:
+        """All blocks that wait, in one commit if it can be: at a takeover every shard wants one."""
+        blocks: list[_Block] = []
+        while self._waiting:
+            blocks.append(self._waiting.popleft())
+        error = self._failure([key_id for block in blocks for key_id in block.ids]) if blocks else None
+        for block in blocks:
+            # A key that exists is of one block: the others shall not hear of it.
+            alone = isinstance(error, KeyExists) and len(blocks) > 1
+            block.error = self._failure(block.ids) if alone else error
+
+    def _failure(self, ids: Sequence[str]) -> Exception | None:
+        """Allocate; why it could not be."""
+        try:
+            self._allocate(ids)
+        except (KeyExists, OSError) as error:
+            return error
+        return None
 
     def _allocate(self, ids: Sequence[str]) -> None:
         with _storage_errors():

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 from tandem.adapters.checks import check_body
@@ -15,6 +15,7 @@ from tandem.adapters.files import sync
 from tandem.adapters.sqlite.checkpoint import Checkpointer
 from tandem.adapters.sqlite.database import CannotOpen, LogMissing, Schema, connect, prepare
 from tandem.adapters.sqlite.lock import CellLock, hold
+from tandem.adapters.sqlite.records import ends, fetch
 from tandem.adapters.sqlite.tail import Tail
 from tandem.adapters.threads import Bell, GroupCommit, Overloaded, Stopped, to_the_end
 from tandem.core.ports.log import LogClosed, LogFailed, Partition, Stored
@@ -33,9 +34,6 @@ SCHEMA = Schema(
     witnesses=("keys.db",),
     missing=LogMissing,
 )
-MAX_FETCH_RECORDS = 512
-MAX_FETCH_BYTES = 1024 * 1024
-"""What a reader takes from the file at a time (or one record)."""
 
 
 class SqliteLog:
@@ -78,13 +76,14 @@ class SqliteLog:
             """All that `close` ends, last made first."""
 
     @classmethod
-    async def open(cls, directory: Path, *, wait: bool = False) -> SqliteLog:
-        """The log of the cell in `directory`, made at the first start.
+    async def open(cls, directory: Path, *, wait: bool = False, lock: CellLock | None = None) -> SqliteLog:
+        """The log of the cell in `directory`, made at the first start. It takes the cell's lock, if it
+        is not given it, and gives it back in the end.
 
         Raises `LogBusy` if another process holds it; with `wait` waits for that one's end
         instead. Raises `LogMissing`, `ForeignFile` or `NewerSchema`, which say what to do.
         """
-        lock = await hold(directory, wait=wait)
+        lock = lock or await hold(directory, wait=wait)
         opening = asyncio.get_running_loop().run_in_executor(None, cls, directory, lock)
         try:
             return await to_the_end(opening)
@@ -165,21 +164,7 @@ class SqliteLog:
 
     def _fetch(self, topic: str, after: int, last: int) -> Sequence[Stored]:
         """Records of the file above `after` and up to `last`, one batch of them."""
-        batch: list[Stored] = []
-        size = 0
-        query = "SELECT offset, body FROM record WHERE partition = ? AND offset > ? AND offset <= ? ORDER BY offset"
-        try:
-            with closing(self._reader.execute(query, (topic, after, last))) as rows:
-                for offset, body in rows:
-                    batch.append(Stored(offset, body))
-                    size += len(body)
-                    if len(batch) >= MAX_FETCH_RECORDS or size >= MAX_FETCH_BYTES:
-                        break
-        except sqlite3.Error as error:
-            raise LogFailed(f"{self._path} could not be read: {error}") from error
-        if not batch:
-            raise LogFailed(f"{self._path} has lost records {after + 1} to {last} of {topic}: restore it from a backup")
-        return batch
+        return fetch(self._reader, self._path, topic, after, last)
 
     # Writing. All of this runs in the writer's thread (and once in `__init__`).
 
@@ -230,12 +215,8 @@ class SqliteLog:
             self._writer = None
 
     def _learn_ends(self, connection: sqlite3.Connection) -> None:
-        """Take over the last offset of each partition, by a step per partition and not per record."""
-        next_topic = "SELECT min(partition) FROM record WHERE partition > ?"
-        last_offset = "SELECT max(offset) FROM record WHERE partition = ?"
-        topic = ""
-        while topic := connection.execute(next_topic, (topic,)).fetchone()[0]:
-            last: int = connection.execute(last_offset, (topic,)).fetchone()[0]
+        """Take over the last offset of each partition."""
+        for topic, last in ends(connection):
             with self._state:
                 tail = self._tails.setdefault(topic, Tail(0))
                 if tail.last > last:
