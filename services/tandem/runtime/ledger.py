@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from tandem.core.arbiter import Arbiter
 from tandem.core.commit import Commit, Effect, Envelope, Input, Mark, Part, Record, Reply
 from tandem.core.decider import Kind
 from tandem.core.seal import Sealed, Withheld
+from tandem.core.values import dataclass
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime.past import Key, Past, Row, Section
 from tandem.runtime.service import (

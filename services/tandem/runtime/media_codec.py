@@ -8,7 +8,7 @@ limit is refused on both ways, so that nothing is written that cannot be read.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import Enum
 from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError, Message
 
 from tandem.core.ports import media
 from tandem.core.seal import MAX_SECRET_BYTES, Erased, Private, Sealed, Secret, Withheld
+from tandem.core.values import dataclass
 from tandem.internal.link.v1 import link_pb2, media_pb2
 from tandem.internal.type.v1 import private_pb2
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -24,6 +24,7 @@ from tandem.core.decider import EffectEnded
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import CommandSettled, Originate, Outcome
 from tandem.core.seal import AUDIO
+from tandem.core.values import dataclass
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime import log_codec
 from tandem.runtime.counts import Counts

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tandem.core.decider import Action, Context, Kind
+from tandem.core.values import dataclass
 
 RETENTION = "retention"
 DAY_MS = 24 * 3600 * 1000

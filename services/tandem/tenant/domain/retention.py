@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tandem.core.decider import Action, Answer, Context, Kind, Tell
+from tandem.core.values import dataclass
 from tandem.tenant.domain.rules import check_etag, refuse_if
 
 RETENTION_POLICY = "retention_policy"
