@@ -254,7 +254,7 @@ class Shard:
         self._out += outputs
 
     def _foreign(self, body: bytes, now: Instant) -> None:
-        record = log_codec.decode(body)
+        record = log_codec.decode_to_fold(body)
         if isinstance(record, Commit) and record.epoch == self.epoch and self.phase in (Phase.RECOVERING, Phase.LIVE):
             self.counts.void_commits += 1
             self._lose(f"commit {record.epoch}/{record.n} is void, or another process writes under our epoch")
