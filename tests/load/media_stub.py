@@ -213,7 +213,7 @@ class StubBackend:
             self._registered.add(device)
             self._emit(directory.devices[device].tenant, "", DeviceRegistered(device))
 
-    def restore(self, rows: Iterable[Row]) -> None:
+    def restore(self, rows: Iterable[Row], died_ms: int) -> None:
         """See `media.backend.Backend`. The stub keeps no rows."""
 
     def owner_present(self, shard: int, present: bool) -> None:

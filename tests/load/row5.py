@@ -72,7 +72,7 @@ def _decode(records: list[Stored]) -> float:
     """Processor seconds to read all records and all their events, every field."""
     group, cpu = live_group(), Cpu()
     for stored in records:
-        record = log_codec.decode(stored.body)
+        record = log_codec.decode_to_fold(stored.body)
         if isinstance(record, Commit):
             for envelope in record.events:
                 group.service_of[kind_of(envelope.stream)].events.decode(envelope.part)
@@ -82,7 +82,7 @@ def _decode(records: list[Stored]) -> float:
 def _fold(records: list[Stored]) -> float:
     ledger, cpu = Ledger(live_group()), Cpu()
     for stored in records:
-        assert ledger.fold(log_codec.decode(stored.body))
+        assert ledger.fold(log_codec.decode_to_fold(stored.body))
     return cpu.used_s
 
 
@@ -130,7 +130,7 @@ async def _restored(
     begun = time.perf_counter()
     async for batch in log.read(LIVE, found.offset):
         for stored in batch:
-            assert found.ledger.fold(log_codec.decode(stored.body))
+            assert found.ledger.fold(log_codec.decode_to_fold(stored.body))
         if batch[-1].offset >= end:
             break
     folded = time.perf_counter() - begun

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from tandem.core.values import dataclass
 
 CELL_TENANT = "-"
 """Tenant of what concerns the whole cell: its own credentials, placement, claims of numbers."""

@@ -6,9 +6,8 @@ agree without talking. Adapters never judge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tandem.core.commit import Claim, Record
+from tandem.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

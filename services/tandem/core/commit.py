@@ -7,9 +7,8 @@ clear bytes (protobuf), and the private values by field number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tandem.core.seal import Sealed, Withheld
+from tandem.core.values import dataclass
 
 ENGINE = "1"
 """Version of the deciders, named in each commit: replay checks bit for bit within one version."""

@@ -9,11 +9,11 @@ event and returns what shall be done; it runs only while deciding, never in a fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tandem.core.ports.media import Outcome
 from tandem.core.seal import Secret
+from tandem.core.values import dataclass
 
 MAX_HOPS = 16
 """Messages that one input may set off one after another inside a step (rule 4)."""

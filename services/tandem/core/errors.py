@@ -6,8 +6,9 @@ HTTP status from it. Texts tell the user what to do and never quote an exception
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from tandem.core.values import dataclass
 
 
 class Code(Enum):

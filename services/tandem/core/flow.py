@@ -8,8 +8,9 @@ when it is saved and never met by a caller.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import get_args
+
+from tandem.core.values import dataclass
 
 DIGITS = "0123456789*#"
 MAX_STEPS = 200

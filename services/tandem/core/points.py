@@ -8,8 +8,9 @@ drops the object.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from tandem.core.values import dataclass
 
 
 class Point(StrEnum):

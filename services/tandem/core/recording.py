@@ -14,9 +14,10 @@ its size, without the key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tandem.core.seal import Damaged, Erased, Sealed, Secret, Withheld, seal, unseal
+from tandem.core.values import dataclass
 
 MAGIC = b"TANDEMRC"
 FORMAT = 1

@@ -10,10 +10,12 @@ the log has `Withheld` in its place.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tandem.core.values import dataclass
 
 MAX_SECRET_BYTES = 65536
 """Largest private value; longer texts belong into Blobs."""

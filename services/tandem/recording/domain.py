@@ -6,11 +6,11 @@ It leaves the live state at once; history has it. Times are shard time in ms.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tandem.core.decider import Action, Context, Kind, dispatch
 from tandem.core.seal import Private
+from tandem.core.values import dataclass
 
 RECORDING = "recording"
 

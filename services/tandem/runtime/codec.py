@@ -37,6 +37,7 @@ Privates = list[tuple[int, Any]]
 Convert = Callable[[Any], Any]
 
 _PRIVATE = set(typing.get_args(Private))
+_NONE: Mapping[int, Any] = {}
 
 
 class UnknownType(Exception):
@@ -84,7 +85,7 @@ class _Binding:
     """How one class and one message translate, worked out once: all fields are read at one go, and
     only those that translate are looked at one by one. What stands at its default is not set."""
 
-    __slots__ = ("_back", "_private", "_put", "_read", "cls", "message")
+    __slots__ = ("_back", "_parse", "_private", "_put", "_read", "cls", "message")
 
     def __init__(self, cls: type, message: type[Message]) -> None:
         self.cls, self.message = cls, message
@@ -97,6 +98,7 @@ class _Binding:
         if any(field.message_type and field.message_type.GetOptions().map_entry for field in numbers.values()):
             raise BadBinding(f"{message.DESCRIPTOR.full_name} has a map, whose bytes stand in no order")
         self._read = _reader(names)
+        self._parse = message.FromString
         self._put: list[tuple[str, int, Convert | None, bool]] = []  # name, index, to proto, set at its default too
         self._back: list[tuple[str, int, Convert | None, bool]] = []  # name, index, from proto, None if unset
         self._private: list[tuple[str, int, int]] = []  # name, index, field number
@@ -127,7 +129,12 @@ class _Binding:
     def to_message(self, value: Any, privates: Privates) -> Message:
         return self.message(**self.fields(value, privates))
 
+    def parse(self, part: Part) -> Any:
+        return self.from_message(self._parse(part.clear), dict(part.private) if part.private else _NONE)
+
     def from_message(self, message: Any, privates: Mapping[int, Any]) -> Any:
+        if not self._back and not self._private:
+            return self.cls(*self._read(message))
         values = list(self._read(message))
         for name, index, back, optional in self._back:
             if optional and not message.HasField(name):
@@ -196,7 +203,7 @@ def _converter(
     binding = _bind(typing.cast(type, hint), message)
     if binding._private:
         raise BadBinding(f"{field.full_name}: a nested private value needs a message field")
-    return (lambda value: binding.fields(value, [])), (lambda value: binding.from_message(value, {}))
+    return (lambda value: binding.fields(value, [])), (lambda value: binding.from_message(value, _NONE))
 
 
 def _union(members: Iterable[type], message: type[Message]) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
@@ -219,7 +226,7 @@ def _union(members: Iterable[type], message: type[Message]) -> tuple[Callable[[A
         name = outer.WhichOneof(oneof.name)
         if name is None:
             raise DecodeError(f"{message.DESCRIPTOR.full_name} is empty")
-        return back[name].from_message(getattr(outer, name), {})
+        return back[name].from_message(getattr(outer, name), _NONE)
 
     return put, get
 
@@ -305,9 +312,7 @@ class Codec:
         binding = self._by_name.get(part.type)
         if binding is None:
             raise UnknownType(part.type)
-        message = binding.message()
-        message.ParseFromString(part.clear)
-        return binding.from_message(message, dict(part.private))
+        return binding.parse(part)
 
     def message(self, part: Part) -> Message:
         """The part's own message with its clear fields."""

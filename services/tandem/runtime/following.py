@@ -60,7 +60,7 @@ class Following:
     def fold(self, stored: Stored) -> list[Differs]:
         """The next record of the partition; state hashes in it that this fold does not give. Raises
         `OtherShape`, `BadHistory`, `BadRecord`."""
-        record = log_codec.decode(stored.body)
+        record = log_codec.decode_to_fold(stored.body)
         ledger = self.ledger
         if isinstance(record, Claim) and ledger.arbiter.counts(record) and record.shape != self._group.shape:
             raise OtherShape(f"the log was written with the services grouped as {record.shape}")

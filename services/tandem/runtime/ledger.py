@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from tandem.core.arbiter import Arbiter
-from tandem.core.commit import Commit, Effect, Envelope, Input, Mark, Part, Record, Reply
+from tandem.core.commit import Commit, Effect, Envelope, Mark, Part, Record, Reply
 from tandem.core.decider import Kind
 from tandem.core.seal import Sealed, Withheld
+from tandem.core.values import dataclass
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime.past import Key, Past, Row, Section
 from tandem.runtime.service import (
@@ -201,13 +202,12 @@ class Ledger:
         self._keep(AGGREGATES, (tenant, stream))
         self.aggregates[tenant, stream] = aggregate
 
-    def before_event(self, tenant: str, stream: str, event: Any) -> None:
+    def before_event(self, place: tuple[str, str], kind: Kind, event: Any) -> None:
         """Call before an aggregate evolves: what the event may change is kept for who reads a past moment."""
-        self._keep(AGGREGATES, (tenant, stream))
-        rows = self.group.kinds[kind_of(stream)].rows
-        if rows is not None:
-            for table, name in rows.touched(event):
-                self._keep(("row", tenant, stream, table), name)
+        self._keep(AGGREGATES, place)
+        if kind.rows is not None:
+            for table, name in kind.rows.touched(event):
+                self._keep(("row", *place, table), name)
 
     def _beginning(self, envelope: Envelope, key: str) -> Aggregate:
         """The aggregate of an event; it begins if there is none."""
@@ -217,15 +217,17 @@ class Ledger:
             aggregate = self.aggregates[place] = self.born(*place, key, envelope.trace)
         return aggregate
 
-    def apply_event(self, envelope: Envelope, event: Any, key: str) -> Aggregate:
+    def _apply_event(self, envelope: Envelope, aggregate: Aggregate | None, key: str) -> None:
         """Fold one event with its settlements. Raises whatever `evolve` raises."""
-        self.before_event(envelope.tenant, envelope.stream, event)
-        aggregate = self._beginning(envelope, key)
-        aggregate.state = aggregate.kind.evolve(aggregate.state, event)
+        kind = aggregate.kind if aggregate is not None else self.group.kinds[kind_of(envelope.stream)]
+        event = self.group.service_of[kind.name].events.decode(envelope.part)
+        self.before_event((envelope.tenant, envelope.stream), kind, event)
+        if aggregate is None:
+            aggregate = self._beginning(envelope, key)
+        aggregate.state = kind.evolve(aggregate.state, event)
         aggregate.version = envelope.version
         for settled in envelope.settles:
             self.settle(settled)
-        return aggregate
 
     def close_if_over(self, tenant: str, stream: str) -> Aggregate | None:
         """Let go of an aggregate to which nothing more can happen, with all it has pending."""
@@ -368,19 +370,21 @@ class Ledger:
     def _fold_commit(self, commit: Commit) -> None:
         self._compare(commit)
         keys: dict[tuple[str, str], str] = {}
+        touched: dict[tuple[str, str], None] = {}
         for taken in commit.inputs:
-            self.apply_input(taken)
+            if taken.settles:  # a due wake, an outcome
+                self.settle(taken.settles)
             if taken.key:
                 keys[taken.tenant, taken.stream] = taken.key
         for envelope in commit.events:
-            if envelope.stream == SHARD:
-                continue
-            self._fold_event(envelope, keys.get((envelope.tenant, envelope.stream), ""))
+            if envelope.stream != SHARD:
+                place = envelope.tenant, envelope.stream
+                self._fold_event(envelope, place, keys.get(place, ""))
+                touched[place] = None
         for effect in commit.effects:
             self._fold_effect(effect)
-        for envelope in commit.events:
-            if envelope.stream != SHARD:
-                self.close_if_over(envelope.tenant, envelope.stream)
+        for place in touched:
+            self.close_if_over(*place)
         for row in commit.ended:
             self._end(row.tenant, row.stream)  # of which this fold could not read the end
         for mark in commit.marks:
@@ -389,19 +393,18 @@ class Ledger:
             self.apply_reply(reply)
         self.apply_time(commit)
 
-    def _fold_event(self, envelope: Envelope, key: str) -> None:
-        aggregate = self.aggregates.get((envelope.tenant, envelope.stream))
+    def _fold_event(self, envelope: Envelope, place: tuple[str, str], key: str) -> None:
+        aggregate = self.aggregates.get(place)
         try:
-            if envelope.type in OF_THE_RUNTIME:
+            if envelope.part.type in OF_THE_RUNTIME:
                 self.apply_quarantine(envelope, RUNTIME_EVENTS.decode(envelope.part), key)
             elif aggregate is not None and aggregate.quarantine is not None:
-                self._keep(AGGREGATES, (envelope.tenant, envelope.stream))
+                self._keep(AGGREGATES, place)
                 aggregate.version = envelope.version  # of an owner who could go on
                 for settled in envelope.settles:
                     self.settle(settled)
             else:
-                service = self.group.service_of[kind_of(envelope.stream)]
-                self.apply_event(envelope, service.events.decode(envelope.part), key)
+                self._apply_event(envelope, aggregate, key)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this aggregate's alone
             self.set_aside(envelope, key, error)
 
@@ -418,11 +421,6 @@ class Ledger:
                 self._keep(AGGREGATES, (effect.tenant, effect.stream))
                 self.aggregates.set_aside((effect.tenant, effect.stream), found)
 
-    def apply_input(self, taken: Input) -> None:
-        """An input may itself settle an effect: a due wake, an outcome."""
-        if taken.settles:
-            self.settle(taken.settles)
-
     def apply_time(self, commit: Commit) -> None:
         """Where shard time stood at the commit, the last thing that it changes."""
         before_ms, self.shard_time_ms = self.shard_time_ms, commit.shard_time_ms
@@ -434,7 +432,7 @@ class Ledger:
     def _compare(self, commit: Commit) -> None:
         """What the owner says that the state hashed to."""
         for envelope in commit.events:
-            if envelope.type == STATE_HASHED:
+            if envelope.stream == SHARD and envelope.type == STATE_HASHED:
                 said = log_pb2.StateHashed.FromString(envelope.part.clear)
                 if said.schema == self.group.canonical.schema:
                     self.hash.check(said.n, said.hash, self.row)
@@ -448,7 +446,9 @@ class Ledger:
     # ---------------------------------------------------------------- rows
 
     def _keep(self, section: Section, key: Key) -> None:
-        self.past.keep(section, key, self.row)
+        rows = self.past.sections[section]
+        if key not in rows:
+            rows[key] = self.row(section, key)
 
     def moment(self) -> Past:
         """From here on the state as it is now can be read with `rows_at`."""

@@ -77,13 +77,10 @@ def _envelope_to(e: Envelope) -> dict[str, Any]:
 
 
 def _part(message: pb.Part) -> Part:
-    if not message.private:
-        return Part(message.type, message.clear)
-    return Part(
-        message.type,
-        message.clear,
-        tuple((field.field, _written(private_from_proto(field.value))) for field in message.private),
-    )
+    type_, clear, private = _PART(message)
+    if not private:
+        return Part(type_, clear)
+    return Part(type_, clear, tuple([(field.field, _written(private_from_proto(field.value))) for field in private]))
 
 
 def _written(value: Private) -> Sealed | Withheld:
@@ -158,6 +155,12 @@ def decode_messages(body: bytes) -> Record:
     return _record(body, _messages_alone)
 
 
+def decode_to_fold(body: bytes) -> Record:
+    """The record, of a commit what changes the state: no messages, and of inputs only those that
+    bring a key or settle something, and of these nothing else. Raises `BadRecord`."""
+    return _record(body, _commit_to_fold)
+
+
 def _record(body: bytes, commit: Callable[[pb.Commit], Commit]) -> Record:
     try:
         record = pb.Record.FromString(body)
@@ -172,15 +175,34 @@ def _record(body: bytes, commit: Callable[[pb.Commit], Commit]) -> Record:
             raise BadRecord("a record with neither claim nor commit")
 
 
-# Fields that are read as they stand, at one go.
-_INPUT: Callable[[Any], Any] = attrgetter("source", "number", "tenant", "stream", "time_ms")
+# Fields that are read at one go.
+_PART: Callable[[Any], Any] = attrgetter("type", "clear", "private")
+_INPUT: Callable[[Any], Any] = attrgetter("source", "number", "tenant", "stream", "time_ms", "part")
 _INPUT_MORE: Callable[[Any], Any] = attrgetter("key", "actor", "trace", "refused", "settles", "sender")
 _ENVELOPE: Callable[[Any], Any] = attrgetter(
-    "event_id", "tenant", "stream", "version", "time_ms", "cause", "actor", "trace"
+    "event_id", "tenant", "stream", "version", "time_ms", "cause", "actor", "trace", "part", "settles"
 )
+_EFFECT: Callable[[Any], Any] = attrgetter("key", "tenant", "stream", "name", "kind", "at_ms", "part")
 
 
 def _commit(c: pb.Commit) -> Commit:
+    return _whole(c, tuple(map(_input, c.inputs)), _messages(c))
+
+
+def _commit_to_fold(c: pb.Commit) -> Commit:
+    told = [(i, i.key, i.settles) for i in c.inputs]
+    inputs = [
+        Input("", 0, i.tenant, i.stream, 0, _LEFT_OUT, key, settles=settles)
+        for i, key, settles in told
+        if key or settles
+    ]
+    return _whole(c, tuple(inputs), ())
+
+
+_LEFT_OUT = Part("", b"")
+
+
+def _whole(c: pb.Commit, inputs: tuple[Input, ...], messages: tuple[Message, ...]) -> Commit:
     return Commit(
         c.epoch,
         c.n,
@@ -188,17 +210,32 @@ def _commit(c: pb.Commit) -> Commit:
         c.boot_id,
         c.boottime_ms,
         c.engine,
-        tuple(
-            Input(*(*_INPUT(i), _part(i.part), *_INPUT_MORE(i), _part(i.gone) if i.HasField("gone") else None))
-            for i in c.inputs
-        ),
-        tuple(Mark(m.source, m.tenant, m.number) for m in c.marks),
-        tuple(Envelope(*(*_ENVELOPE(e), _part(e.part), tuple(e.settles))) for e in c.events),
-        tuple(Effect(e.key, e.tenant, e.stream, e.name, e.kind, e.at_ms, _part(e.part)) for e in c.effects),
-        _messages(c),
-        tuple(Reply(r.tenant, r.request, r.digest, r.time_ms, _part(r.part)) for r in c.replies),
-        tuple(Ended(e.tenant, e.stream) for e in c.ended),
+        inputs,
+        tuple([Mark(m.source, m.tenant, m.number) for m in c.marks]),
+        tuple(map(_envelope, c.events)),
+        tuple(map(_effect, c.effects)),
+        messages,
+        tuple([Reply(r.tenant, r.request, r.digest, r.time_ms, _part(r.part)) for r in c.replies]),
+        tuple([Ended(e.tenant, e.stream) for e in c.ended]),
     )
+
+
+def _input(i: Any) -> Input:
+    *first, part = _INPUT(i)
+    gone = _part(i.gone) if i.HasField("gone") else None
+    return Input(*(*first, _part(part), *_INPUT_MORE(i), gone))
+
+
+def _envelope(e: Any) -> Envelope:
+    event_id, tenant, stream, version, time_ms, cause, actor, trace, part, settles = _ENVELOPE(e)
+    return Envelope(
+        event_id, tenant, stream, version, time_ms, cause, actor, trace, _part(part), tuple(settles) if settles else ()
+    )
+
+
+def _effect(e: Any) -> Effect:
+    key, tenant, stream, name, kind, at_ms, part = _EFFECT(e)
+    return Effect(key, tenant, stream, name, kind, at_ms, _part(part))
 
 
 def _messages_alone(c: pb.Commit) -> Commit:

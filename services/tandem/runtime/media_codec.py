@@ -8,12 +8,12 @@ is bound to its message stands in `media_binding`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from tandem.core.ports import media
+from tandem.core.values import dataclass
 from tandem.internal.link.v1 import link_pb2, media_pb2
 from tandem.runtime.media_binding import (
     EVENTS,

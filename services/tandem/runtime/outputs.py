@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from tandem.core.values import dataclass
 from tandem.runtime.statehash import Differs
 from tandem.runtime.step import Answered
 from tandem.runtime.traced import Committed

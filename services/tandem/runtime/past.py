@@ -8,6 +8,7 @@ same however large the state is.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,21 +20,14 @@ Row = tuple[Any, ...]
 
 class Past:
     """Rows as they were at one moment, of those that have changed since; None for a row that
-    was not there. A later moment goes on in `next`."""
+    was not there. Whoever is about to change a row puts it there, the first time. A later moment
+    goes on in `next`."""
 
     __slots__ = ("next", "sections")
 
     def __init__(self) -> None:
-        self.sections: dict[Section, dict[Key, Row | None]] = {}
+        self.sections: defaultdict[Section, dict[Key, Row | None]] = defaultdict(dict)
         self.next: Past | None = None
-
-    def keep(self, section: Section, key: Key, now: Callable[[Section, Key], Row | None]) -> None:
-        """A row is about to change; the first time it is kept."""
-        rows = self.sections.get(section)
-        if rows is None:
-            rows = self.sections[section] = {}
-        if key not in rows:
-            rows[key] = now(section, key)
 
     def until(self, end: Past | None) -> Iterator[Past]:
         """This moment and the later ones before `end`."""
@@ -64,7 +58,7 @@ class Past:
         whole.next = end
         for past in self.until(end):
             for section, rows in past.sections.items():
-                there = whole.sections.setdefault(section, {})
+                there = whole.sections[section]
                 for key, row in rows.items():
                     there.setdefault(key, row)
         for section, there in whole.sections.items():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from tandem.api.event.v1 import shard_pb2 as event_pb2
 from tandem.core.decider import EffectEnded, Kind
 from tandem.core.seal import Erased, Sealed, Withheld
+from tandem.core.values import dataclass
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime.canonical import Canonical
 from tandem.runtime.codec import BadBinding, Codec

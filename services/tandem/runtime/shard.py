@@ -77,7 +77,7 @@ class Shard:
         offset: int = 0,
         counts: Counts | None = None,
         node_lost_ms: int = NODE_LOST_MS,
-        decode: Callable[[bytes], Record] = log_codec.decode,
+        decode: Callable[[bytes], Record] = log_codec.decode_to_fold,
         keys: Mapping[str, bytes] | None = None,
     ) -> None:
         self.counts = counts or Counts()

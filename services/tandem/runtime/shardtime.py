@@ -8,7 +8,7 @@ slewed by at most 1 % towards the owner's clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tandem.core.values import dataclass
 
 SLEW_PER_MILLE = 10
 """How fast shard time may approach the owner's clock: 10 ms a second."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
+from tandem.core.values import dataclass
 from tandem.runtime.past import Key, Past, Row, Section
 
 HASH_EVERY_MS = 60_000

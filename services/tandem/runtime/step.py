@@ -347,7 +347,7 @@ class Step(Refusals):
         service = ledger.group.service_of[aggregate.kind.name]
         event, part = service.events.close(event, self._closer(aggregate.key, stream, version))
         before, trace = aggregate.state, aggregate.trace if aggregate.kind.traced else self._offer.trace
-        ledger.before_event(tenant, stream, event)
+        ledger.before_event((tenant, stream), aggregate.kind, event)
         try:
             aggregate.state = aggregate.kind.evolve(aggregate.state, event)
         except Exception as error:

@@ -6,10 +6,10 @@ the commit, which is there anyway, and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tandem.core.commit import Commit
+from tandem.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tandem.core.commit import Claim, Commit, Effect, Ended, Envelope, Input, Ma
 from tandem.core.seal import Secret
 from tandem.internal.log.v1 import log_pb2
 from tandem.internal.type.v1 import private_pb2
-from tandem.runtime.log_codec import BadRecord, decode, encode
+from tandem.runtime.log_codec import BadRecord, decode, decode_to_fold, encode
 from tests.support.budget import examples
 from tests.support.values import PLAIN, WRITTEN
 
@@ -57,6 +57,20 @@ def test_round_trip(record: Commit | Claim) -> None:
     body = encode(record)
     assert decode(body) == record
     assert encode(decode(body)) == body
+
+
+@given(st.one_of(COMMIT, st.builds(Claim, NUMBER, TEXT, TEXT)))
+@examples(60)
+def test_a_fold_reads_all_but_messages_and_what_inputs_said(record: Commit | Claim) -> None:
+    wanted = record
+    if isinstance(record, Commit):
+        inputs = [
+            Input("", 0, i.tenant, i.stream, 0, Part("", b""), i.key, settles=i.settles)
+            for i in record.inputs
+            if i.key or i.settles
+        ]
+        wanted = dataclasses.replace(record, inputs=tuple(inputs), messages=())
+    assert decode_to_fold(encode(record)) == wanted
 
 
 @given(st.binary(max_size=60))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import dataclasses
+from dataclasses import replace
 
 import pytest
 
 from tandem.core.changed import changed
+from tandem.core.values import dataclass
 from tandem.session.domain.contact import states as st
 
 
@@ -23,6 +25,16 @@ def test_it_is_what_replace_gives_and_the_first_value_stays() -> None:
     assert value == _Three(1)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Plain:
+    a: int
+    b: int = 2
+
+
+def test_a_class_of_the_library_itself() -> None:
+    assert changed(_Plain(1), b=3) == _Plain(1, 3)
+
+
 @dataclass(frozen=True, slots=True)
 class _One:
     value: int
@@ -33,8 +45,10 @@ def test_a_class_of_one_field_whatever_it_is_called() -> None:
 
 
 def test_a_field_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(KeyError):
+    with pytest.raises(TypeError):
         changed(_Three(1), d=1)
+    with pytest.raises(TypeError):
+        changed(_Plain(1), d=1)
 
 
 def test_every_state_with_fields_can_be_changed() -> None:

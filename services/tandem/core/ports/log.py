@@ -8,8 +8,9 @@ would be a second opinion (architecture rule 5).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from tandem.core.values import dataclass
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 """Largest record an adapter takes: a step is cut long before this, so more is a bug."""

@@ -12,10 +12,11 @@ in one order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from tandem.core.seal import Private
+from tandem.core.values import dataclass
 
 MAX_LEG = 120
 """Characters in a leg id."""

@@ -8,8 +8,9 @@ projected exactly once whatever crashes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from tandem.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ and dialled again; every link then says Hello anew, and nothing is lost by it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, get_args, get_type_hints
 
@@ -27,6 +26,7 @@ from tandem.core.ports.media import (
     Welcome,
 )
 from tandem.core.seal import Private, Sealed, Secret, unseal
+from tandem.core.values import dataclass
 from tandem.media.link.nodetime import NodeTime
 from tandem.media.link.stream import FRAMES_PER_MESSAGE, StreamFault
 from tandem.runtime.media_codec import (

@@ -15,12 +15,14 @@ head keeps no memory of all who gave up behind.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import field
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from tandem.core.flow import SkillNeed
+from tandem.core.values import dataclass
 from tandem.routing.domain import words as w
 from tandem.routing.domain.words import RoutingStatus
 
@@ -323,13 +325,17 @@ class EntryDump:
     offer: str
 
 
+_AGENT: Callable[[Any], tuple[Any, ...]] = attrgetter(*AgentDump.__match_args__)
+_ENTRY: Callable[[Any], tuple[Any, ...]] = attrgetter(*EntryDump.__match_args__)
+
+
 def frozen(row: Any) -> Any:
     """A row as snapshots have it."""
     match row:
         case Agent():
-            return AgentDump(*[getattr(row, name) for name in AgentDump.__slots__])
+            return AgentDump(*_AGENT(row))
         case Entry():
-            return EntryDump(*[getattr(row, name) for name in EntryDump.__slots__])
+            return EntryDump(*_ENTRY(row))
         case _:
             return row
 
@@ -344,12 +350,12 @@ def build(
     """The desk of these rows; the indexes are built anew."""
     desk = Desk({queue.queue: queue for queue in queues})
     for row in agents:
-        agent = Agent(*[getattr(row, name) for name in AgentDump.__slots__])
+        agent = Agent(*_AGENT(row))
         desk.agents[agent.agent] = agent
         if agent.status is RoutingStatus.IDLE:
             desk.set_status(agent, RoutingStatus.IDLE, agent.since_ms)
     for place in entries:
-        entry = Entry(*[getattr(place, name) for name in EntryDump.__slots__])
+        entry = Entry(*_ENTRY(place))
         desk.enter(entry)
         if entry.offer:
             desk.take(entry.contact, entry.offer)

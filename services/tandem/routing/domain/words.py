@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from tandem.core.flow import SkillNeed
+from tandem.core.values import dataclass
 
 
 class RoutingStatus(StrEnum):

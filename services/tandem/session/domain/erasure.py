@@ -9,13 +9,14 @@ repeating it changes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 from tandem.core.decider import Act, Action, Answer, Context, EffectEnded, Kind, dispatch
 from tandem.core.ports.media import Outcome
 from tandem.core.seal import AUDIO
+from tandem.core.values import dataclass
 from tandem.session.domain.retention import RETENTION, Retention
 
 ERASURE = "erasure"

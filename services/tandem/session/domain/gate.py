@@ -13,12 +13,13 @@ number that is looked up cannot drift.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tandem.core.decider import Act, Action, Context, Kind, dispatch
 from tandem.core.ports.media import Cause, HangUp
 from tandem.core.published import is_news
+from tandem.core.values import dataclass
 from tandem.session.domain.words import MediaOrder
 
 GATE = "gate"

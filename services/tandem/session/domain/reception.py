@@ -8,13 +8,14 @@ Published versions of a flow stay, so that callers keep the version they began w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from tandem.core.decider import Action, Context, Kind, Rows, Tell, dispatch
 from tandem.core.flow import STEP_CLASSES, Flow, FlowStep
 from tandem.core.published import is_news
 from tandem.core.seal import Private
+from tandem.core.values import dataclass
 
 RECEPTION = "reception"
 MAX_VERSIONS = 100

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tandem.core.published import kept
+from tandem.core.values import dataclass
 
 RETENTION = "retention"
 DAY_MS = 24 * 3600 * 1000

@@ -10,11 +10,11 @@ NoStray -> StrayHangingUp -> StrayOver
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tandem.core.decider import Act, Action, Context, EffectEnded, Kind, Settle, dispatch
 from tandem.core.ports.media import Cause, HangUp, LegEnded
+from tandem.core.values import dataclass
 from tandem.session.domain.contact.react import ORDER_DEADLINE_MS
 from tandem.session.domain.words import MediaOrder, NoteLeg
 

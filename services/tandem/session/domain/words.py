@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from tandem.core.flow import SkillNeed
@@ -22,6 +21,7 @@ from tandem.core.ports.media import (
     Verb,
 )
 from tandem.core.seal import Private
+from tandem.core.values import dataclass
 
 
 class OfferOutcome(StrEnum):

@@ -7,12 +7,13 @@ knowing its tenant, and a dialled number belongs to one tenant of all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from tandem.core.access import Role
 from tandem.core.decider import Action, Answer, Context, Kind, Rows, dispatch
 from tandem.core.errors import NAME_TAKEN, Rejected
+from tandem.core.values import dataclass
 from tandem.tenant.domain.rules import (
     MAX_SHORT_ID,
     id_problem,

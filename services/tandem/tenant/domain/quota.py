@@ -7,12 +7,13 @@ there, so that what decides on calls and resources lives of the log alone (rule 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tandem.core.decider import Tell
 from tandem.core.errors import RESOURCE_QUOTA_EXCEEDED, Rejected
 from tandem.core.quota import MOST, NAMES, Limits
+from tandem.core.values import dataclass
 from tandem.tenant.domain.rules import Problems
 from tandem.tenant.domain.singleton import singleton
 

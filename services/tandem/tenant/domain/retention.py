@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from operator import attrgetter
 
 from tandem.core.decider import Tell
+from tandem.core.values import dataclass
 from tandem.tenant.domain.rules import Problems
 from tandem.tenant.domain.singleton import named_fields, singleton
 

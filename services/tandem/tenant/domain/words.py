@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tandem.core.flow import FlowStep, SkillNeed
 from tandem.core.seal import Private, Withheld
+from tandem.core.values import dataclass
 
 # ------------------------------------------------------------------- resources
 

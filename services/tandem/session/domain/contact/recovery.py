@@ -10,11 +10,12 @@ runtime still asks of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tandem.core.decider import HOPS, Act, Context, EffectEnded, Refusal, Rescue, Tell
 from tandem.core.ports.media import By, Cause, HangUp, LegAnswered, LegBridged, LegEnded
+from tandem.core.values import dataclass
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import states as st
 from tandem.session.domain.contact.decide import decide as decide_contact

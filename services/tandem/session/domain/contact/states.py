@@ -6,11 +6,10 @@ New -> InFlow -> Waiting -> Ringing -> Connecting -> Talking -> Closing -> Ended
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tandem.core.flow import SkillNeed
 from tandem.core.ports.media import By, Cause
 from tandem.core.seal import Private
+from tandem.core.values import dataclass
 from tandem.session.domain.words import ContactOutcome, EndedBy, OfferOutcome
 
 
