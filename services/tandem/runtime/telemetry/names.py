@@ -306,7 +306,7 @@ _line(
 _line("the audio of leg %s failed, it is hung up", "error", "A fault of ours in one leg's audio; the others go on.")
 _line("%s", "error", "The disk of the spool refused; the recording that is named next is lost.")
 _line("recording %s is lost (%s): look at the disk of media.spool_dir", "error", "It could not be kept.")
-_line("recording %s not stored yet (%s), next try in %.1f s", "warning", "The blobs are away; it waits in the spool.")
+_line("recording %s not stored yet (%s), next try in %g s", "warning", "The blobs are away; it waits in the spool.")
 _line("%s is held by process %s; this one waits for the lock", "info", "A standby, until the owner of the cell ends.")
 _line("checkpoint of %s failed, the next one is tried after more writes: %s", "warning", "The log's side file grows.")
 _line(
