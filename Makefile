@@ -18,7 +18,7 @@ RUNS ?= 0
 SECONDS ?= 0
 ONLY ?=
 
-.PHONY: run test check lint format kill fuzz simulate twice bench protos reference lock prompts setup
+.PHONY: run test check lane-one lane-two lint format kill fuzz simulate twice bench protos reference lock prompts setup
 .DEFAULT_GOAL := run
 
 run:
@@ -29,8 +29,16 @@ test: setup
 	@scripts/test_tools.sh
 	@$(PY) -m pytest tests --ignore=tests/load
 
-check: lint
-	@$(PY) -m pytest -q tests/tidy tests/unit tests/property tests/contract tests/fuzz tests/simulation/test_quick.py tests/simulation/test_found.py
+# Two lanes of about the same length, because one process keeps one core busy and the machine has more.
+# Each has a cache of its own: pytest writes what failed at its end.
+check:
+	@$(MAKE) --jobs=2 --output-sync=target --no-print-directory lane-one lane-two
+
+lane-one: lint
+	@$(PY) -m pytest -q -o cache_dir=.cache/pytest-one tests/tidy tests/unit
+
+lane-two: setup
+	@$(PY) -m pytest -q -o cache_dir=.cache/pytest-two tests/property tests/contract tests/fuzz tests/simulation/test_quick.py tests/simulation/test_found.py
 
 lint: setup
 	@.venv/bin/ruff check
