@@ -37,6 +37,7 @@ Privates = list[tuple[int, Any]]
 Convert = Callable[[Any], Any]
 
 _PRIVATE = set(typing.get_args(Private))
+_OPEN, _WRITTEN = (Secret, Erased), (Sealed, Withheld)
 _NONE: Mapping[int, Any] = {}
 
 
@@ -126,8 +127,8 @@ class _Binding:
                 privates.append((number, inner))
         return found
 
-    def to_message(self, value: Any, privates: Privates) -> Message:
-        return self.message(**self.fields(value, privates))
+    def encode(self, value: Any, privates: Privates) -> bytes:
+        return self.message(**self.fields(value, privates)).SerializeToString()
 
     def parse(self, part: Part) -> Any:
         return self.from_message(self._parse(part.clear), dict(part.private) if part.private else _NONE)
@@ -289,7 +290,7 @@ class Codec:
         no message has a map."""
         name, binding = self._by_type[type(value)]
         privates: Privates = []
-        return name, binding.to_message(value, privates).SerializeToString(), privates
+        return name, binding.encode(value, privates), privates
 
     def close(self, value: Any, close: Callable[[str, Any], Sealed | Withheld]) -> tuple[Any, Part]:
         """The value with its private values closed, and its part. `close` gets the stable
@@ -299,12 +300,12 @@ class Codec:
             closed = {
                 field: close(name, inner)
                 for field, _, _ in binding._private
-                if isinstance(inner := getattr(value, field), Secret | Erased)
+                if isinstance(inner := getattr(value, field), _OPEN)
             }
             if closed:
                 value = changed(value, **closed)
         privates: Privates = []
-        clear = binding.to_message(value, privates).SerializeToString()
+        clear = binding.encode(value, privates)
         return value, Part(name, clear, tuple(privates))
 
     def decode(self, part: Part) -> Any:
@@ -337,7 +338,7 @@ class Codec:
 
 def sealed_or_withheld(value: Private) -> Sealed | Withheld:
     """What may stand in a log. Raises TypeError for plaintext: a bug that must not be written."""
-    if isinstance(value, Sealed | Withheld):
+    if isinstance(value, _WRITTEN):
         return value
     if isinstance(value, Erased):
         return Withheld()

@@ -439,8 +439,8 @@ class Ledger:
 
     def payload(self, effect: Effect) -> Any:
         """What an effect shall do: a wake's command, a receiver's order."""
-        service = self.group.service_of[kind_of(effect.stream)]
-        table = self.group.commands[service.name] if effect.kind == "wake" else service.effects
+        kind = kind_of(effect.stream)
+        table = self.group.commands[kind] if effect.kind == "wake" else self.group.service_of[kind].effects
         return table.decode(effect.part)
 
     # ---------------------------------------------------------------- rows

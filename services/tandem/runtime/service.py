@@ -107,14 +107,18 @@ class Group:
         self.missing_leg = makers[0] if makers else None
         self.stray_leg = next((s.stray_leg for s in self.services if s.stray_leg is not None), None)
         self.new_journal = next((s.new_journal for s in self.services if s.new_journal is not None), None)
-        self.commands = {s.name: s.commands.joined(RUNTIME_COMMANDS) for s in self.services}
+        self.commands: dict[str, Codec] = {}
+        """Of each kind's service."""
+        for service in self.services:
+            commands = service.commands.joined(RUNTIME_COMMANDS)
+            self.commands.update({kind.name: commands for kind in service.kinds})
         self.canonical = Canonical(
             Sealed, Withheld, Erased, *dict.fromkeys(cls for kind in self.kinds.values() for cls in kind.states)
         )
 
     def commands_of(self, stream: str) -> Codec:
         """The command table of the service that a stream belongs to."""
-        return self.commands[self.service_of[kind_of(stream)].name]
+        return self.commands[kind_of(stream)]
 
 
 def kind_of(stream: str) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hmac
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from tandem.core.changed import changed
 from tandem.core.commit import ENGINE, Commit, Effect, Ended, Envelope, Input, Mark, Message, Part, Reply
 from tandem.core.decider import (
     MAX_HOPS,
@@ -122,7 +123,7 @@ class Step(Refusals):
             return
         try:
             kind = ledger.group.kinds[kind_of(offer.stream)]
-            table = ledger.group.commands_of(offer.stream)
+            table = ledger.group.commands[kind.name]
             command = table.decode(offer.part) if offer.part is not None else offer.command
         except Exception as error:  # noqa: BLE001
             self._unread(offer, error)
@@ -375,7 +376,7 @@ class Step(Refusals):
             raise Unreacted(event) from error
         finally:
             if settles:
-                self.events[at] = replace(envelope, settles=tuple(settles))
+                self.events[at] = changed(envelope, settles=tuple(settles))
 
     def _act(
         self, action: Action, stream: str, version: int, index: int, event_id: str, hop: Hop, queue: deque[Hop]
@@ -423,7 +424,7 @@ class Step(Refusals):
         group = self.ledger.group
         kind = kind_of(to)
         if kind in group.kinds:
-            command = group.commands_of(to).decode(part)
+            command = group.commands[kind].decode(part)
             queue.append(Hop(to, command, hop, cause, sender, gone, closing))
         else:
             aggregate = self.ledger.aggregate(self._offer.tenant, sender)
