@@ -34,7 +34,7 @@ class Supervised(Cell):
         """Supervisor and parts, until calls can be taken and the second control plane waits."""
         self.up = self.control = Program("up", (*TANDEM, "up", "--standby"), env=self._environment)
         self.wait_ready()
-        self.up.wait_line("waits for the lock")
+        self.up.wait_line("standby follows")
 
     def pid(self, part: str) -> int:
         """Of a part, as the supervisor wrote it down."""
@@ -60,7 +60,7 @@ async def test_the_second_control_plane_takes_over(supervised: Supervised) -> No
     supervised.start()
     async with (
         AsyncExitStack() as stack,
-        supervised.centre(queues=QUEUES, timeout="60s", tries=9) as centre,
+        supervised.centre(queues=QUEUES, timeout="60s", tries=9, ring_timeout_s=120) as centre,
     ):
         crowd = Crowd(supervised, centre, random.Random(1), stack)
         ann, bob = await crowd.agent("ann", 0), await crowd.agent("bob", 1)
@@ -79,7 +79,7 @@ async def test_the_second_control_plane_takes_over(supervised: Supervised) -> No
             decided.append(time.monotonic() - killed)
             assert supervised.owner() != old
             caller.hang_up(call)
-            await asyncio.to_thread(supervised.up.wait_line, "waits for the lock", count=n + 1)
+            await asyncio.to_thread(supervised.up.wait_line, "standby follows", count=n + 1)
             await asyncio.to_thread(supervised.up.wait_line, "media node up", count=(n + 1) * SHARDS)
             assert old not in (supervised.pid("control"), supervised.pid("standby"))
         assert all(call.is_up for call in (menu, waits, *talk))

@@ -57,7 +57,7 @@ async def row4(scale: Scale) -> list[Figure]:
     lost, doubled = told["dialled"] - told["talked"], figures["rung_twice"]
     value = share(times, 0.99)
     met = value <= 50 and not lost and not doubled
-    why = "" if met else "; not met: the successor loads keys, snapshot and tail only after it has the lock"
+    why = "" if met else "; not met: see what is left in docs/explanation/performance.md"
     note = (
         f"{kills} kills under {RATE:g} calls/s; p50 {share(times, 0.5):.0f} ms; {told['dialled']} calls, {lost} "
         f"without an agent, {doubled} rung twice, ends {figures['causes']}{why}"

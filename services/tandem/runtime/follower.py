@@ -74,7 +74,7 @@ class Follower:
             try:
                 await self._follow()
             except* (LogFailed, OSError, BadHistory, BadRecord, OtherShape) as errors:
-                _log.warning("not followed", partition=str(self.partition), why=str(errors.exceptions[0]))
+                _log.warning(names.NOT_FOLLOWED, partition=str(self.partition), why=str(errors.exceptions[0]))
             self._following = None
             await asyncio.sleep(AGAIN_S)
 
@@ -90,8 +90,7 @@ class Follower:
             await self._fold(following, end)
 
     def _passed_over(self, name: str, why: str) -> None:
-        # The owner writes and deletes them beside us, and one is a short cut anyway.
-        _log.info("snapshot passed over", name=name, why=why)
+        _log.warning(names.SNAPSHOT_PASSED, name=name, why=why)
 
     async def _fold(self, following: Following, end: int) -> None:
         if following.offset >= end:

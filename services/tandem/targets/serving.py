@@ -32,7 +32,7 @@ PLATFORM_KEY = "platform.key"
 """File in the data directory with an API key of the role platform."""
 PAGE_KEY = "page.key"
 """File in the data directory with the API key that the demo's page stands for."""
-SOON_S = 0.1
+SOON_S = 0.5
 """How long the servers wait for shards that come at once."""
 DEMO_TENANT = "demo"
 

@@ -18,6 +18,7 @@ from tandem.runtime.config import Config
 from tandem.runtime.follower import Follower
 from tandem.runtime.following import Ahead
 from tandem.runtime.service import Group
+from tandem.runtime.telemetry import names
 from tandem.targets.groups import FOLLOWS
 
 _log = structlog.get_logger(__name__)
@@ -69,7 +70,7 @@ async def taken_cell(
             for task in running:
                 task.cancel()
         ahead = {follower.partition: known for follower in followers if (known := follower.ahead()) is not None}
-        _log.info("the cell is ours", followed=len(ahead), partitions=len(followers))
+        _log.info(names.CELL_TAKEN, followed=len(ahead), partitions=len(followers))
         yield Taken(lock, ahead)
 
 
@@ -79,4 +80,4 @@ async def _tell(followers: Sequence[Follower]) -> None:
         await follower.caught_up.wait()
     # What was loaded lives on: the collector need not walk over it again and again.
     gc.freeze()
-    _log.info("standby follows", partitions=len(followers))
+    _log.info(names.STANDBY_FOLLOWS, partitions=len(followers))

@@ -15,6 +15,7 @@ from tandem.adapters.sqlite import SqliteKeys
 from tandem.adapters.sqlite.cell_key import CellKeyExposed, CellKeyMissing, CellKeyWrong
 from tandem.adapters.sqlite.database import FileMissing
 from tandem.adapters.system import SystemEntropy
+from tandem.core.ports.keys import KeyExists
 from tandem.core.seal import Damaged
 
 
@@ -99,6 +100,33 @@ def test_lost_keys_are_not_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "keys.db").unlink()
     with pytest.raises(FileMissing, match=r"keys\.db is gone or empty"):
         asyncio.run(opened_once(tmp_path))
+
+
+def test_blocks_that_come_together_fail_each_for_itself(tmp_path: Path) -> None:
+    async def body() -> None:
+        keys = await opened(tmp_path)
+        await keys.allocate(["b2"])
+        blocks = [["a1", "a2"], ["b1", "b2"], ["c1"]]
+        ended = await asyncio.gather(*(keys.allocate(block) for block in blocks), return_exceptions=True)
+        assert [type(error) for error in ended] == [type(None), KeyExists, type(None)]
+        assert set(await keys.get(["a1", "a2", "b1", "c1"])) == {"a1", "a2", "c1"}
+        await keys.close()
+
+    asyncio.run(body())
+
+
+def test_a_disk_that_fails_fails_all_that_came_together(tmp_path: Path) -> None:
+    async def body() -> None:
+        keys = await opened(tmp_path)
+        with closing(sqlite3.connect(tmp_path / "keys.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            ended = await asyncio.gather(*(keys.allocate([f"k{n}"]) for n in range(4)), return_exceptions=True)
+            assert [type(error) for error in ended] == [OSError] * 4
+            other.execute("ROLLBACK")
+        assert await keys.get(["k0", "k1", "k2", "k3"]) == {}
+        await keys.close()
+
+    asyncio.run(body())
 
 
 def test_an_altered_key_is_an_error(tmp_path: Path) -> None:

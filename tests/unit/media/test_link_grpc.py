@@ -40,6 +40,7 @@ from tandem.core.ports.media import (
 from tandem.core.seal import Secret
 from tandem.media.backend import Backend, Sink
 from tandem.media.driver import MediaProcess, MediaSettings
+from tandem.media.link import dial as dial_module
 from tandem.media.link.address import METHOD, LinkAddress, TlsFiles, UnsafeLink, check, dial, prepare
 from tandem.media.link.dial import NodeDialer
 from tandem.media.link.owner_end import Deposed, Heard, KeptHeard, LinkInput, NodeDown, NodeUp, OwnerLink, OwnerStream
@@ -223,6 +224,23 @@ async def test_an_owner_dials_until_the_node_is_there(tmp_path: Path) -> None:
         await asyncio.sleep(0)
     assert "is the media node started?" in owner.dialer.last_fault
     await node.start()
+    await owner.until(lambda: owner.of(KeptHeard))
+    await owner.stop()
+    await node.stop()
+
+
+async def test_a_shard_that_becomes_ours_does_not_wait_for_the_next_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A standby dials, too, and its pauses grow while the node is away."""
+    monkeypatch.setattr(dial_module, "BACKOFF_FIRST_S", 3600.0)
+    monkeypatch.setattr(dial_module, "BACKOFF_MAX_S", 3600.0)
+    node = Node(tmp_path)
+    owner = Owner(node.address, shards=())
+    while not owner.dialer.last_fault:
+        await asyncio.sleep(0)
+    await node.start()
+    owner.dialer.attach(OwnerLink("m1", Partition("live", 0), 1, owner._marks, lambda boottime_ms: boottime_ms))
     await owner.until(lambda: owner.of(KeptHeard))
     await owner.stop()
     await node.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -45,12 +46,14 @@ class NodeDialer:
         self._silent_ms = silent_ms
         self._wrote = wrote
         self._wake = asyncio.Event()
+        self._attached = asyncio.Event()
         self.last_fault = ""
         self.connects = 0
 
     def attach(self, link: OwnerLink) -> None:
         """See `OwnerStream.attach`."""
         self._stream.attach(link)
+        self._attached.set()
         self._wake.set()
 
     def detach(self, link: OwnerLink, reason: str) -> None:
@@ -83,7 +86,14 @@ class NodeDialer:
                 self._told(self._stream.lost(self.last_fault))
             if _cancelled():
                 raise asyncio.CancelledError
-            await asyncio.sleep(backoff.pause_s(self._chance()))
+            await self._pause(backoff.pause_s(self._chance()))
+
+    async def _pause(self, pause_s: float) -> None:
+        """A shard that becomes ours meanwhile does not wait for its end."""
+        self._attached.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._attached.wait()
 
     async def _carry(self, backoff: Backoff) -> None:
         async with dial(self._address) as channel:

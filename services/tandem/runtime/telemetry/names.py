@@ -267,6 +267,11 @@ SNAPSHOT_FAILED = _line("snapshot failed", "error", "It could not be written; it
 NOT_CLAIMED = _line(
     "shard not claimed: too many quarantines", "error", "More than `limits.quarantined_max`; another may claim it."
 )
+STANDBY_FOLLOWS = _line("standby follows", "info", "It has read all that the owner wrote: a takeover would be quick.")
+CELL_TAKEN = _line("the cell is ours", "info", "The owner has ended, and a standby takes over what it followed.")
+NOT_FOLLOWED = _line(
+    "not followed", "warning", "A standby cannot read or fold a partition; it tries again, and the owner says why."
+)
 FOLDED_ANEW = _line("state folded anew", "warning", "What was in memory of a contact or a desk was doubted.")
 KEYS_STAY = _line("keys are not destroyed yet", "error", "The storage of keys refuses; it is tried again.")
 RECORDINGS_STAY = _line(
@@ -308,6 +313,10 @@ _line("%s", "error", "The disk of the spool refused; the recording that is named
 _line("recording %s is lost (%s): look at the disk of media.spool_dir", "error", "It could not be kept.")
 _line("recording %s not stored yet (%s), next try in %g s", "warning", "The blobs are away; it waits in the spool.")
 _line("%s is held by process %s; this one waits for the lock", "info", "A standby, until the owner of the cell ends.")
+_line("the log cannot be followed yet: %s", "info", "It is being made, or of another release; a standby looks again.")
+_line(
+    "keys.db cannot be followed: %s", "warning", "A standby has no keys ready, and asks for them once it owns the cell."
+)
 _line("checkpoint of %s failed, the next one is tried after more writes: %s", "warning", "The log's side file grows.")
 _line(
     "the erasure of keys waits for another program to stop reading keys.db", "warning", "Look for a backup that hangs."
