@@ -247,6 +247,14 @@ def simulate_command(
     """
     from tandem.simulation.run import simulate
 
+    def note(line: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+    def tell(line: str) -> None:
+        note("")  # how far it has come stands below, and makes room
+        print(line, flush=True)
+
     report = simulate(
         seeds,
         from_,
@@ -256,7 +264,8 @@ def simulate_command(
         verbose=verbose,
         log_hash=log_hash,
         processes=os.cpu_count() or 1,
-        tell=lambda line: print(line, flush=True),
+        tell=tell,
+        note=note,
     )
     raise SystemExit(1 if report.failed else 0)
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Result:
-    """One seed. `violation` is empty if everything held; `digest` is of all that its logs hold."""
+    """One seed. `violation` is empty if everything held; `digest` is of all that its logs hold; `cpu_s` is
+    processor time, which no two runs have alike."""
 
     seed: int
     shape: str
+    minutes: int = 10
+    cpu_s: float = 0.0
     simulated_ms: int = 0
     commits: int = 0
     calls: int = 0

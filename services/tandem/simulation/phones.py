@@ -118,6 +118,8 @@ class Phones:
         self.devices: dict[str, Device] = {}
         self.callers: dict[str, Caller] = {}
         self.dialogs: dict[str, Dialog] = {}
+        self._of_contact: dict[str, list[Dialog]] = {}
+        self._at_device: dict[str, list[Dialog]] = {}  # those that are open, and some that were
         self.history: list[Dialog] = []
         self.calm = False
         self.hang_up_by_api: Callable[[Caller], None] = lambda caller: None
@@ -147,7 +149,7 @@ class Phones:
         self.callers[caller.contact] = caller
         dialog = Dialog(caller.contact, "", "", self._scheduler.now_ms)
         # It is there before the node is told: the node may answer in the same moment.
-        self.dialogs[caller.contact] = dialog
+        self._begin(dialog)
         taken: list[bool] = []
         self.node.phone(lambda media: taken.append(media.call(caller.number, caller.contact, caller.caller)))
         if not (taken and taken[0]):
@@ -157,6 +159,10 @@ class Phones:
         self._witness.saw("calls", dialog)
         self.history.append(dialog)
         self._scheduler.after(caller.patience_ms, lambda: self.hang_up(caller.contact))
+
+    def _begin(self, dialog: Dialog) -> None:
+        self.dialogs[dialog.leg] = dialog
+        self._of_contact.setdefault(contact_of(dialog.leg), []).append(dialog)
 
     def _press(self, caller: Caller, digit: str) -> None:
         dialog = self.dialogs.get(caller.contact)
@@ -195,9 +201,11 @@ class Phones:
         chance = self._chance_of(leg)
         mood = "answer" if self.calm else chance.weighted(AGENT_MOODS)
         row = self.devices[device]
-        busy = any(d.device == device and d.open for d in self.dialogs.values())
+        still = [dialog for dialog in self._at_device.get(device, ()) if dialog.open]
+        busy = bool(still)
         dialog = Dialog(leg, device, offer, self._scheduler.now_ms, limit_ms)
-        self.dialogs[leg] = dialog
+        self._at_device[device] = [*still, dialog]
+        self._begin(dialog)
         self.history.append(dialog)
         script = self._script(mood, row, limit_ms, busy, chance)
         dialog.does = script.does
@@ -305,9 +313,8 @@ class Phones:
             dialog.own = True
         if dialog.ended_ms < 0:
             self._close(dialog, cause, by)
-        for other in self.dialogs.values():
-            if contact_of(other.leg) == contact_of(leg):
-                other.parted = True
+        for other in self._of_contact[contact_of(leg)]:
+            other.parted = True
 
     def _close(self, dialog: Dialog, cause: Cause, by: By) -> None:
         dialog.ended_ms, dialog.cause, dialog.by = self._scheduler.now_ms, cause, by

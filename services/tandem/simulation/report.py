@@ -149,7 +149,10 @@ def story(result: Result, facts: int = 40) -> Iterable[str]:
     """A failing seed: its last facts, what did not hold, how to play it again."""
     yield from result.story[-facts:]
     yield f"seed {result.seed} ({result.shape}) at {result.simulated_ms / 1000:.3f} s: {result.violation}"
-    yield f"again: tandem simulate --seeds 1 --from {result.seed} --shape {result.shape} --verbose"
+    yield (
+        f"again: tandem simulate --seeds 1 --from {result.seed} --minutes {result.minutes} "
+        f"--shape {result.shape} --verbose"
+    )
 
 
 def _sum(total: dict[str, int], more: Mapping[str, int]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
+import os
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from tandem.core.seal import fingerprint
@@ -12,6 +15,7 @@ from tandem.simulation.chance import Chance
 from tandem.simulation.faults import Faults
 from tandem.simulation.invariants import Violation
 from tandem.simulation.outcome import Result
+from tandem.simulation.pace import Pace
 from tandem.simulation.report import Report, story
 from tandem.simulation.workload import Workload
 from tandem.simulation.world import Cell, Parts, grouped, split
@@ -39,14 +43,36 @@ def run_seed(
     tell: Tell | None = None,
 ) -> Result:
     """One seed to its end, or to the first thing that does not hold. `tell` gets every fact."""
-    shape = shape or shape_of(seed)
+    result = Result(seed, shape or shape_of(seed), minutes)
+    before = os.times()
+    with _no_search_for_cycles():
+        _run(result, parts, faults=faults, tell=tell)
+    after = os.times()
+    result.cpu_s = after.user - before.user + after.system - before.system
+    return result
+
+
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """A seed makes few cycles besides its cell, which lives to its end: they are let go then."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+        gc.collect()
+
+
+def _run(result: Result, parts: Parts | None, *, faults: bool, tell: Tell | None) -> None:
+    seed, shape = result.seed, result.shape
     cell = Cell(seed, split() if shape == "split" else grouped(), parts, tell)
     chance = Chance(seed).fork("run")
     workload = Workload(cell, chance.fork("people"))
     breaking = Faults(cell, chance.fork("faults"))
-    result = Result(seed, shape)
     try:
-        _live(cell, workload, breaking if faults else None, minutes * 60_000)
+        _live(cell, workload, breaking if faults else None, result.minutes * 60_000)
         _rest(cell)
     except Violation as violation:
         result.violation, result.story = str(violation), cell.story()
@@ -55,7 +81,6 @@ def run_seed(
         result.violation = f"raised: {type(error).__name__}: {error}"
         result.story = [*cell.story(), *traceback.format_exc().splitlines()]
     _fill(result, cell, workload, breaking)
-    return result
 
 
 def _fill(result: Result, cell: Cell, workload: Workload, faults: Faults) -> None:
@@ -119,19 +144,21 @@ def simulate(
     log_hash: bool = False,
     processes: int = 1,
     tell: Tell = lambda line: None,
+    note: Tell = lambda line: None,
 ) -> Report:
     """The command `tandem simulate`: run seeds, tell what happens, and return what was shown.
 
     Without `split` or `grouped` half of the seeds run in either shape. `verbose` tells every
     fact of every seed, in one process. `log_hash` tells what each seed's logs hash to, and
-    nothing else of those that held.
+    nothing else of those that held. `note` is told after each seed how far the run has come.
     """
     shape = "split" if split else "grouped" if grouped else ""
-    report = Report()
+    report, pace = Report(), Pace(seeds, minutes, lambda: os.times().elapsed)
     told = partial(run_seed, shape=shape, minutes=minutes, tell=tell)
     wanted = range(from_, from_ + seeds)
     for result in map(told, wanted) if verbose else run_many(seeds, from_, shape, minutes, processes):
         report.add(result)
+        pace.over(result)
         if result.violation:
             for line in story(result):
                 tell(line)
@@ -139,6 +166,7 @@ def simulate(
             tell(f"seed {result.seed} {result.shape}: logs {result.digest}")
         elif not verbose:
             tell(f"seed {result.seed} {result.shape}: {result.calls} calls, {result.crashes} crashes, held")
-    for line in () if log_hash else report.lines():
+        note(pace.so_far())
+    for line in () if log_hash else (*report.lines(), pace.at_the_end()):
         tell(line)
     return report
