@@ -456,6 +456,17 @@ class Ledger:
         self.past = self.past.next
         return self.past
 
+    def sizes(self) -> dict[str, int]:
+        """How much of each thing is in memory. `changed` are rows of the state that changed since the
+        last hash; they are kept for it."""
+        return {
+            "aggregates": len(self.aggregates),
+            "marks": len(self.marks),
+            "pending": len(self.pending),
+            "requests": sum(map(len, self.requests.values())),
+            "changed": self.hash.kept,
+        }
+
     def head(self) -> Row:
         """What is not in any section."""
         arbiter = self.arbiter

@@ -399,6 +399,15 @@ class Shard:
         """Records appended and not read back yet."""
         return len(self._in_flight)
 
+    def sizes(self) -> dict[str, int]:
+        """How much of each thing is in memory."""
+        return self.ledger.sizes() | {
+            "keys": len(self._keys),
+            "keys_unused": len(self._unused),
+            "wakes": len(self._wheel),
+            "marks_durable": len(self._durable_marks),
+        }
+
     @property
     def now_ms(self) -> int:
         """Shard time of the last turn."""

@@ -111,6 +111,11 @@ class StateHash:
         self._past, self.point, self._working = point.since, None, False
 
     @property
+    def kept(self) -> int:
+        """Rows that changed since the last point that is finished."""
+        return sum(len(rows) for past in self._past.until(None) for rows in past.sections.values())
+
+    @property
     def written(self) -> bytes:
         """The value, as it is committed."""
         return self.value.to_bytes(16, "big")

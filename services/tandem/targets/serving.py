@@ -35,6 +35,9 @@ PAGE_KEY = "page.key"
 SOON_S = 0.5
 """How long the servers wait for shards that come at once."""
 DEMO_TENANT = "demo"
+KEEP_ALIVE_S = 75
+"""How long an idle HTTP connection is kept: longer than clients and load balancers (60 s) keep theirs. Who
+closes first must be they, or a request meets the connection just as it is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,14 @@ async def serve(
     http_port = listener.getsockname()[1]
     page_key = _kept_secret(made, PAGE_KEY) if place_call is not None else ""
     gateway = _gateway(made, http_port, place_call, page_key)
-    settings = uvicorn.Config(gateway.app(), log_config=None, access_log=False, lifespan="off", ws="none")
+    settings = uvicorn.Config(
+        gateway.app(),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
     server = _Uvicorn(settings)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -120,3 +120,20 @@ def test_a_shards_own_counts_are_shown_by_the_names_of_their_fields(watched: Wat
     watched.watch.begun(shard)
     assert watched.values(names.SHARD_COUNTS)["live", "0", "inputs_refused"] == 3
     assert watched.values(names.SHARD_STANDS) == {("live", "0", "quarantined"): 1}
+
+
+def test_nothing_of_a_contact_that_is_over_stays_in_memory(watched: Watched) -> None:
+    world = LiveWorld("ann")
+    watched.watch.begun(world.talk.shard)
+    before = watched.values(names.SHARD_ROWS)
+    world.waiting("c1")
+    during = watched.values(names.SHARD_ROWS)
+    for what in ("aggregates", "pending", "wakes", "changed"):
+        assert during["live", "0", what] > before["live", "0", what]
+    world.node.end("c1", media.Cause.CANCELED, media.By.FAR)
+    world.settle()
+    world.pass_ms(2 * 3_600_000)
+    after = watched.values(names.SHARD_ROWS)
+    kept = ("aggregates", "pending", "requests", "marks", "marks_durable", "wakes")
+    assert {what: after["live", "0", what] for what in kept} == {what: before["live", "0", what] for what in kept}
+    assert after["live", "0", "keys"] - 2 * after["live", "0", "keys_unused"] == 0

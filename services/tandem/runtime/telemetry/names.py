@@ -154,6 +154,14 @@ SHARD_COUNTS = _counter(
 SHARD_STANDS = _gauge(
     "tandem_shard_holds", "What a shard holds that should be none: aggregates in quarantine.", "group", "shard", "what"
 )
+SHARD_ROWS = _gauge(
+    "tandem_shard_rows",
+    "What a shard's owner has in memory: its state's rows, and what it keeps beside them. None may grow with the "
+    "contacts that are over.",
+    "group",
+    "shard",
+    "what",
+)
 INBOX_LAG = _gauge(
     "tandem_inbox_lag_commits", "Commits of another group that this shard has not looked through.", "group", "shard"
 )
@@ -170,6 +178,9 @@ LOOP_STALL = _histogram(
     "How late the event loop came to a timer, ten times a second.",
 )
 LOOP_STALL_MAX = _gauge("tandem_loop_stall_max_seconds", "The longest such delay of the last minute.")
+TASKS = _gauge("tandem_tasks", "Tasks of the event loop; none of them belongs to a contact.")
+GC_RUNS = _counter("tandem_gc_runs_total", "Collections of garbage, by generation; 2 is a full one.", "generation")
+GC_SECONDS = _counter("tandem_gc_seconds_total", "Time in which nothing ran because garbage was collected.")
 LINK_CONNECTS = _counter("tandem_link_connects_total", "Connections made to a media node.", "node")
 LINK_UP = _gauge("tandem_link_up", "1 while a shard can command the node.", "node", "shard")
 SPANS_LOST = _counter("tandem_spans_lost_total", "Spans that the collector did not take.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -60,6 +61,7 @@ class Telemetry:
         self.instruments = Instruments(clock, self.meters, spans, observed or Observed(), owner)
         self._stall = self.meters.histogram(names.LOOP_STALL)
         self._worst = [0.0, 0.0]
+        self._collecting_s = self._collected_s = 0.0
         self._watches: Callable[[], Iterable[ShardWatch]] = tuple
         self.meters.watch(self._readings)
 
@@ -69,11 +71,15 @@ class Telemetry:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._beat())
-            tasks.create_task(self._count())
-            if self._push is not None:
-                tasks.create_task(self._pushes(self._push))
+        gc.callbacks.append(self._collects)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._beat())
+                tasks.create_task(self._count())
+                if self._push is not None:
+                    tasks.create_task(self._pushes(self._push))
+        finally:
+            gc.callbacks.remove(self._collects)
 
     def text(self) -> bytes:
         """The body of `/metrics`."""
@@ -93,6 +99,13 @@ class Telemetry:
         """Hand over the last spans. Blocks for `otlp.CLOSE_S` at most."""
         if self._push is not None:
             self._push.close()
+
+    def _collects(self, phase: str, info: dict[str, int]) -> None:
+        now = self._clock.monotonic_s()
+        if phase == "start":
+            self._collecting_s = now
+        else:
+            self._collected_s += now - self._collecting_s
 
     async def _beat(self) -> None:
         since = self._clock.monotonic_s()
@@ -119,6 +132,10 @@ class Telemetry:
 
     def _readings(self) -> Iterator[Reading]:
         yield Reading(names.LOOP_STALL_MAX, max(self._worst))
+        yield Reading(names.TASKS, len(asyncio.all_tasks()))
+        yield Reading(names.GC_SECONDS, self._collected_s)
+        for generation, told in enumerate(gc.get_stats()):
+            yield Reading(names.GC_RUNS, told["collections"], (str(generation),))
         if self._push is not None:
             yield Reading(names.PUSHES_FAILED, self._push.metrics_failed)
             yield Reading(names.SPANS_LOST, self._push.spans_failed)

@@ -258,6 +258,8 @@ class ShardWatch:
             yield Reading(names.SHARD_EPOCH, shard.judge.epoch, self._labels)
             yield Reading(names.IN_FLIGHT, shard.in_flight, self._labels)
             yield Reading(names.INPUTS_WAITING, shard.waiting, self._labels)
+            for what, rows in shard.sizes().items():
+                yield Reading(names.SHARD_ROWS, rows, (*self._labels, what))
         for what in getattr(self._counts, "__dataclass_fields__", ()):
             value = getattr(self._counts, what)
             if what.endswith(NOW):
