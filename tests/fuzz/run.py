@@ -56,7 +56,7 @@ def fuzz(name: str, runs: int, seconds: int, seed: int) -> Result:
 
 
 def result_of(name: str, log: str, code: int, seconds: float) -> Result:
-    """What libFuzzer's lines and exit code say. A crash, an input that takes over 10 s or 1 GB (`one`) ends
+    """What libFuzzer's lines and exit code say. A crash, an input that takes over a minute or 1 GB (`one`) ends
     it with a code; a process that grows with its inputs is seen here."""
     found = _STATUS.findall(log)
     first = next((status for status in found if status[1] == "INITED"), None)
