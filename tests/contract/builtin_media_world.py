@@ -54,6 +54,9 @@ class AgentBench(Bench):
     def owner_present(self, shard: int, present: bool) -> None:
         self.node.owner_present(shard, present, self.now)
 
+    def journal_away(self, away: bool) -> None:
+        self.node.journal_away(away, self.now)
+
     def legs(self) -> tuple[LiveLeg, ...]:
         return self.node.legs()
 

@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 
+INPUT_S = 60
+"""An input that takes longer hangs. It is time by the wall, on a machine that may have much else to do."""
+
+
 def main() -> None:
     """Never returns: libFuzzer ends the process."""
     import atheris
@@ -26,7 +30,7 @@ def main() -> None:
         sys.argv[0],
         str(corpus),
         f"-max_len={target.max_bytes}",
-        "-timeout=10",
+        f"-timeout={INPUT_S}",
         "-rss_limit_mb=1024",
         "-print_final_stats=1",
         f"-artifact_prefix={corpus.parent}/{name}-",

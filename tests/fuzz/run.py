@@ -21,6 +21,8 @@ from tests.fuzz.table import TARGETS
 
 HOME = Path("var/fuzz")
 NICE = 10
+GROWTH_MAX_MB = 64
+"""From the first input to the last. What libFuzzer keeps itself, the inputs that reached something, is some MB."""
 _STATUS = re.compile(r"^#(\d+)\s+(\w+)\s+cov: (\d+) ft: \d+ corp: (\d+)/\S+.*rss: (\d+)Mb", re.MULTILINE)
 
 
@@ -34,8 +36,8 @@ class Result:
     edges: int
     corpus: int
     growth_mb: int
-    failed: bool
-    log: Path
+    fault: str
+    """Why it failed; empty if it did not."""
 
 
 def fuzz(name: str, runs: int, seconds: int, seed: int) -> Result:
@@ -50,13 +52,20 @@ def fuzz(name: str, runs: int, seconds: int, seed: int) -> Result:
             command, stdout=output, stderr=subprocess.STDOUT, check=False, preexec_fn=lambda: os.nice(NICE)
         )
     took = time.monotonic() - begun
-    found = _STATUS.findall(log.read_text("utf-8", "replace"))
+    return result_of(name, log.read_text("utf-8", "replace"), done.returncode, took)
+
+
+def result_of(name: str, log: str, code: int, seconds: float) -> Result:
+    """What libFuzzer's lines and exit code say. A crash, an input that takes over a minute or 1 GB (`one`) ends
+    it with a code; a process that grows with its inputs is seen here."""
+    found = _STATUS.findall(log)
     first = next((status for status in found if status[1] == "INITED"), None)
-    last = found[-1] if found else None
-    if first is None or last is None:
-        return Result(name, 0, took, 0, 0, 0, True, log)
+    if first is None:
+        return Result(name, 0, seconds, 0, 0, 0, "it did not begin")
+    last = found[-1]
     growth = int(last[4]) - int(first[4])
-    return Result(name, int(last[0]), took, int(last[2]), int(last[3]), growth, done.returncode != 0, log)
+    fault = f"exit code {code}" if code else f"it grew by {growth} MB" if growth > GROWTH_MAX_MB else ""
+    return Result(name, int(last[0]), seconds, int(last[2]), int(last[3]), growth, fault)
 
 
 def main() -> int:
@@ -82,7 +91,7 @@ def main() -> int:
         results.append(result)
         print(_line(result), flush=True)
     print(f"{'together':<14}{sum(r.runs for r in results):>12,} in {sum(r.seconds for r in results):,.0f} s")
-    return int(any(result.failed for result in results))
+    return int(any(result.fault for result in results))
 
 
 HEAD = f"{'target':<14}{'runs':>12}{'runs/s':>9}{'edges':>8}{'corpus':>8}{'growth MB':>11}  result"
@@ -90,7 +99,7 @@ HEAD = f"{'target':<14}{'runs':>12}{'runs/s':>9}{'edges':>8}{'corpus':>8}{'growt
 
 def _line(result: Result) -> str:
     rate = result.runs / max(result.seconds, 0.001)
-    verdict = f"FAILED, see {result.log}" if result.failed else "ok"
+    verdict = f"FAILED: {result.fault}, see {HOME / result.name}.log" if result.fault else "ok"
     numbers = f"{result.runs:>12,}{rate:>9,.0f}{result.edges:>8}{result.corpus:>8}{result.growth_mb:>11}"
     return f"{result.name:<14}{numbers}  {verdict}"
 

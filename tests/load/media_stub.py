@@ -220,6 +220,9 @@ class StubBackend:
         """See `media.backend.Backend`."""
         self.owners.append((time.monotonic(), shard, present))
 
+    def journal_away(self, away: bool) -> None:
+        """See `media.backend.Backend`. The stub has nothing to refuse."""
+
     def legs(self) -> tuple[LiveLeg, ...]:
         """See `media.backend.Backend`."""
         return tuple(LiveLeg(leg.tenant, leg.shard, name) for name, leg in self._legs.items())

@@ -112,6 +112,12 @@ class Backend(Protocol):
         calls ring, and get the fallback when none comes in time."""
         ...
 
+    def journal_away(self, away: bool) -> None:
+        """The journal cannot be written, or can be again. Until then nothing that is told reaches an owner
+        and nothing is commanded: talks go on, new calls are refused with 503, and whoever still rings
+        or hears it ringing is let go, for nobody could be told of an answer."""
+        ...
+
     def legs(self) -> tuple[LiveLeg, ...]:
         """All legs that live, in the order in which they began."""
         ...

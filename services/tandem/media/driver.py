@@ -26,7 +26,7 @@ from tandem.media.journal.disk import DiskStore, node_key
 from tandem.media.journal.file import open_journal
 from tandem.media.link.address import LinkAddress
 from tandem.media.link.serve import LinkServer
-from tandem.media.turn import Turns
+from tandem.media.turn import Outgoing, Turns
 from tandem.runtime.media_codec import Close
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.media import MediaWatch
@@ -97,6 +97,7 @@ class MediaProcess:
         self._server = LinkServer(settings.listen, self, clock.boottime_ms)
         self._scheduled = False
         self._beat: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._agent: MediaAgent
         self._turns: Turns
 
@@ -137,6 +138,7 @@ class MediaProcess:
         yield Reading(names.OWNERS_LINKED, owners)
         yield Reading(names.EVENTS_KEPT, kept)
         yield Reading(names.KEYS_KEPT, keys)
+        yield Reading(names.JOURNAL_AWAY, int(self._turns.journal_away))
 
     @property
     def link_port(self) -> int:
@@ -198,14 +200,27 @@ class MediaProcess:
             _log.warning("%s: %s", notice.reason, notice.detail)
         for fault in out.faults:
             _log.error("the backend failed in a call", exc_info=fault)
-        if out.journal_error is not None:
-            _log.error(
-                "journal %s cannot be written, so new commands and events wait: %s; free space on its disk",
-                self._settings.journal_file,
-                out.journal_error,
-            )
-            asyncio.get_running_loop().call_later(JOURNAL_RETRY_S, self._soon)
+        self._watch_journal(out)
         self._beat_later(now_ms)
+
+    def _watch_journal(self, out: Outgoing) -> None:
+        """Tell the operator once, and try again after a while; what comes up meanwhile tries too."""
+        error, was_away = out.journal_error, self._retry is not None
+        if error is not None and not was_away:
+            _log.error(
+                "journal %s cannot be written, so new calls are refused and events wait: %s; free space on its disk",
+                self._settings.journal_file,
+                error,
+            )
+            self._retry = asyncio.get_running_loop().call_later(JOURNAL_RETRY_S, self._write_again)
+        elif error is None and self._retry is not None:
+            _log.warning("journal %s can be written again", self._settings.journal_file)
+            self._retry.cancel()
+            self._retry = None
+
+    def _write_again(self) -> None:
+        self._retry = asyncio.get_running_loop().call_later(JOURNAL_RETRY_S, self._write_again)
+        self._turn()
 
     @contextmanager
     def _beating(self) -> Iterator[None]:
@@ -213,8 +228,9 @@ class MediaProcess:
         try:
             yield
         finally:
-            if self._beat is not None:
-                self._beat.cancel()
+            for alarm in (self._beat, self._retry):
+                if alarm is not None:
+                    alarm.cancel()
 
     def _beat_later(self, now_ms: int) -> None:
         """Many turns write the time by themselves; one alarm looks after the others."""

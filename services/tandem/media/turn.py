@@ -53,6 +53,8 @@ class Turns:
         self._backend = backend
         self._points = points
         self._unwritten: Turn | None = None
+        self.journal_away = False
+        """Whether something waits to be written."""
 
     def run(self, now_ms: int) -> Outgoing:
         """Go on until nothing is left to do. `now_ms` is CLOCK_BOOTTIME."""
@@ -68,7 +70,18 @@ class Turns:
                 self._journal.rewrite(self._state)
         except OSError as error:
             out.journal_error = error
+        self._watch_journal(out)
         return out
+
+    def _watch_journal(self, out: Outgoing) -> None:
+        away = self._unwritten is not None
+        if away is self.journal_away:
+            return
+        self.journal_away = away
+        try:
+            self._backend.journal_away(away)
+        except Exception as error:  # noqa: BLE001 - as in `_carry_out`
+            out.faults.append(error)
 
     def _carry_out(self, turn: Turn, out: Outgoing, now_ms: int) -> None:
         if any(isinstance(call, Perform) for call in turn.calls):

@@ -308,6 +308,9 @@ class ScriptedMedia:
                 if not present:
                     self._await_owner(leg, call)
 
+    def journal_away(self, away: bool) -> None:
+        """See `media.backend.Backend`. A simulated disk is never full."""
+
     def _await_owner(self, leg: str, call: _Leg) -> None:
         turn = call.waits
         self._after(FALLBACK_MS, lambda: self._fall_back(leg, turn))

@@ -77,6 +77,9 @@ class Backend:
     def owner_present(self, shard: int, present: bool) -> None:
         self.asked.append((shard, present))
 
+    def journal_away(self, away: bool) -> None:
+        self.asked.append(("journal away", away))
+
     def legs(self) -> tuple[LiveLeg, ...]:
         return self.live
 
@@ -401,8 +404,12 @@ def test_nothing_leaves_while_the_journal_cannot_be_written() -> None:
     assert out.journal_error is not None
     assert out.sends == []
     node.agent.emit("t1", "c1", LegAnswered(), 2)
+    assert node.turns.run(1).journal_error is not None
+    assert node.backend.asked[-1] == ("journal away", True)
     store.full = False
     node.run()
+    told = [asked for asked in node.backend.asked if isinstance(asked, tuple) and "journal away" in asked]
+    assert told == [("journal away", True), ("journal away", False)]
     assert [number for number, _, _ in node.events("a")] == [1, 2]
     assert Node(store).state.kept_count("t1") == 2
 

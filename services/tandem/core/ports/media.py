@@ -236,7 +236,7 @@ class RecordingStored:
     frames: int
     size_bytes: int
     sha256: str
-    truncated: bool = False  # finished from the spool after the node's death
+    truncated: bool = False  # its end is missing: the node died, or its disk was full
 
 
 @dataclass(frozen=True, slots=True)

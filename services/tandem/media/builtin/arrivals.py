@@ -40,6 +40,9 @@ class Arrivals:
             counters.failures_unknown_number += 1
             board.guard.failed(source, now)
             return 404, ()
+        busy = 503, (("Retry-After", str(board.config.retry_after_s)),)
+        if board.journal_away:
+            return busy
         if board.guard.knows(source):
             return None
         strangers = [leg.stranger for leg in board.legs.values() if leg.stranger]
@@ -49,7 +52,7 @@ class Arrivals:
             counters.refused_calls_of_strangers += 1
         else:
             return None
-        return 503, (("Retry-After", str(board.config.retry_after_s)),)
+        return busy
 
     def arrived(self, event: CallArrived, now: float) -> None:
         """An INVITE: ring, or refuse at once. `screen` has seen that the number is known."""
@@ -96,6 +99,11 @@ class Arrivals:
     def turn_away(self, leg: Leg, cause: Cause, now: float) -> None:
         """A caller who was not answered is refused by an owner."""
         self._refuse(leg.call, status_of(cause), now, cause)
+
+    def let_go(self, leg: Leg, now: float) -> None:
+        """A caller who hears it ringing, and whose call no owner can be told of."""
+        self._refuse(leg.call, 503, now, Cause.REFUSED)
+        self._board.end(leg, Cause.REFUSED, By.NODE, now, "the journal cannot be written")
 
     def _tell_refused(self, number: DirectoryNumber, reason: str, now: float) -> None:
         self._board.sink.emit(number.tenant, "", CallRefused(number.number, reason), media_ms(now))

@@ -42,7 +42,7 @@ class Ports(Protocol):
 
 class Spool(Protocol):
     """Files of recordings under way. Each call returns at once; the node is told the end by
-    `recording_begun`, `recording_stored` or `recording_failed`."""
+    `recording_begun`, `recording_stored`, `recording_cut` or `recording_failed`."""
 
     def begin(self, name: str, header: bytes) -> None:
         """Make the file of a new recording."""
@@ -54,7 +54,7 @@ class Spool(Protocol):
 
     def finish(self, name: str, *, truncated: bool = False) -> None:
         """Copy the file to Blobs under its name and remove it; `truncated` for one that an
-        earlier life left behind."""
+        earlier life left behind, or that was cut."""
         ...
 
 
@@ -87,6 +87,8 @@ class Board:
     """By blob name, from `RecordStart` until stored or failed."""
     directory: MergedDirectory | None = None
     owners: set[int] = field(default_factory=set)
+    journal_away: bool = False
+    """Nothing that is told is written down: no call may begin."""
 
     # ------------------------------------------------------------------ telling
 

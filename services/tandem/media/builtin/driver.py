@@ -118,6 +118,11 @@ class BuiltinNode:
         self._node.owner_present(shard, present, self._now())
         self._flush_soon()
 
+    def journal_away(self, away: bool) -> None:
+        """See `Backend`."""
+        self._node.journal_away(away, self._now())
+        self._flush_soon()
+
     def legs(self) -> tuple[LiveLeg, ...]:
         """See `Backend`."""
         return self._node.legs()
@@ -167,6 +172,10 @@ class BuiltinNode:
         """See `spool.Told`."""
         self._node.recording_stored(name, stored, self._now())
         self._flush_soon()
+
+    def recording_cut(self, name: str) -> None:
+        """See `spool.Told`."""
+        self._node.recording_cut(name)
 
     def recording_failed(self, name: str, reason: str) -> None:
         """See `spool.Told`."""

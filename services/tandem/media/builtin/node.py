@@ -130,6 +130,17 @@ class Node:
             self._board.owners.discard(shard)
         self._arrivals.owner_present(shard, present, now)
 
+    def journal_away(self, away: bool, now: float) -> None:
+        """Nothing can be told, or it can again."""
+        board = self._board
+        board.journal_away = away
+        if away:
+            for leg in [leg for leg in board.legs.values() if leg.stage is Stage.ARRIVED]:
+                self._arrivals.let_go(leg, now)
+            for leg in [leg for leg in board.legs.values() if leg.stage is Stage.CALLING]:
+                board.give_up(leg, Cause.REFUSED, now, "the journal cannot be written")
+        self._show_readiness()
+
     def recordings(self) -> tuple[str, ...]:
         """The blobs' names of recordings that are not stored yet."""
         return tuple(self._board.recordings)
@@ -233,6 +244,10 @@ class Node:
         """The spool has stored it."""
         self._recorder.stored(name, stored, now)
 
+    def recording_cut(self, name: str) -> None:
+        """The spool could not go on with it."""
+        self._recorder.cut(name)
+
     def recording_failed(self, name: str, reason: str, now: float) -> None:
         """The spool could not."""
         self._recorder.failed(name, reason, now)
@@ -274,7 +289,7 @@ class Node:
     def _show_readiness(self) -> None:
         """OPTIONS steers new calls: 503 while none can be taken."""
         board = self._board
-        ready = board.directory is not None and board.callers() < board.config.capacity
+        ready = board.directory is not None and not board.journal_away and board.callers() < board.config.capacity
         board.endpoint.set_options_status(200 if ready else 503)
 
     def _call_ended(self, leg: Leg, event: CallEnded, now: float) -> None:

@@ -76,6 +76,13 @@ class Recorder:
         """The blob is there."""
         self._forget(name, stored, now)
 
+    def cut(self, name: str) -> None:
+        """The disk took no more of it: store what it has, and let the talk go on unrecorded."""
+        leg = self._leg_recording(name)
+        if leg is not None:
+            leg.recording = None
+            self._board.spool.finish(name, truncated=True)
+
     def failed(self, name: str, reason: str, now: float) -> None:
         """It could not be kept."""
         recording, leg = self._board.recordings.get(name), self._leg_recording(name)

@@ -45,6 +45,9 @@ class Told(Protocol):
     def recording_stored(self, name: str, stored: RecordingStored) -> None:
         """The blob is there; afterwards the file is removed."""
 
+    def recording_cut(self, name: str) -> None:
+        """The disk took no more of it; what it has is marked truncated. To be finished, if it was not."""
+
     def recording_failed(self, name: str, reason: str) -> None:
         """It could not be kept, for a stable UPPER_SNAKE reason."""
 
@@ -63,6 +66,8 @@ class FileSpool:
         self._files: dict[str, int] = {}  # touched by the thread alone
         self._behind = 0
         self._chunks_due: list[tuple[str, bytes]] = []
+        self._cut: set[str] = set()
+        """Recordings that lack what the disk did not take, until they are stored."""
         self._uploads: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
 
@@ -126,8 +131,9 @@ class FileSpool:
     def _appended(self, count: int, done: Future[list[tuple[str, OSError]]]) -> None:
         self._behind -= count
         for name, error in done.result():
-            _log.error("%s", error)
-            self._fail(name, "SPOOL_FAILED")
+            _log.error("recording %s is cut (%s): free space on the disk of media.spool_dir", name, error)
+            self._cut.add(name)
+            self._told.recording_cut(name)
 
     def _do(self, work: Callable[..., None], name: str, *args: bytes, then: _Then = None) -> None:
         self._hand_over()
@@ -222,9 +228,15 @@ class FileSpool:
             self._told.recording_stored(
                 name,
                 RecordingStored(
-                    name.rpartition("/")[2], name, recording.frames_in(size), size, digest.hexdigest(), truncated
+                    name.rpartition("/")[2],
+                    name,
+                    recording.frames_in(size),
+                    size,
+                    digest.hexdigest(),
+                    truncated or name in self._cut,
                 ),
             )
+        self._cut.discard(name)
         await self._loop.run_in_executor(self._thread, self._discard, name)
 
     async def _chunks(self, path: Path, digest: hashlib._Hash) -> AsyncIterator[bytes]:

@@ -221,6 +221,7 @@ REGISTRATIONS = _gauge("tandem_media_registrations", "Devices that are registere
 OWNERS_LINKED = _gauge("tandem_media_owner_links", "Links of shards' owners to the node.")
 EVENTS_KEPT = _gauge("tandem_media_events_kept", "Events that no owner has acknowledged yet.")
 KEYS_KEPT = _gauge("tandem_media_command_keys", "Commands that the node remembers.")
+JOURNAL_AWAY = _gauge("tandem_media_journal_away", "1 while the journal cannot be written: new calls are refused.")
 
 # ------------------------------------------------------------------- spans
 
@@ -315,12 +316,18 @@ _line("link %s lost: %s", "info", "An owner's process let go of its shards, or d
 _line("%s: %s", "warning", "A notice of the node's agent: a stable reason, and what it is about.")
 _line("the backend failed in a call", "error", "A fault of ours in one call; its command ends as unknown.")
 _line(
-    "journal %s cannot be written, so new commands and events wait: %s; free space on its disk",
+    "journal %s cannot be written, so new calls are refused and events wait: %s; free space on its disk",
     "error",
-    "Calls go on as they are; it is tried again every second.",
+    "Talks go on as they are; it is tried again every second.",
 )
+_line("journal %s can be written again", "warning", "What waited is told now; calls are taken.")
 _line("the audio of leg %s failed, it is hung up", "error", "A fault of ours in one leg's audio; the others go on.")
 _line("%s", "error", "The disk of the spool refused; the recording that is named next is lost.")
+_line(
+    "recording %s is cut (%s): free space on the disk of media.spool_dir",
+    "error",
+    "What was written before is stored and marked truncated; the talk goes on unrecorded.",
+)
 _line("recording %s is lost (%s): look at the disk of media.spool_dir", "error", "It could not be kept.")
 _line("recording %s not stored yet (%s), next try in %g s", "warning", "The blobs are away; it waits in the spool.")
 _line("%s is held by process %s; this one waits for the lock", "info", "A standby, until the owner of the cell ends.")

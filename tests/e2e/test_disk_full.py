@@ -1,0 +1,109 @@
+"""The media node's disk is full: talks go on, new calls are told so, and when there is room again all is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e import sounds
+from tests.e2e.cell import Cell
+from tests.e2e.crowd import PATIENCE_S, Crowd
+from tests.e2e.kill_checks import whole_story
+
+DISK = "4m"
+"""Journal and spool; blobs are elsewhere."""
+
+
+class Disk:
+    """A small file system that a test can fill."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._filler = place / "filler"
+
+    def fill(self) -> None:
+        """To the last page."""
+        with self._filler.open("ab", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                return
+
+    def make_room(self) -> None:
+        """As an operator would."""
+        self._filler.unlink()
+
+
+@pytest.fixture
+def cell_on_a_small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cell, Disk]]:
+    """A cell whose media node has a disk of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    cell = Cell(tmp_path_factory.mktemp("own"))
+    disk = Disk(cell.data_dir / "media")
+    disk.place.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=0700", "tmpfs", disk.place], check=True)
+    try:
+        yield cell, disk
+    finally:
+        cell.stop()
+        subprocess.run(["umount", disk.place], check=True)
+
+
+def journal_away(cell: Cell) -> str:
+    """As the node's metrics have it, which is what the alert looks at."""
+    place = json.loads((cell.data_dir / "run" / "media-metrics.json").read_text())
+    lines = httpx.get(str(place["metrics"])).text.splitlines()
+    (line,) = [line for line in lines if line.startswith("tandem_media_journal_away")]
+    return line.rpartition(" ")[2]
+
+
+async def test_a_full_disk_and_room_again(cell_on_a_small_disk: tuple[Cell, Disk]) -> None:
+    """A talk with a recording, a caller who comes too late, and one who comes after."""
+    cell, disk = cell_on_a_small_disk
+    cell.start()
+    assert cell.media is not None
+    async with AsyncExitStack() as stack, cell.centre("ann") as centre:
+        crowd = Crowd(cell, centre, random.Random(1), stack)
+        ann = await crowd.agent("ann", 0)
+        caller, agent = await crowd.talk_sitters("1", ann)
+        contact = (await centre.the_contact())["name"]
+        await caller.until_voice()
+        disk.fill()
+        await asyncio.to_thread(cell.media.wait_line, "is cut")
+        async with asyncio.timeout(PATIENCE_S):
+            while any((disk.place / "spool").iterdir()):  # stored, and there is room once more
+                await asyncio.sleep(0.02)
+        disk.fill()
+        await asyncio.to_thread(cell.media.wait_line, "cannot be written")
+        assert float(journal_away(cell)) == 1
+
+        late = (await crowd.caller()).dial(centre.number)
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await late.until_over()).status == 503
+            await caller.until_hears(ann.hz)
+        assert caller.is_up
+        assert agent.is_up
+
+        disk.make_room()
+        await asyncio.to_thread(cell.media.wait_line, "can be written again")
+        assert float(journal_away(cell)) == 0
+        crowd.hang_up(caller)
+        await whole_story(centre, contact)
+        ended = await centre.rest.get(contact)
+        assert ended["outcome"] == "OUTCOME_HANDLED"
+        (name,) = ended["recordings"]
+        assert (await centre.rest.get(name))["truncated"] is True
+        assert all(sounds.channels_of(await centre.rest.download(name)))
+        again, _ = await crowd.talk_sitters("1", ann)
+        crowd.hang_up(again)
