@@ -375,9 +375,9 @@ class Shard:
         """The node forgot which commands it had: a ring in doubt is never repeated (E2). This comes
         before the first event of the new journal, so that a mark of it says that this was done."""
         if self.group.new_journal is not None:
-            kind, command = self.group.new_journal(node, self._now_ms)
+            kinds, command = self.group.new_journal(node, self._now_ms)
             for (of, stream), aggregate in self.ledger.aggregates.items():
-                if of == tenant and aggregate.kind.name == kind:
+                if of == tenant and aggregate.kind.name in kinds:
                     self._queue(Offer("legs", 0, tenant, stream, command))
         for key, pending in self.ledger.pending.items():
             effect, payload = pending.effect, pending.payload

@@ -36,6 +36,8 @@ APOLOGY = ""
 """The step of a contact that is at its fallback; no flow has a step of this name."""
 DESK_GONE = "DESK_GONE"
 """Why of a `RefuseQueue` that the runtime gives: the desk did not take the contact."""
+NEVER_STORED = "NEVER_STORED"
+"""Reason of a recording that a contact does not wait for any longer; it may come late."""
 MAX_RECOVERIES = 3
 """After so many things that could not be decided a contact is not waited with any longer."""
 
@@ -644,8 +646,8 @@ def _wrapped(state: st.Ended, command: w.EndWrapUp, context: Context) -> Events:
 
 
 def _complete(state: st.Ended, command: w.CompleteAnyway, context: Context) -> Events:
-    note = w.NoteLeg("", state.call.contact, context.now_ms, RecordingFailed("", "NEVER_STORED"))
-    lost = [_recording_ended(kept, note, "", 0, 0, "", False, "NEVER_STORED") for kept in state.recordings]
+    note = w.NoteLeg("", state.call.contact, context.now_ms, RecordingFailed("", NEVER_STORED))
+    lost = [_recording_ended(kept, note, "", 0, 0, "", False, NEVER_STORED) for kept in state.recordings]
     return *lost, w.ContactCompleted(context.now_ms)
 
 

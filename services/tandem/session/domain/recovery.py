@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tandem.core.decider import HOPS, Act, Context, EffectEnded, Refusal, Rescue, Tell
+from tandem.core.decider import HOPS, Act, Answer, Context, EffectEnded, Refusal, Rescue, Tell
 from tandem.core.ports.media import By, Cause, HangUp, LegAnswered, LegBridged, LegEnded
 from tandem.session.domain import contact as c
 from tandem.session.domain import states as st
 from tandem.session.domain import words as w
-from tandem.session.domain.react import DESK, ORDER_DEADLINE_MS
+from tandem.session.domain.react import DESK, ORDER_DEADLINE_MS, expected
 
 APOLOGY_PROMPT = "apology"
 OFFER, RESCIND = "session.offer_contact", "session.rescind_offer"
@@ -288,4 +288,16 @@ def about(stream: str, command: Any) -> str:
     return ""
 
 
-RESCUE = Rescue(recover, part, leg_over, over, about)
+def keeps(state: Any) -> Sequence[Tell]:
+    """Recordings go on, and are not the contact's any more."""
+    return tuple(expected(state.call, recording) for recording in getattr(state, "recordings", ()))
+
+
+def ends(stream: str, command: Any, legs: Sequence[tuple[str, str]], now_ms: int) -> Sequence[Act | Answer]:
+    """A supervisor ends what nobody can go on with: all legs that are known of go down."""
+    if not isinstance(command, w.HangUpContact):
+        return ()
+    return Answer(w.HangUpBegun(stream.partition("/")[2])), *(_down(node, leg) for node, leg in legs)
+
+
+RESCUE = Rescue(recover, part, leg_over, over, about, keeps, ends)
