@@ -10,7 +10,7 @@ from tandem.core.errors import Rejected
 from tandem.core.ports.log import Partition
 from tandem.core.ports.media import Command
 from tandem.runtime.service import Group
-from tandem.runtime.shard import Shard
+from tandem.runtime.shard import Perform, Shard
 from tandem.simulation.lines import Line
 from tandem.simulation.simlog import SimLog
 
@@ -68,6 +68,10 @@ class Surroundings(Protocol):
 
     def sent(self, seat: Seat, command: Command, again: bool) -> None:
         """A command leaves for a node."""
+        ...
+
+    def erase(self, seat: Seat, order: Perform) -> None:
+        """An erasure is to be carried out."""
         ...
 
     def acked(self, seat: Seat, source: str, tenant: str, number: int) -> None:
