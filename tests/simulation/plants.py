@@ -11,6 +11,7 @@ from unittest.mock import patch
 from tandem.core.arbiter import Arbiter
 from tandem.core.commit import Claim, Commit, Record
 from tandem.core.ports.media import Command, Originate
+from tandem.core.seal import AUDIO
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
 from tandem.media.journal.state import JournalState
@@ -25,6 +26,8 @@ from tandem.runtime.refusals import Refusals
 from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant, ShardTime
 from tandem.runtime.step import Answered, Step
+from tandem.session import sweep
+from tandem.session.domain import erasure, late
 from tandem.simulation.nodes import NodeKinds
 from tandem.simulation.scripted_media import ScriptedMedia
 from tandem.simulation.world import Parts
@@ -126,6 +129,18 @@ def _idle_anew(desk: Desk, agent: Any, entry: Any, context: Any) -> Any:
     return _both_free(desk, agent, entry, context)
 
 
+_order_of = erasure.order_of
+
+
+def _without_audio(erased: Any) -> erasure.EraseOrder:
+    order = _order_of(erased)
+    return replace(order, keys=tuple(key for key in order.keys if not key.endswith(AUDIO)))
+
+
+def _nothing(state: Any, command: Any, context: Any) -> tuple[()]:
+    return ()
+
+
 _runtime_event = Refusals._runtime_event
 
 
@@ -213,5 +228,24 @@ PLANTS = (
         "a quarantine is not in the log",
         Parts(),
         (lambda: patch.object(Refusals, "_runtime_event", _in_memory_alone),),
+    ),
+    Plant(
+        17,
+        "an erasure leaves the recordings' key",
+        Parts(),
+        (lambda: patch.object(erasure, "order_of", _without_audio),),
+    ),
+    Plant(
+        18,
+        "a late recording is not heard of",
+        Parts(),
+        (lambda: patch.dict(late._HANDLERS, {(late.Expected, late.NoteLateRecording): _nothing}),),
+        seeds=40,
+    ),
+    Plant(
+        19,
+        "a contact with an outcome is taken as over",
+        Parts(),
+        (lambda: patch.object(sweep, "OVER", ("contact.disconnected",)),),
     ),
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 from tandem.core import trace
 from tandem.core.commit import Commit
+from tandem.core.decider import EffectEnded
 from tandem.core.errors import Rejected
 from tandem.core.flow import AnswerStep, FlowStep, HangUpStep, MenuOption, MenuStep, PlayStep, QueueStep
 from tandem.core.ports import media
@@ -32,6 +33,7 @@ from tandem.runtime.step import Answered, Offer
 from tandem.runtime.traced import Committed
 from tandem.session import events as session
 from tandem.session.domain import reception as r
+from tandem.session.domain.late import DropRecording
 from tandem.session.inbox import media_offer
 from tandem.simulation.poison import Planted, Poison
 from tests.support.hand_node import HandNode
@@ -178,6 +180,9 @@ class LiveWorld:
                     fresh = {key: key.encode().ljust(32, b"k")[:32] for key in allocate}
                     self.keys |= fresh
                     lane.shard.keys_loaded(fresh, {key: self.keys[key] for key in get})
+                case Perform(payload=DropRecording()):
+                    done = EffectEnded("", media.Outcome.DONE)
+                    lane.shard.offer(Offer("eraser", 0, TENANT, output.stream, done, settles=output.key))
                 case Perform() | AskLegs():
                     self.node.orders.append(output)
                 case Answered():

@@ -129,7 +129,9 @@ class Rescue:
     one), `leg_over(stream, leg, rest, guessed, now_ms)` when a leg has ended and `rest`, pairs of
     node and leg, are still up, as far as is known if they are `guessed`. `over(command)` is the
     leg that a command says is over, empty for none; `about(stream, command)` the leg that a
-    request is about: while that leg is up the asker is not answered "gone".
+    request is about: while that leg is up the asker is not answered "gone". `keeps(state)`: what
+    others take over, out of the last state that could be read. `ends(stream, command, legs,
+    now_ms)`: what a client's command to end it does, nothing for any other command.
     """
 
     recover: Callable[[Refusal, int], Any]
@@ -137,6 +139,10 @@ class Rescue:
     leg_over: Callable[[str, str, Sequence[tuple[str, str]], bool, int], Sequence[Act | Tell]]
     over: Callable[[Any], str]
     about: Callable[[str, Any], str]
+    keeps: Callable[[Any], Sequence[Tell]] = lambda state: ()
+    ends: Callable[[str, Any, Sequence[tuple[str, str]], int], Sequence[Act | Answer]] = (
+        lambda stream, command, legs, now_ms: ()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,8 @@ class Kind:
     stands in it. `over(state)`: nothing more can happen; the aggregate leaves the live state.
     `reads` names the kind whose tenant-wide aggregate (stream = kind) `decide` may see, and
     `gate` another one.
+    `late(command)` says who hears what comes too late for one that is over or set aside:
+    (stream, command), None for nobody.
     `legs(state)` are the (node, leg) pairs that the aggregate holds. A state is small and
     frozen, or it has `rows`. Snapshots are made of frozen dataclasses out of `states`, tuples
     and plain values. `rescue` is for kinds with legs. A kind without one lasts: in quarantine
@@ -196,6 +204,7 @@ class Kind:
     traced: bool = False
     reads: str = ""
     gate: str = ""
+    late: Callable[[Any], tuple[str, Any] | None] = lambda command: None
     legs: Callable[[Any], Sequence[tuple[str, str]]] = lambda state: ()
     states: tuple[type, ...] = ()
     rows: Rows | None = None

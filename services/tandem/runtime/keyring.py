@@ -31,6 +31,15 @@ class KeyRing:
         self.incomplete = False
         """Whether keys of what was taken over are not here yet."""
 
+    def __len__(self) -> int:
+        """Keys in memory."""
+        return len(self._keys)
+
+    @property
+    def unused(self) -> int:
+        """Pairs of keys that no aggregate has yet."""
+        return len(self._unused)
+
     def begin(self, epoch: int, of_aggregates: Iterable[str], known: Mapping[str, bytes]) -> None:
         """The shard is ours under this epoch: have the keys of what lives, of which some may be
         `known`, and unused ones."""

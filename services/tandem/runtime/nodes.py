@@ -95,9 +95,9 @@ class Nodes:
         """The node forgot which commands it had: a ring in doubt is never repeated (E2). This comes
         before the first event of the new journal, so that a mark of it says that this was done."""
         if self._group.new_journal is not None:
-            kind, command = self._group.new_journal(node, now_ms)
+            kinds, command = self._group.new_journal(node, now_ms)
             for (of, stream), aggregate in self._ledger.aggregates.items():
-                if of == tenant and aggregate.kind.name == kind:
+                if of == tenant and aggregate.kind.name in kinds:
                     self._queue(Offer("legs", 0, tenant, stream, command))
         for key, pending in self._ledger.pending.items():
             effect, payload = pending.effect, pending.payload

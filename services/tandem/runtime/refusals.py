@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tandem.core.commit import Envelope, Part
-from tandem.core.decider import HOPS, Act, Action, Refusal, Resumed, Tell
+from tandem.core.decider import HOPS, Act, Action, Answer, Kind, Refusal, Resumed, Tell
 from tandem.core.errors import Rejected
 from tandem.core.seal import Sealed, Withheld
 from tandem.runtime.counts import Counts
@@ -21,6 +21,7 @@ from tandem.runtime.ledger import Aggregate, Ledger
 from tandem.runtime.service import (
     RUNTIME_EVENTS,
     Quarantined,
+    QuarantinedHungUp,
     QuarantinedLeg,
     QuarantinedLegEnded,
     QuarantineLifted,
@@ -223,9 +224,10 @@ class Refusals:
         rescue, unread = aggregate.kind.rescue, aggregate.quarantine is not None
         # Where the history could not be read the state is an old one: legs that it has may talk by now.
         state = aggregate.kind.start() if unread else aggregate.state
+        actions: Sequence[Act | Tell]
         try:
             legs = tuple(QuarantinedLeg(node, leg) for node, leg in aggregate.legs)
-            actions = rescue.part(state, stream, self.now_ms) if rescue else ()
+            actions = (*rescue.part(state, stream, self.now_ms), *rescue.keeps(aggregate.state)) if rescue else ()
         except Exception as error:  # noqa: BLE001 - the state is not to be trusted: its legs' ends are told by the node
             self.report(f"{stream} in quarantine: its legs cannot be told", error)
             legs, actions = (), ()
@@ -233,7 +235,7 @@ class Refusals:
         self._runtime_event(tenant, stream, found, actions, hop, queue)
 
     def _runtime_event(
-        self, tenant: str, stream: str, event: Any, actions: Sequence[Act | Tell], hop: Hop, queue: deque[Hop]
+        self, tenant: str, stream: str, event: Any, actions: Sequence[Act | Tell | Answer], hop: Hop, queue: deque[Hop]
     ) -> None:
         aggregate = self.ledger.aggregates[tenant, stream]
         part = RUNTIME_EVENTS.close(event, no_secret)[1]
@@ -260,9 +262,15 @@ class Refusals:
         return leg != "" and (leg in up or (quarantine.guessed and bool(up)))
 
     def _at_quarantined(self, aggregate: Aggregate, hop: Hop, queue: deque[Hop]) -> None:
-        """Nothing but the ends of its legs counts any more."""
+        """Nothing but the ends of its legs counts any more, and who asks for them. Raises `SetAside`."""
         rescue, quarantine = aggregate.kind.rescue, aggregate.quarantine
         assert quarantine is not None, "only for those in quarantine"
+        if self._pass_on(aggregate.kind, hop, queue):
+            return
+        asked = rescue.ends(hop.stream, hop.command, quarantine.legs, self.now_ms) if rescue else ()
+        if asked:
+            self._runtime_event(self._tenant, hop.stream, QuarantinedHungUp(self.now_ms), asked, hop, queue)
+            return
         leg = rescue.over(hop.command) if rescue else ""
         rest = tuple(row for row in quarantine.legs if row[1] != leg)
         if rescue is not None and len(rest) < len(quarantine.legs):
@@ -272,6 +280,13 @@ class Refusals:
         elif not self._waits_for_leg(aggregate, hop):
             self._gone(hop, queue)
         raise SetAside
+
+    def _pass_on(self, kind: Kind, hop: Hop, queue: deque[Hop]) -> bool:
+        """Give what comes too late for its receiver to who hears it instead; False if nobody does."""
+        heir = kind.late(hop.command)
+        if heir is not None:
+            queue.append(Hop(heir[0], heir[1], hop.hop + 1, hop.cause, hop.stream, None))
+        return heir is not None
 
     def take_stock(self) -> bool:
         """A new owner's first step: what it could not fold is noted in the log, and those that

@@ -46,6 +46,14 @@ class QuarantinedLegEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantinedHungUp:
+    """Event of the runtime: somebody has asked to end a quarantined aggregate; the legs that are
+    known of it are going down."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantineLifted:
     """Event of the runtime: a new owner tries again with a tenant-wide aggregate."""
 
@@ -55,6 +63,7 @@ class QuarantineLifted:
 RUNTIME_EVENTS = Codec(
     ("shard.quarantined", Quarantined, event_pb2.Quarantined),
     ("shard.quarantined_leg_ended", QuarantinedLegEnded, event_pb2.QuarantinedLegEnded),
+    ("shard.quarantined_hung_up", QuarantinedHungUp, event_pb2.QuarantinedHungUp),
     ("shard.quarantine_lifted", QuarantineLifted, event_pb2.QuarantineLifted),
 )
 """Events of the runtime on an aggregate's own stream: every fold takes them, no decider sees them."""
@@ -71,8 +80,8 @@ class Service:
     a message is found in `messages` of its sender and in `commands` of its receiver.
     `missing_leg(node, leg, now_ms)` makes the command that ends a leg which its media node
     does not have any more. `stray_leg(node, leg, now_ms)` gives the kind, and the command, of an
-    aggregate that hangs up a leg which nobody holds. `new_journal(node, now_ms)` gives the kind
-    whose aggregates are told that a node's journal was lost, and the command.
+    aggregate that hangs up a leg which nobody holds. `new_journal(node, now_ms)` gives the
+    kinds whose aggregates are told that a node's journal was lost, and the command.
     """
 
     name: str
@@ -84,7 +93,7 @@ class Service:
     replies: Codec = field(default_factory=Codec)
     missing_leg: Callable[[str, str, int], Any] | None = None
     stray_leg: Callable[[str, str, int], tuple[str, Any]] | None = None
-    new_journal: Callable[[str, int], tuple[str, Any]] | None = None
+    new_journal: Callable[[str, int], tuple[tuple[str, ...], Any]] | None = None
 
 
 class Group:

@@ -403,8 +403,8 @@ class Shard:
         """How much of each thing is in memory."""
         return self.ledger.sizes() | {
             "keys": len(self._keys),
-            "keys_unused": len(self._unused),
-            "wakes": len(self._wheel),
+            "keys_unused": self._keys.unused,
+            "wakes": len(self._timers),
             "marks_durable": len(self._durable_marks),
         }
 

@@ -299,8 +299,11 @@ class Step(Refusals):
         ended = aggregate is not None and aggregate.over  # in this very step
         if aggregate is not None and aggregate.quarantine is not None and not ended:
             self._at_quarantined(aggregate, hop, queue)
+            return
         if aggregate is None or ended:
             if ended or type(hop.command) not in kind.starts:
+                if self._pass_on(kind, hop, queue):
+                    return
                 if hop.hop == 0 and self._offer.handle is not None:
                     raise Rejected(UNKNOWN_NAME, "there is no such resource")
                 self._gone(hop, queue)

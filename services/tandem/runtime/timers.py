@@ -22,6 +22,10 @@ class Timers:
         self._ledger = ledger
         self._wheel = Wheel()
 
+    def __len__(self) -> int:
+        """Timers in memory."""
+        return len(self._wheel)
+
     def begin(self) -> None:
         """Arm all that is pending."""
         for key, pending in self._ledger.pending.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -26,6 +26,7 @@ from tandem.runtime.step import Offer
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.meters import Reading
 from tandem.session.domain.erasure import EraseOrder
+from tandem.session.domain.late import DropRecording
 
 _log = structlog.get_logger(__name__)
 
@@ -109,14 +110,17 @@ class Eraser:
     async def _erased(self, batch: Sequence[_Job]) -> list[_Job]:
         """Those of which no byte is left."""
         done = []
+        payloads = [job.order.payload for job in batch]
         try:
-            await self._keys.destroy([key for job in batch for key in job.order.payload.keys])
+            await self._keys.destroy([key for one in payloads if isinstance(one, EraseOrder) for key in one.keys])
+            wanted = [one.unless for one in payloads if isinstance(one, DropRecording) and one.unless]
+            there = await self._keys.get(wanted) if wanted else {}
         except OSError as error:
             _log.error("keys are not destroyed yet", contacts=len(batch), error=str(error))
             return []
         for job in batch:
             try:
-                await self._delete(job.order.tenant, job.order.payload)
+                await self._carry_out(job.order.tenant, job.order.payload, there)
             except OSError as error:
                 _log.error("recordings are not deleted yet", stream=job.order.stream, error=str(error))
             else:
@@ -129,6 +133,14 @@ class Eraser:
         await self._keys.destroy([key for _, order in orders for key in order.keys])
         for tenant, order in orders:
             await self._delete(tenant, order)
+
+    async def _carry_out(self, tenant: str, order: EraseOrder | DropRecording, there: Collection[str]) -> None:
+        """What is left of an order once keys are destroyed; `there` are those that are not. A late
+        recording is asked about after it was stored: who erases its contact later finds its blob."""
+        if isinstance(order, EraseOrder):
+            await self._delete(tenant, order)
+        elif order.unless not in there:
+            await self._blobs.delete(name_of(tenant, order.recording))
 
     async def _delete(self, tenant: str, order: EraseOrder) -> None:
         while found := await self._blobs.list(name_of(tenant, order.recordings), limit=_PAGE):

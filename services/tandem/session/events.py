@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tandem.api.event.v1 import erasure_pb2 as erasures
+from tandem.api.event.v1 import late_pb2 as lates
 from tandem.api.event.v1 import session_pb2 as pb
 from tandem.core.decider import Kind
 from tandem.core.ports.media import By, Cause, LegEnded
@@ -15,10 +16,11 @@ from tandem.internal.recording.v1 import recording_pb2 as recording
 from tandem.internal.routing.v1 import routing_pb2 as routing
 from tandem.internal.session.v1 import erasure_pb2 as own_erasures
 from tandem.internal.session.v1 import gate_pb2
+from tandem.internal.session.v1 import late_pb2 as own_lates
 from tandem.internal.session.v1 import session_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import RUNTIME_EVENTS, Service
-from tandem.session.domain import erasure, gate, reception, retention, stray
+from tandem.session.domain import erasure, gate, late, reception, retention, stray
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import evolve, react, recovery, states
@@ -26,6 +28,7 @@ from tandem.session.domain.contact import evolve, react, recovery, states
 BEGUN = "erasure.begun"
 ERASED = "contact.erased"
 """Stands on the stream of an erasure: its contact's has ended."""
+LATE_STORED = "late.stored"
 
 EVENTS = Codec(
     ("contact.started", w.ContactStarted, pb.ContactStarted),
@@ -63,6 +66,10 @@ EVENTS = Codec(
     ("reception.device_reachable", r.DeviceReachable, pb.DeviceReachable),
     (BEGUN, erasure.ErasureBegun, erasures.ErasureBegun),
     (ERASED, erasure.ContactErased, erasures.ContactErased),
+    ("late.expected", late.LateExpected, lates.LateExpected),
+    (LATE_STORED, late.LateStored, lates.LateStored),
+    ("late.given_up", late.LateGivenUp, lates.LateGivenUp),
+    ("late.settled", late.LateSettled, lates.LateSettled),
     ("retention.configured", retention.Retention, erasures.RetentionConfigured),
     ("gate.quota_taken", gate.QuotaTaken, gate_pb2.QuotaTaken),
     ("gate.call_counted", gate.CallCounted, gate_pb2.CallCounted),
@@ -94,6 +101,9 @@ COMMANDS = Codec(
     ("config.retention", retention.Retention, config_retention.RetentionPublished),
     ("erasure.erase", erasure.EraseContact, own_erasures.EraseContact),
     ("erasure.erase_due", erasure.EraseDue, own_erasures.EraseDue),
+    ("late.expect", late.ExpectRecording, own_lates.ExpectRecording),
+    ("late.note", late.NoteLateRecording, own_lates.NoteLateRecording),
+    ("late.give_up", late.GiveUpRecording, own_lates.GiveUpRecording),
     ("config.quota", gate.PublishQuota, quota_pb2.QuotaPublished),
     ("gate.count_call", gate.CountCall, gate_pb2.CountCall),
     ("gate.refuse_call", gate.RefuseCall, gate_pb2.RefuseCall),
@@ -107,6 +117,7 @@ MESSAGES = Codec(
     ("routing.end_talk", w.TalkEnded, routing.EndTalk),
     ("routing.note_device", r.DeviceChanged, own.DeviceChanged),
     ("recording.stored", w.RecordingKept, recording.RecordingStored),
+    ("late.expect", late.ExpectRecording, own_lates.ExpectRecording),
     ("gate.count_call", gate.CountCall, gate_pb2.CountCall),
     ("gate.refuse_call", gate.RefuseCall, gate_pb2.RefuseCall),
 )
@@ -114,6 +125,7 @@ MESSAGES = Codec(
 EFFECTS = Codec(
     ("media.order", w.MediaOrder, own.MediaOrder),
     ("erasure.order", erasure.EraseOrder, own_erasures.EraseOrder),
+    ("late.drop", late.DropRecording, own_lates.DropRecording),
 )
 
 REPLIES = Codec(
@@ -132,9 +144,9 @@ def stray_leg(node: str, leg: str, now_ms: int) -> tuple[str, Any]:
     return stray.STRAY, stray.HangUpStray(node, leg, now_ms)
 
 
-def new_journal(node: str, now_ms: int) -> tuple[str, Any]:
-    """What contacts are told when a node's journal was lost."""
-    return CONTACT.name, w.NoteNewJournal(node, now_ms)
+def new_journal(node: str, now_ms: int) -> tuple[tuple[str, ...], Any]:
+    """What contacts and late recordings are told when a node's journal was lost."""
+    return (CONTACT.name, late.LATE), w.NoteNewJournal(node, now_ms)
 
 
 CONTACT = Kind(
@@ -149,6 +161,7 @@ CONTACT = Kind(
     traced=True,
     reads=reception.RECEPTION,
     gate=gate.GATE,
+    late=late.late_news,
     legs=states.legs,
     states=states.STATES,
     rescue=recovery.RESCUE,
@@ -156,7 +169,7 @@ CONTACT = Kind(
 
 SERVICE = Service(
     name="session",
-    kinds=(CONTACT, reception.KIND, gate.KIND, stray.KIND, erasure.KIND, retention.KIND),
+    kinds=(CONTACT, reception.KIND, gate.KIND, stray.KIND, erasure.KIND, late.KIND, retention.KIND),
     events=EVENTS,
     commands=COMMANDS,
     messages=MESSAGES,

@@ -39,9 +39,11 @@ from tandem.session.events import BEGUN, ERASED, EVENTS
 _log = structlog.get_logger(__name__)
 
 SOURCE = "retention"
-COMPLETED = "contact.completed"
+OVER = ("contact.completed", "contact.turned_away")
 CONNECTED = "contact.connected"
 """A recording begins."""
+REFUSED = "media.note_refusal"
+"""A call that never had a leg: nothing is known of who called."""
 PAGE = 256
 """Contacts whose keys are looked up at once."""
 COMMITS_A_TURN = 32
@@ -72,19 +74,25 @@ class Lives:
     def take(self, commit: Commit) -> list[Over]:
         """The contacts that the commit ended, and that began in the stretch."""
         for taken in commit.inputs:
-            if taken.key and taken.tenant in self._tenants and taken.stream.startswith("contact/"):
+            begins = taken.key and taken.part.type != REFUSED and taken.stream.startswith("contact/")
+            if begins and taken.tenant in self._tenants:
                 self._open[taken.tenant, taken.stream] = (taken.key, commit.n)
-        ended = []
+        completed = []
         for envelope in commit.events:
             place = (envelope.tenant, envelope.stream)
             if envelope.type == CONNECTED and place in self._open:
                 self._recorded.add(place)
-            if envelope.type == COMPLETED and place in self._open:
-                key, _ = self._open.pop(place)
-                contact = envelope.stream.partition("/")[2]
-                ended.append(Over(envelope.tenant, contact, key, envelope.time_ms, place in self._recorded))
-                self._recorded.discard(place)
-        return ended
+            if envelope.type in OVER:
+                completed.append(place)
+        # Who was set aside is over without such an event.
+        places = dict.fromkeys((*completed, *((ended.tenant, ended.stream) for ended in commit.ended)))
+        return [self._over(place, commit.shard_time_ms) for place in places if place in self._open]
+
+    def _over(self, place: tuple[str, str], ended_ms: int) -> Over:
+        key, _ = self._open.pop(place)
+        recorded = place in self._recorded
+        self._recorded.discard(place)
+        return Over(place[0], place[1].partition("/")[2], key, ended_ms, recorded)
 
     def resume(self, n: int) -> int:
         """After which commit to begin next time, if `n` was the last: before the first contact

@@ -63,8 +63,9 @@ class _Try:
 class Clients:
     """All clients."""
 
-    def __init__(self, scheduler: Scheduler, chance: Chance, cell: Desktops) -> None:
-        self._scheduler, self._chance, self._cell = scheduler, chance, cell
+    def __init__(self, scheduler: Scheduler, chance: Chance, cell: Desktops, mark: str = "r") -> None:
+        """`mark` begins their request ids."""
+        self._scheduler, self._chance, self._cell, self._mark = scheduler, chance, cell, mark
         self._count = 0
         self.open = 0
 
@@ -78,7 +79,7 @@ class Clients:
     ) -> None:
         """Ask until there is an answer."""
         self._count += 1
-        asked = Asked(tenant, shard, stream, command, f"{tenant}|r{self._count}", done)
+        asked = Asked(tenant, shard, stream, command, f"{tenant}|{self._mark}{self._count}", done)
         asked.repeats = self._chance.one_in(6)
         self.open += 1
         self._try(asked)

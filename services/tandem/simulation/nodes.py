@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tandem.core.ports.media import Hello, MediaEvent, Welcome
+from tandem.core.ports.media import Hello, MediaEvent, RecordingStored, Welcome
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
 from tandem.media.backend import RowKind
@@ -85,6 +85,7 @@ class MediaNode:
         self._scheduler: Scheduler = host.scheduler
         self._entropy, self._party, self._died, self._kinds = entropy, party, died, kinds
         self.welcomed: Callable[[Hello, str], None] = lambda hello, incarnation: None
+        self.stores: Callable[[str], None] = lambda blob: None
         self._links: dict[str, _Link] = {}
         self._hellos: dict[str, Hello] = {}
         self._streams = 0
@@ -167,6 +168,8 @@ class MediaNode:
 
     def emit(self, tenant: str, leg: str, body: MediaEvent, media_time_ms: int) -> None:
         """See `media.backend.Sink`."""
+        if isinstance(body, RecordingStored):
+            self.stores(body.blob)
         self._agent.emit(tenant, leg, body, media_time_ms)
         self._soon()
 

@@ -40,6 +40,13 @@ BRANCHES = (
     "a desk quarantined",
     "a desk back in service",
     "a state folded anew",
+    *(f"erasure.begun {cause} CONTACT" for cause in ("REQUESTED", "RETENTION")),
+    *(f"contact.erased {scope}" for scope in ("CONTACT", "RECORDINGS")),
+    "an erasure refused: the contact is not over",
+    "an erasure asked for once more",
+    "an erasure that storage refused",
+    "an erasure offered again",
+    "a late recording listed",
     *(
         f"counted {name}"
         for name in NAMES

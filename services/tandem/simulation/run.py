@@ -100,13 +100,14 @@ def _fill(result: Result, cell: Cell, workload: Workload, faults: Faults) -> Non
 def _live(cell: Cell, workload: Workload, faults: Faults | None, end_ms: int) -> None:
     cell.start(2)
     workload.start()
+    cell.erasures.start()
     if faults is not None:
         faults.start()
     for at_ms in range(LOOK_EVERY_MS, end_ms + 1, LOOK_EVERY_MS):
         cell.scheduler.run(at_ms)
         cell.watch.compare()
         if at_ms >= end_ms * 5 // 6 and not workload.calm:
-            workload.calm = cell.phones.calm = True
+            workload.calm = cell.phones.calm = cell.erasures.calm = True
             if faults is not None:
                 faults.calm()
 
@@ -120,6 +121,7 @@ def _rest(cell: Cell) -> None:
         cell.scheduler.run(cell.scheduler.now_ms + 5_000)
     cell.watch.compare()
     cell.watch.at_the_end()
+    cell.erasures.at_the_end()
 
 
 def run_many(seeds: int, from_: int, shape: str, minutes: int, processes: int) -> Iterator[Result]:

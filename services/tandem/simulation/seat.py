@@ -235,6 +235,9 @@ class Seat:
         self.shard.rebuilt(wanted.tenant, wanted.stream, refold.state)
 
     def _perform(self, order: Perform) -> None:
+        if order.kind == "erase":
+            self.cell.erase(self, order)
+            return
         payload = order.payload
         command = Command(order.tenant, order.key, payload.leg, opened_verb(payload.verb, self.shard.key))
         if self.link is not None and self._send(command):
@@ -284,6 +287,12 @@ class Seat:
                 self.cell.reached("deposed by a node")
                 shard.append_failed(f"node {node} knows epoch {highest}")
         self.soon()
+
+    def told(self, offer: Offer) -> None:
+        """By a receiver of effects of this very process."""
+        if not self._dropped:
+            self.shard.offer(offer)
+            self.soon()
 
     def ask(self, offer: Offer, asker: Asker) -> None:
         """A client's command."""

@@ -9,6 +9,7 @@ from tandem.core.arbiter import Place
 from tandem.core.errors import Rejected
 from tandem.core.ports.log import Partition
 from tandem.core.ports.media import Command
+from tandem.runtime.outputs import Perform
 from tandem.runtime.service import Group
 from tandem.runtime.shard import Shard
 from tandem.simulation.lines import Line
@@ -68,6 +69,10 @@ class Surroundings(Protocol):
 
     def sent(self, seat: Seat, command: Command, again: bool) -> None:
         """A command leaves for a node."""
+        ...
+
+    def erase(self, seat: Seat, order: Perform) -> None:
+        """An erasure is to be carried out."""
         ...
 
     def acked(self, seat: Seat, source: str, tenant: str, number: int) -> None:

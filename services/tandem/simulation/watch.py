@@ -130,6 +130,23 @@ class Watch:
         self.commits = 0
         self.compared = 0
 
+    def also(self, checker: inv.Checker) -> None:
+        """One more that checks."""
+        self._checkers.append(checker)
+
+    def aggregate(self, partition: Partition, tenant: str, stream: str) -> Any:
+        """What a log says of an aggregate, None if it is not live."""
+        return self._folds[partition].ledger.aggregate(tenant, stream)
+
+    def streams(self, kind: str) -> list[tuple[Partition, str, str]]:
+        """(partition, tenant, stream) of all live aggregates of a kind."""
+        return [
+            (partition, tenant, stream)
+            for partition, fold in self._folds.items()
+            for (tenant, stream), aggregate in fold.ledger.aggregates.items()
+            if aggregate.kind.name == kind
+        ]
+
     def tenant(self, tenant: Tenant) -> None:
         """A tenant of the cell."""
         self.tenancy.words.append(tenant.name)
@@ -344,8 +361,9 @@ class Watch:
                     return f"{partition}: {stream} of {tenant} is {is_}"
                 if aggregate.kind.name == "desk" and (busy := _busy(aggregate.state)):
                     return f"{partition}: desk of {tenant}: {busy}"
-            for key in fold.ledger.pending:
-                return f"{partition}: {key} is pending"
+            for key, pending in fold.ledger.pending.items():
+                if not (pending.effect.kind == "wake" and pending.effect.stream.startswith("late/")):
+                    return f"{partition}: {key} is pending"
         node = self._cell.node
         if not node.up or node.media is None:
             return "the node is down"

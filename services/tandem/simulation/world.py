@@ -20,12 +20,14 @@ from tandem.core.ports.media import Command
 from tandem.routing import events as routing
 from tandem.runtime.counts import NAMES, Counts
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.outputs import Perform
 from tandem.runtime.service import Group
 from tandem.runtime.shard import Shard
 from tandem.session import events as session
 from tandem.session.domain.words import HangUpContact
 from tandem.simulation.chance import Chance, SeededEntropy
 from tandem.simulation.clients import Asked, Clients
+from tandem.simulation.erasures import Erasures
 from tandem.simulation.hosts import Host
 from tandem.simulation.hot import HotStandby
 from tandem.simulation.lines import Line, Network
@@ -121,6 +123,9 @@ class Cell:
         self.node.capacity = self.chance.pick((8, 50, 50))
         self.watch = Watch(self)
         self.node.welcomed = self.watch.epochs.welcomed
+        self.node.stores = lambda blob: self.blobs.put(blob, b"sealed audio of " + blob.encode())
+        self.erasures = Erasures(self, chance.fork("erasures"))
+        self.watch.also(self.erasures)
         self.clients = Clients(self.scheduler, chance.fork("clients"), self)
         self.slots: list[Process | None] = [None, None]
         self.lives = 0
@@ -252,6 +257,10 @@ class Cell:
         if again:
             self.reached("a pending effect offered again")
         self.watch.sent(seat.partition, command)
+
+    def erase(self, seat: Seat, order: Perform) -> None:
+        """See `owners.Surroundings`."""
+        self.erasures.perform(seat, order)
 
     def acked(self, seat: Seat, source: str, tenant: str, number: int) -> None:
         """See `owners.Surroundings`."""

@@ -234,3 +234,17 @@ async def test_a_spool_without_a_row_is_swept_and_a_row_without_a_spool_is_told(
         told = await w.sink.until(RecordingFailed)
         assert (told.leg, told.body) == ("c9", RecordingFailed("r9", "SPOOL_LOST"))
         assert not list((tmp_path / "spool").iterdir())
+
+
+async def test_one_that_an_earlier_life_stored_and_could_not_tell_is_told(tmp_path):
+    """Its file is gone; the blob is there."""
+    blobs, name = BlobTable(), name_of(TENANT, "r9")
+    header = recording.Header(bytes(recording.SALT_BYTES))
+    content = header.pack() + recording.Sealer(header, KEY, name).seal(bytes(recording.CHUNK_BYTES))
+    blobs.put(name, content)
+    row = Row(RowKind.RECORDING, name, {"tenant": TENANT, "leg": "c9", "recording": "r9"})
+    async with world(tmp_path, rows=[row], blobs=blobs) as w:
+        stored = (await w.sink.until(RecordingStored, RecordingFailed)).body
+        digest = hashlib.sha256(content).hexdigest()
+        assert stored == RecordingStored("r9", name, recording.CHUNK_FRAMES, len(content), digest, True)
+        assert w.sink.rows == {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
@@ -15,6 +17,7 @@ from tandem.core.commit import Part
 from tandem.core.errors import OUT_OF_ORDER, Rejected
 from tandem.core.ports import media
 from tandem.routing.servicer import RoutingServicer
+from tandem.session.domain import words as w
 from tandem.session.servicer import SessionServicer
 from tandem.session.views import ContactView
 from tandem.simulation.poison import Plant, Poison
@@ -97,11 +100,39 @@ async def test_a_stream_begins_with_it_and_lets_go_of_it(
     await stream.aclose()  # type: ignore[attr-defined]
 
 
-async def test_nothing_can_be_done_to_it(live: LiveHost, servicer: SessionServicer, poison: Poison) -> None:
-    await quarantine(live, poison)
+async def test_a_supervisor_ends_it_as_any_other(live: LiveHost, servicer: SessionServicer, poison: Poison) -> None:
+    """Both talk on, and nobody can go on with the contact: its legs are hung up."""
+    leg = await quarantine(live, poison)
     await live.project()
+    request = api.HangUpContactRequest(name=C1)
+    asked = asyncio.create_task(servicer.hang_up_contact(request, live.call(request_id="r1", digest="d")))
+    await live.until(lambda: live.eraser is not None and pending(live))
+    await live.project()
+    assert (await asked).state == pb.Contact.STATE_QUARANTINED
+    orders = pending(live)
+    assert {(order.leg, type(order.verb)) for order in orders} == {("c1", media.HangUp), (leg, media.HangUp)}
+    for gone in ("c1", leg):
+        await live.settled("red", "c1", f"hangup/{gone}", media.CommandSettled("", media.Outcome.DONE))
+    assert (await get(live, servicer)).state == pb.Contact.STATE_ENDED
+    assert pending(live) == []
+    events = (await servicer.list_contact_events(api.ListContactEventsRequest(parent=C1), live.call())).events
+    assert "shard.quarantined_hung_up" in [event.type for event in events]
+    # The agent is free again.
+    await live.wait("red", "c2")
+    assert (await live.offered("red", "c2")).startswith("c2.")
+
+
+def pending(live: LiveHost) -> list[Any]:
+    """Orders to hang up that are not done."""
+    ledger = live.drivers[0]._shard.ledger  # type: ignore[union-attr]
+    payloads = [row.payload for row in ledger.pending.values() if row.effect.kind == "media"]
+    return [order for order in payloads if isinstance(order.verb, media.HangUp)]
+
+
+async def test_nothing_else_can_be_done_to_it(live: LiveHost, poison: Poison) -> None:
+    await quarantine(live, poison)
     with pytest.raises(Rejected) as rejected:
-        await servicer.hang_up_contact(api.HangUpContactRequest(name=C1), live.call())
+        await live.host.ask("red", "contact/c1", w.EndWrapUp("o1", live.now_ms), principal=live.call().principal)
     assert rejected.value.reason is OUT_OF_ORDER
 
 

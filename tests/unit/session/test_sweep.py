@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tandem.adapters.memory import MemoryKeys
-from tandem.core.commit import Commit
+from tandem.core.commit import Commit, Input
 from tandem.core.errors import NO_OWNER, Rejected
 from tandem.core.ports.log import Partition
 from tandem.core.seal import AUDIO
 from tandem.runtime import log_codec
 from tandem.session.domain.erasure import ContactErased, ErasureCause, ErasureScope
+from tandem.session.domain.gate import PublishQuota
 from tandem.session.domain.retention import DAY_MS, Retention
 from tandem.session.events import ERASED, EVENTS
 from tandem.session.sweep import Sweep
@@ -70,6 +71,12 @@ async def swept(live: LiveHost, by: Sweep, count: int, shard: int = 0) -> list[t
     await by.once()
     await live.until(lambda: len(erased(live, shard)) >= count)
     return erased(live, shard)
+
+
+def inputs(live: LiveHost) -> list[Input]:
+    """All inputs in the log of the first shard."""
+    records = [log_codec.decode(stored.body) for stored in live.partitions.records(Partition("live", 0))]
+    return [taken for record in records if isinstance(record, Commit) for taken in record.inputs]
 
 
 def there(live: LiveHost, key: str) -> str:
@@ -170,6 +177,21 @@ async def test_who_was_never_recorded_has_no_recordings_to_erase(live: LiveHost)
     assert begun(live) == 0
     await later(live, 23)
     assert await swept(live, sweep(live), 1) == [("red", "c1", ErasureScope.CONTACT)]
+
+
+async def test_who_was_turned_away_by_the_quota_is_erased_too(live: LiveHost) -> None:
+    """The number of who called stands sealed in the log; and nobody reads that log from there for ever."""
+    await policy(live, "red", 1, 30)
+    await live._take("red", "tenant/0", "gate", PublishQuota(1, 1, 1000, 1000))
+    await live.wait("red", "c1")
+    await live.ring("red", "c2")
+    assert await live.state("red", lambda ledger: ledger.aggregate("red", "contact/c2")) is None
+    (key,) = [taken.key for taken in inputs(live) if taken.stream == "contact/c2"]
+    assert there(live, key) == "ca"
+    by = sweep(live)
+    await later(live, 31)
+    assert await swept(live, by, 1) == [("red", "c2", ErasureScope.CONTACT)]
+    assert there(live, key) == ""
 
 
 async def test_time_that_passes_without_a_commit_counts(live: LiveHost) -> None:

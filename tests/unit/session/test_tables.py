@@ -8,7 +8,7 @@ import pytest
 
 from tandem.core.decider import EffectEnded
 from tandem.session import events as session
-from tandem.session.domain import erasure, gate, retention
+from tandem.session.domain import erasure, gate, late, retention
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import ending, flow, offers, recordings, talking, waiting
@@ -22,6 +22,7 @@ STATES = typing.get_args(st.State)
 OF_OTHERS = {
     *(r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice, HangUpStray),
     *(erasure.EraseContact, erasure.EraseDue, retention.Retention),
+    *(late.ExpectRecording, late.NoteLateRecording, late.GiveUpRecording),
     *(gate.PublishQuota, gate.CountCall, gate.RefuseCall),
 }
 COMMANDS = [cls for _, cls in session.COMMANDS.classes() if cls not in OF_OTHERS] + [EffectEnded]

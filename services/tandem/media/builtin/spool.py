@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tandem.core import recording
-from tandem.core.ports.blobs import BlobExists, Blobs
+from tandem.core.ports.blobs import BlobExists, BlobMissing, Blobs
 from tandem.core.ports.media import RecordingStored
 from tandem.runtime.retry_driver import Retry
 
@@ -217,7 +217,7 @@ class FileSpool:
         path = self._path(name)
         size = await self._loop.run_in_executor(self._thread, _cut_to_whole, path)
         if not size:
-            self._fail(name, "SPOOL_LOST")
+            await self._find_stored(name, truncated)
             return
         digest = hashlib.sha256()
         try:
@@ -225,19 +225,21 @@ class FileSpool:
         except BlobExists:
             self._told.recording_failed(name, "BLOB_EXISTS")
         else:
-            self._told.recording_stored(
-                name,
-                RecordingStored(
-                    name.rpartition("/")[2],
-                    name,
-                    recording.frames_in(size),
-                    size,
-                    digest.hexdigest(),
-                    truncated or name in self._cut,
-                ),
-            )
+            self._told.recording_stored(name, _stored(name, size, digest.hexdigest(), truncated or name in self._cut))
         self._cut.discard(name)
         await self._loop.run_in_executor(self._thread, self._discard, name)
+
+    async def _find_stored(self, name: str, truncated: bool) -> None:
+        """The file is gone: an earlier life had stored it and died before that was written down. Or it is lost."""
+        digest, size = hashlib.sha256(), 0
+        try:
+            async for part in self._blobs.read(name):
+                digest.update(part)
+                size += len(part)
+        except BlobMissing:
+            self._fail(name, "SPOOL_LOST")
+        else:
+            self._told.recording_stored(name, _stored(name, size, digest.hexdigest(), truncated))
 
     async def _chunks(self, path: Path, digest: hashlib._Hash) -> AsyncIterator[bytes]:
         position = 0
@@ -245,6 +247,10 @@ class FileSpool:
             digest.update(chunk)
             position += len(chunk)
             yield chunk
+
+
+def _stored(name: str, size: int, sha256: str, truncated: bool) -> RecordingStored:
+    return RecordingStored(name.rpartition("/")[2], name, recording.frames_in(size), size, sha256, truncated)
 
 
 def _cut_to_whole(path: Path) -> int:

@@ -20,7 +20,8 @@ from tandem.runtime.codec import UnknownType
 from tandem.runtime.service import Quarantined, QuarantinedLegEnded
 from tandem.session.domain import words as w
 from tandem.session.domain.erasure import ContactErased, ErasureScope
-from tandem.session.events import ERASED, TIMELINE_EVENTS
+from tandem.session.domain.late import LateStored
+from tandem.session.events import ERASED, LATE_STORED, TIMELINE_EVENTS
 
 
 class Phase(StrEnum):
@@ -177,6 +178,7 @@ _FOLD: dict[type, Callable[[ContactRow, Any], ContactRow]] = {
     w.LegClosed: _leg_closed,
     w.RecordingEnded: lambda row, e: replace(row, recordings=(*row.recordings, e.recording)) if e.blob else row,
     w.ContactCompleted: lambda row, e: replace(row, phase=Phase.ENDED),
+    LateStored: lambda row, e: replace(row, recordings=(*row.recordings, e.recording)),
     ContactErased: lambda row, e: replace(row, erased_ms=e.at_ms) if e.scope is ErasureScope.CONTACT else row,
     Quarantined: _quarantined,
     QuarantinedLegEnded: _followed,
@@ -185,10 +187,13 @@ _FOLD: dict[type, Callable[[ContactRow, Any], ContactRow]] = {
 
 def told_of(envelope: Envelope) -> Envelope | None:
     """An event as one of the contact that it is about, None if it is about none. An erasure
-    has no place among the contact's versions: 0."""
+    and a late recording have no place among the contact's versions: 0."""
     if envelope.type == ERASED:
         erased: ContactErased = TIMELINE_EVENTS.decode(envelope.part)
         return replace(envelope, stream=f"contact/{erased.contact}", version=0, actor=erased.actor)
+    if envelope.type == LATE_STORED:
+        stored: LateStored = TIMELINE_EVENTS.decode(envelope.part)
+        return replace(envelope, stream=f"contact/{stored.contact}", version=0)
     return envelope if envelope.stream.startswith("contact/") else None
 
 

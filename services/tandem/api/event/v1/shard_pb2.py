@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftandem/api/event/v1/shard.proto\x12\x13tandem.api.event.v1\"{\n\x0bQuarantined\x12\x0b\n\x03why\x18\x01 \x01(\t\x12\r\n\x05\x65vent\x18\x02 \x01(\t\x12\x31\n\x04legs\x18\x03 \x03(\x0b\x32#.tandem.api.event.v1.QuarantinedLeg\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\x12\x0e\n\x06unread\x18\x05 \x01(\x08\"+\n\x0eQuarantinedLeg\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\"1\n\x13QuarantinedLegEnded\x12\x0b\n\x03leg\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"!\n\x10QuarantineLifted\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftandem/api/event/v1/shard.proto\x12\x13tandem.api.event.v1\"{\n\x0bQuarantined\x12\x0b\n\x03why\x18\x01 \x01(\t\x12\r\n\x05\x65vent\x18\x02 \x01(\t\x12\x31\n\x04legs\x18\x03 \x03(\x0b\x32#.tandem.api.event.v1.QuarantinedLeg\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\x12\x0e\n\x06unread\x18\x05 \x01(\x08\"+\n\x0eQuarantinedLeg\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\"1\n\x13QuarantinedLegEnded\x12\x0b\n\x03leg\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"\"\n\x11QuarantinedHungUp\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\"!\n\x10QuarantineLifted\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUARANTINEDLEG']._serialized_end=224
   _globals['_QUARANTINEDLEGENDED']._serialized_start=226
   _globals['_QUARANTINEDLEGENDED']._serialized_end=275
-  _globals['_QUARANTINELIFTED']._serialized_start=277
-  _globals['_QUARANTINELIFTED']._serialized_end=310
+  _globals['_QUARANTINEDHUNGUP']._serialized_start=277
+  _globals['_QUARANTINEDHUNGUP']._serialized_end=311
+  _globals['_QUARANTINELIFTED']._serialized_start=313
+  _globals['_QUARANTINELIFTED']._serialized_end=346
 # @@protoc_insertion_point(module_scope)

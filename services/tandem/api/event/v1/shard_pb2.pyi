@@ -113,6 +113,28 @@ class QuarantinedLegEnded(_message.Message):
 Global___QuarantinedLegEnded: _TypeAlias = QuarantinedLegEnded  # noqa: Y015
 
 @_typing.final
+class QuarantinedHungUp(_message.Message):
+    """Somebody has asked to end a quarantined contact: the legs that are known of it are hung up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuarantinedHungUp: _TypeAlias = QuarantinedHungUp  # noqa: Y015
+
+@_typing.final
 class QuarantineLifted(_message.Message):
     """A new owner tries again with a tenant's desk or reception."""
 

@@ -10,7 +10,7 @@ from tandem.core.errors import CONTACT_ENDED, Rejected
 from tandem.core.ports.media import By, Cause, LegEnded, RecordingFailed, RecordingStored
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import states as st
-from tandem.session.domain.contact.recordings import all_lost, never_recorded, recording_over
+from tandem.session.domain.contact.recordings import NEVER_STORED, all_lost, never_recorded, recording_over
 
 Events = Sequence[Any]
 
@@ -122,7 +122,7 @@ def _wrapped(state: st.Ended, command: w.EndWrapUp, context: Context) -> Events:
 
 
 def _complete(state: st.Ended, command: w.CompleteAnyway, context: Context) -> Events:
-    return *all_lost(state, "NEVER_STORED", context.now_ms), w.ContactCompleted(context.now_ms)
+    return *all_lost(state, NEVER_STORED, context.now_ms), w.ContactCompleted(context.now_ms)
 
 
 HANDLERS: dict[tuple[type, type], Any] = {

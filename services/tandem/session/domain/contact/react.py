@@ -13,8 +13,10 @@ from tandem.core.ports import media
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import states as st
 from tandem.session.domain.contact.flow import step_key
+from tandem.session.domain.contact.recordings import NEVER_STORED
 from tandem.session.domain.contact.waiting import DESK_GONE
 from tandem.session.domain.gate import GATE, CountCall, RefuseCall
+from tandem.session.domain.late import ExpectRecording, stream_of
 
 DESK = "desk"
 ORDER_DEADLINE_MS = 5_000
@@ -236,7 +238,8 @@ def _after(state: st.Ended, at_ms: int) -> Actions:
 
 def _recording(state: Any, event: w.RecordingEnded) -> Actions:
     if not event.blob:
-        return (Settle(f"record/{event.recording}"),)
+        begun = Settle(f"record/{event.recording}")
+        return (begun, expected(state.call, event)) if event.reason == NEVER_STORED else (begun,)
     kept = w.RecordingKept(
         event.recording,
         event.contact,
@@ -251,6 +254,13 @@ def _recording(state: Any, event: w.RecordingEnded) -> Actions:
         event.data_key,
     )
     return (Tell(f"recording/{event.recording}", kept),)
+
+
+def expected(call: st.Call, recording: w.RecordingEnded | st.Recording) -> Tell:
+    """Somebody else waits for a recording from now on."""
+    name, key = recording.recording, recording.data_key
+    expect = ExpectRecording(name, call.contact, call.node, recording.queue, recording.agent, recording.started_ms, key)
+    return Tell(stream_of(name), expect)
 
 
 def _nothing(state: Any, event: Any) -> Actions:

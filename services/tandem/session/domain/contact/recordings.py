@@ -12,6 +12,9 @@ from tandem.session.domain.contact import states as st
 
 Events = Sequence[Any]
 
+NEVER_STORED = "NEVER_STORED"
+"""Reason of a recording that a contact does not wait for any longer; it may come late."""
+
 
 def recording_over(state: st.Begun, command: w.NoteLeg) -> Events:
     """What a node says of a recording, if it is the contact's and was not told before."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tandem.core.decider import HOPS, Act, Context, EffectEnded, Refusal, Rescue, Tell
+from tandem.core.decider import HOPS, Act, Answer, Context, EffectEnded, Refusal, Rescue, Tell
 from tandem.core.ports.media import By, Cause, HangUp, LegAnswered, LegBridged, LegEnded
 from tandem.core.values import dataclass
 from tandem.session.domain import words as w
@@ -22,7 +22,7 @@ from tandem.session.domain.contact.decide import decide as decide_contact
 from tandem.session.domain.contact.ending import closed
 from tandem.session.domain.contact.flow import APOLOGY
 from tandem.session.domain.contact.offers import holds
-from tandem.session.domain.contact.react import DESK, ORDER_DEADLINE_MS
+from tandem.session.domain.contact.react import DESK, ORDER_DEADLINE_MS, expected
 from tandem.session.domain.contact.talking import connected
 from tandem.session.domain.contact.waiting import MAX_RECOVERIES
 
@@ -294,4 +294,16 @@ def about(stream: str, command: Any) -> str:
     return ""
 
 
-RESCUE = Rescue(recover, part, leg_over, over, about)
+def keeps(state: Any) -> Sequence[Tell]:
+    """Recordings go on, and are not the contact's any more."""
+    return tuple(expected(state.call, recording) for recording in getattr(state, "recordings", ()))
+
+
+def ends(stream: str, command: Any, legs: Sequence[tuple[str, str]], now_ms: int) -> Sequence[Act | Answer]:
+    """A supervisor ends what nobody can go on with: all legs that are known of go down."""
+    if not isinstance(command, w.HangUpContact):
+        return ()
+    return Answer(w.HangUpBegun(stream.partition("/")[2])), *(_down(node, leg) for node, leg in legs)
+
+
+RESCUE = Rescue(recover, part, leg_over, over, about, keeps, ends)
