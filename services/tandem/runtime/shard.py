@@ -523,6 +523,14 @@ class Shard:
             self._queue(offer)
         return True
 
+    def rest(self) -> bool:
+        """See `Turns.rest`."""
+        return self._turns.rest()
+
+    def rested(self) -> None:
+        """See `Turns.rest`."""
+        self._turns.rested()
+
     def _queue(self, offer: Offer) -> None:
         self._turns.add(offer)
 
@@ -584,8 +592,8 @@ class Shard:
         if not self._stock_taken:
             self._take_stock()
         self._wakes()
-        decided = len(self._turns) > 0 and len(self._in_flight) < MAX_IN_FLIGHT and self._step()
-        self.busy = decided and len(self._turns) > 0 and len(self._in_flight) < MAX_IN_FLIGHT
+        decided = self._turns.ready and len(self._in_flight) < MAX_IN_FLIGHT and self._step()
+        self.busy = decided and self._turns.ready and len(self._in_flight) < MAX_IN_FLIGHT
 
     def _take_stock(self) -> None:
         """Before anything is decided: what could not be folded is quarantined in the log."""
@@ -701,7 +709,7 @@ class Shard:
                 return False
             return True
 
-        taken = self._turns.round(decide, self._is_over)
+        taken = self._turns.round(decide, self._is_over, self._now_ms)
         self.counts.fair_turns += self._turns.cut
         if step.inputs:
             self._append(step)
