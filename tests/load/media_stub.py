@@ -89,6 +89,8 @@ class Told:
     offers: int = 0
     offer_ms: list[float] = field(default_factory=list)
     """From the moment at which caller and agent were both free to the order to ring."""
+    ring_ms: list[float] = field(default_factory=list)
+    """From the arrival of a call to its first order to ring, menu and all."""
     answer_ms: list[float] = field(default_factory=list)
     """From the arrival of a call to its `Answer`."""
 
@@ -105,6 +107,7 @@ class _Leg:
     recording: str = ""
     arrived_s: float = 0.0
     queued_s: float = 0.0
+    rang: bool = False
     heard: bool = False
 
 
@@ -299,6 +302,9 @@ class StubBackend:
             caller.plan.told.offers += 1
             both_free = max(caller.queued_s, self._free_s.get(verb.device, 0.0))
             caller.plan.told.offer_ms.append(1000 * (now - both_free))
+            if not caller.rang:
+                caller.rang = True
+                caller.plan.told.ring_ms.append(1000 * (now - caller.arrived_s))
         shard = caller.shard if caller is not None else 0
         self._legs[name] = _Leg(command.tenant, shard, device=verb.device, up=True)
         self._emit(command.tenant, name, LegRinging())
@@ -407,6 +413,7 @@ class Orders:
         """Begin the measurement of a plan anew (a warm-up is over)."""
         told = self._plans[plan].told
         told.offer_ms.clear()
+        told.ring_ms.clear()
         told.answer_ms.clear()
 
     async def do_figures(self) -> dict[str, Any]:
@@ -483,6 +490,11 @@ class StubProcess:
         async with self._one:
             self._process.stdin.write(json.dumps({"do": do, **order}).encode() + b"\n")
             return await self._line()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
 
     async def begin(self, plan: Plan) -> int:
         """Begin a plan; its place in the list."""

@@ -49,6 +49,7 @@ from tandem.core.ports.media import (
 )
 from tandem.media.agent_io import (
     BEAT_MS,
+    BEHIND,
     TOO_MANY_KEYS,
     AgentSettings,
     AskLegs,
@@ -95,6 +96,8 @@ class MediaAgent:
         self._owners: dict[Partition, _Owner] = {}
         self._links: dict[str, Partition] = {}
         self._present: dict[int, bool] = {}
+        self._sent: dict[str, int] = {}  # tenant -> number of the last event that its owner was sent
+        self._told: dict[str, int] = {}  # and of the last that it was told with all that was kept
         self._shed: dict[tuple[str, str], int] = {}
         self._turn = Turn()
         self._restored = False
@@ -217,6 +220,7 @@ class MediaAgent:
             return
         self._change(Acked(tenant, number))
         self._tell_deferred(tenant, now_ms)
+        self._send_on(tenant)
 
     def _directory(self, partition: Partition, directory: Directory) -> None:
         known = self._state.directories.get(partition)
@@ -251,6 +255,21 @@ class MediaAgent:
 
     def _send_kept(self, link: str, tenant: str) -> None:
         self._turn.sends.extend((link, event) for event in self._state.kept(tenant))
+        self._sent[tenant] = self._told[tenant] = self._state.last.get(tenant, 0)
+
+    def _send_on(self, tenant: str) -> None:
+        """Send the tenant's owner what may be under way to it. What a storm brings above that waits
+        here, where it stands in nobody's way: behind this point links, threads and disks take
+        what comes in its order, whosever it is."""
+        home = self._state.homes.get(tenant)
+        owner = None if home is None else self._owners.get(home)
+        first = self._state.first_kept(tenant)
+        if owner is None or first is None:
+            return
+        sent = max(self._sent.get(tenant, 0), first - 1)
+        upto = min(self._state.last[tenant], first - 1 + self._settings.under_way_max)
+        self._turn.sends.extend((owner.link, self._state.kept_event(tenant, n)) for n in range(sent + 1, upto + 1))
+        self._sent[tenant] = max(sent, upto)
 
     # --------------------------------------------------------------------------------- commands
 
@@ -302,7 +321,12 @@ class MediaAgent:
                     self._notice("SETTLED_TWICE", f"the backend settled {key} of {tenant}, which is not open")
                     return
             case LegArrived() if self._is_full(tenant):
+                self._notice("KEPT_FULL", f"a call for {tenant} is refused: no owner has taken its events for too long")
                 self._refuse_call(tenant, leg)
+                return
+            case LegArrived(number) if self._is_behind(tenant, media_time_ms):
+                self._refuse_call(tenant, leg)
+                self._keep(tenant, "", CallRefused(number, BEHIND), media_time_ms)
                 return
             case CallRefused() if self._is_full(tenant):
                 self._notice("KEPT_FULL", f"a call refused for {tenant} is not on record: too many events are kept")
@@ -325,15 +349,22 @@ class MediaAgent:
         context = trace.begin(contact_of(leg), ratio) if leg and ratio else ""
         event = Event(tenant, self._state.last.get(tenant, 0) + 1, media_time_ms, leg, body, context)
         self._change(EventKept(event))
-        home = self._state.homes.get(tenant)
-        owner = None if home is None else self._owners.get(home)
-        if owner is not None:
-            self._turn.sends.append((owner.link, event))
+        self._send_on(tenant)
 
     # --------------------------------------------------------------------------------- no room
 
     def _is_full(self, tenant: str) -> bool:
         return self._state.kept_count(tenant) >= self._settings.kept_max
+
+    def _is_behind(self, tenant: str, now_ms: int) -> bool:
+        """Whether its events wait here for too long, though there is an owner who takes them. What was
+        kept while there was none is the owner's to work off: its callers have waited already."""
+        first, sent = self._state.first_kept(tenant), self._sent.get(tenant, 0)
+        if first is None or first <= self._told.get(tenant, 0) or self._state.homes.get(tenant) not in self._owners:
+            return False
+        if sent >= self._state.last[tenant]:
+            return False
+        return now_ms - self._state.kept_event(tenant, sent + 1).media_time_ms > self._settings.behind_ms
 
     def _defers(self, tenant: str, subject: str) -> bool:
         """Once one of a subject's changes waits, the later ones wait too: they keep their order."""
@@ -341,7 +372,6 @@ class MediaAgent:
 
     def _refuse_call(self, tenant: str, leg: str) -> None:
         """Take the call away from the backend before any owner has heard of it."""
-        self._notice("KEPT_FULL", f"a call for {tenant} is refused: no owner has taken its events for too long")
         self._shed[tenant, leg] = 2
         self._turn.calls.append(Perform(Command(tenant, f"shed/{leg}", leg, HangUp(Cause.REFUSED))))
 

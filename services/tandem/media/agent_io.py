@@ -11,6 +11,12 @@ KEYS_MAX = 200_000
 """2,000 calls with 100 commands each; about 100 MB."""
 KEPT_MAX = 20_000
 """20 minutes of 50 busy calls; about 20 MB."""
+UNDER_WAY_MAX = 64
+"""Some 3,000 events a second where an acknowledgement takes 20 ms: more than a core decides."""
+BEHIND_MS = 500
+"""A caller waits for the answer about as long, and for each step after it."""
+BEHIND = "BEHIND"
+"""Why a call was refused whose tenant sends more than its owner takes."""
 BEAT_MS = 500
 """How often the time is written while legs live: a node's death is told at most so much too early."""
 TOO_MANY_KEYS = "TOO_MANY_KEYS"
@@ -37,6 +43,12 @@ class AgentSettings:
 
     sample_ratio: float = 0.0
     """The part of the contacts that begin here, 0 to 1, that are traced."""
+
+    under_way_max: int = UNDER_WAY_MAX
+    """Events of one tenant sent to its owner and not yet acknowledged. Over it they wait here."""
+
+    behind_ms: int = BEHIND_MS
+    """How long a tenant's events may wait for that before its new calls are refused."""
 
 
 # --------------------------------------------------------------------- what the backend is asked

@@ -35,6 +35,7 @@ from tandem.runtime.outputs import (
     Rebuild,
     Taken,
 )
+from tandem.runtime.pace import Pace
 from tandem.runtime.places import Places
 from tandem.runtime.rebuild import Refold
 from tandem.runtime.receiver import Receiver
@@ -90,6 +91,7 @@ class ShardDriver:
         self._tasks: asyncio.TaskGroup | None = None
         self._begun: set[asyncio.Task[None]] = set()
         self._scheduled = False
+        self._pace = Pace(self._soon)
         self._alarm: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[str] | None = None
         self._live, self._served = asyncio.Event(), False
@@ -179,6 +181,7 @@ class ShardDriver:
 
     def _drop(self) -> None:
         self.watch.dropped()
+        self._pace.stop()
         self._shard = self._tasks = self._snapshotting = self._hashing = None
         self._live.clear()
         self._room.set()
@@ -347,6 +350,8 @@ class ShardDriver:
             self.watch.decided(shard.n - n, begun_s)
         for output in outputs:
             self._do(shard, output)
+        if shard.n != n:
+            self._pace.turned(shard, self._clock.monotonic_s() - begun_s)
         if shard.phase is Phase.LIVE and not self._live.is_set():
             self._live.set()
             self._served = True

@@ -293,6 +293,14 @@ class Shard:
             self._turns.add(offer)
         return True
 
+    def rest(self) -> bool:
+        """See `Turns.rest`."""
+        return self._turns.rest()
+
+    def rested(self) -> None:
+        """See `Turns.rest`."""
+        self._turns.rested()
+
     def settled(self, source: str, number: int, tenant: str, stream: str, body: CommandSettled) -> None:
         """A node says how a command ended."""
         command = EffectEnded("", body.outcome, body.reason)
@@ -349,8 +357,8 @@ class Shard:
         if not self._stock_taken:
             self._take_stock()
         self._wakes()
-        decided = len(self._turns) > 0 and len(self._in_flight) < MAX_IN_FLIGHT and self._step()
-        self.busy = decided and len(self._turns) > 0 and len(self._in_flight) < MAX_IN_FLIGHT
+        decided = self._turns.ready and len(self._in_flight) < MAX_IN_FLIGHT and self._step()
+        self.busy = decided and self._turns.ready and len(self._in_flight) < MAX_IN_FLIGHT
 
     def _take_stock(self) -> None:
         """Before anything is decided: what could not be folded is quarantined in the log."""
@@ -459,7 +467,7 @@ class Shard:
                 return False
             return True
 
-        taken = self._turns.round(decide, self._is_over)
+        taken = self._turns.round(decide, self._is_over, self._now_ms)
         self.counts.fair_turns += self._turns.cut
         if step.inputs:
             self._append(step)

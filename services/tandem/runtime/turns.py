@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 
 from tandem.runtime.step import Offer
 
@@ -20,8 +21,10 @@ MAX_INPUTS = 64
 """Inputs in one step: bounds the size of a commit, and the time (some 20 ms) in which the
 loop can do nothing else."""
 MAX_PER_TENANT = 16
-"""Inputs of one tenant in one step, so that its shard mates wait some 5 ms for its turn. Fewer
+"""Inputs of one tenant in one step, so that its shard mates wait some 3 ms for its turn. Fewer
 would make more commits of a tenant that is alone."""
+TOGETHER_MS = 1_000
+"""Tenants who had turns within so long share the shard."""
 MAX_CLIENTS = 1_000
 """Commands of one tenant's clients that wait; some 300 ms of work."""
 
@@ -33,11 +36,30 @@ class Turns:
         self._waiting: dict[str, deque[Offer]] = {}
         self._clients: dict[str, int] = {}
         self._count = 0
+        self._lately: dict[str, int] = {}  # tenant -> time of its last turn, in that order
+        self._had: list[str] = []  # a turn in the last round
+        self._resting: frozenset[str] = frozenset()
         self.cut = 0
         """Turns of the last round that ended while their tenant still had something to say."""
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def ready(self) -> bool:
+        """Whether somebody waits who does not rest."""
+        return any(tenant not in self._resting for tenant in self._waiting)
+
+    def rest(self) -> bool:
+        """Who had a turn in the last round has no other before all are `rested`; False if nobody
+        need rest, because nobody else has been here lately."""
+        if len(self._lately) > 1 and self._had:
+            self._resting |= frozenset(self._had)
+        return bool(self._resting)
+
+    def rested(self) -> None:
+        """See `rest`."""
+        self._resting = frozenset()
 
     def has_room(self, tenant: str) -> bool:
         """Whether another command of a client of that tenant may wait."""
@@ -50,18 +72,29 @@ class Turns:
         if offer.handle is not None:
             self._clients[offer.tenant] = self._clients.get(offer.tenant, 0) + 1
 
-    def round(self, decide: Callable[[Offer], bool], over: Callable[[Offer], bool]) -> int:
-        """Give each tenant that waits its turn, until a step is full; how many were decided.
+    def round(self, decide: Callable[[Offer], bool], over: Callable[[Offer], bool], now_ms: int) -> int:
+        """Give each tenant that waits and does not rest its turn, until a step is full; how many were decided.
 
         `decide(offer)` says False if it cannot be decided now: it and its tenant's others go on
         waiting, at their place. One that is `over` needs no decision any more.
         """
         taken = self.cut = 0
-        for tenant in list(self._waiting):
+        self._had = []
+        for tenant in [tenant for tenant in self._waiting if tenant not in self._resting]:
             if taken >= MAX_INPUTS:
                 break
-            taken += self._turn(tenant, min(MAX_PER_TENANT, MAX_INPUTS - taken), decide, over)
+            decided = self._turn(tenant, min(MAX_PER_TENANT, MAX_INPUTS - taken), decide, over)
+            if decided:
+                self._note(tenant, now_ms)
+            taken += decided
         return taken
+
+    def _note(self, tenant: str, now_ms: int) -> None:
+        self._had.append(tenant)
+        self._lately.pop(tenant, None)
+        self._lately[tenant] = now_ms
+        for longest in list(takewhile(lambda one: self._lately[one] < now_ms - TOGETHER_MS, self._lately)):
+            del self._lately[longest]
 
     def _turn(self, tenant: str, most: int, decide: Callable[[Offer], bool], over: Callable[[Offer], bool]) -> int:
         waiting = self._waiting[tenant]

@@ -36,6 +36,7 @@ from tandem.runtime.media_codec import Close
 from tandem.simulation.scripted_media import Does, Phone, ScriptedMedia
 
 KEY = bytes(range(32))
+UNDER_WAY = 3
 PARTITION = Partition("live", 0)
 TENANTS = ("t1", "t2")
 LEGS = st.sampled_from(["c1", "c2", "c3", "c1.a", "c2.a"])
@@ -83,7 +84,7 @@ class Life(RuleBasedStateMachine):
             self.store, KEY, lambda size: next(self.salts).to_bytes(size, "big"), f"i{next(self.salts)}"
         )
         self.state = state
-        self.agent = MediaAgent(AgentSettings("m1", "boot", kept_max=6), state)
+        self.agent = MediaAgent(AgentSettings("m1", "boot", kept_max=6, under_way_max=UNDER_WAY), state)
         if self.media is None:
             self.media = ScriptedMedia(self.agent, self.now_ms)
             self.media.phones["anna"] = Phone(Does.RING_ON)
@@ -241,6 +242,15 @@ class Life(RuleBasedStateMachine):
         for heard in self.heard.values():
             numbers = [one.number for one in heard]
             assert numbers == list(range(1, len(numbers) + 1))
+
+    @invariant()
+    def what_may_be_under_way_is(self) -> None:
+        """What waits for an acknowledgement goes on with it; nothing is left behind."""
+        for tenant in TENANTS:
+            first = self.state.first_kept(tenant)
+            if first is not None and self.owner.up:
+                heard = max((one.number for one in self.heard[tenant]), default=0)
+                assert heard >= min(self.state.last[tenant], first - 1 + UNDER_WAY)
 
     @invariant()
     def no_phone_is_rung_twice_for_a_key(self) -> None:

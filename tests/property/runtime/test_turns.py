@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tandem.runtime.step import Offer
-from tandem.runtime.turns import MAX_CLIENTS, MAX_INPUTS, MAX_PER_TENANT, Turns
+from tandem.runtime.turns import MAX_CLIENTS, MAX_INPUTS, MAX_PER_TENANT, TOGETHER_MS, Turns
 from tests.support.budget import examples
 
 TENANTS = st.sampled_from([f"t{n}" for n in range(8)])
@@ -24,6 +24,26 @@ class TenantsInTurn(RuleBasedStateMachine):
         self.over: set[int] = set()
         self.count = 0
         self.passed: dict[str, dict[str, int]] = {}
+        self.now_ms = 0
+        self.had: dict[str, int] = {}  # in the last step
+        self.lately: dict[str, int] = {}
+        self.resting: set[str] = set()
+
+    @rule(ms=st.integers(0, 1_500))
+    def time_passes(self, ms: int) -> None:
+        self.now_ms += ms
+
+    @rule()
+    def rest(self) -> None:
+        """Who had a turn, and has not had the shard for itself."""
+        if len(self.lately) > 1:
+            self.resting |= self.had.keys()
+        assert self.turns.rest() == bool(self.resting)
+
+    @rule()
+    def rested(self) -> None:
+        self.turns.rested()
+        self.resting.clear()
 
     @rule(tenants=st.sets(TENANTS, min_size=1), many=st.integers(1, 40), client=st.booleans(), over=st.integers(0, 3))
     def come(self, tenants: set[str], many: int, client: bool, over: int) -> None:
@@ -40,19 +60,25 @@ class TenantsInTurn(RuleBasedStateMachine):
     @rule(blocked=st.sets(TENANTS, max_size=3))
     def decide_a_step(self, blocked: set[str]) -> None:
         # Who has nothing left that wants a decision waits for none.
+        blocked = blocked | self.resting
         waiting = {tenant for tenant, line in self.lines.items() if not self.over.issuperset(line)} - blocked
         had: dict[str, int] = {}
 
         def decide(offer: Offer) -> bool:
+            assert offer.tenant not in self.resting
             if offer.tenant in blocked:
                 return False
             self._leave(offer)
             had[offer.tenant] = had.get(offer.tenant, 0) + 1
             return True
 
-        taken = self.turns.round(decide, self._over)
+        taken = self.turns.round(decide, self._over, self.now_ms)
         assert taken == sum(had.values()) <= MAX_INPUTS
         assert max(had.values(), default=0) <= MAX_PER_TENANT
+        if had:
+            self.lately |= dict.fromkeys(had, self.now_ms)
+            self.lately = {one: at_ms for one, at_ms in self.lately.items() if at_ms >= self.now_ms - TOGETHER_MS}
+        self.had = had
         for tenant in had:  # in the order of their turns
             for other in waiting - {tenant}:
                 self.passed[other][tenant] = self.passed[other].get(tenant, 0) + 1
@@ -73,6 +99,7 @@ class TenantsInTurn(RuleBasedStateMachine):
 
     @invariant()
     def all_that_waits_is_counted(self) -> None:
+        assert self.turns.ready == any(line and tenant not in self.resting for tenant, line in self.lines.items())
         assert len(self.turns) == sum(len(line) for line in self.lines.values())
         assert all(self.turns.has_room(tenant) for tenant in self.lines if len(self.lines[tenant]) < MAX_CLIENTS)
 

@@ -41,7 +41,7 @@ from tandem.core.ports.media import (
 from tandem.core.ports.media import By as EndedBy
 from tandem.core.seal import secret
 from tandem.media.agent import MediaAgent
-from tandem.media.agent_io import BEAT_MS, TOO_MANY_KEYS, AgentSettings, Notice
+from tandem.media.agent_io import BEAT_MS, BEHIND, TOO_MANY_KEYS, AgentSettings, Notice
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind
 from tandem.media.journal.file import MemoryStore, open_journal
 from tandem.media.turn import BACKEND_FAULT, Turns
@@ -354,6 +354,67 @@ def test_a_hold_that_waits_dies_with_its_leg() -> None:
     node.emit("c1", ENDED)
     node.put("a", Ack("t1", 2))
     assert [body for _, _, body in node.events("a")] == [ARRIVED, ENDED]
+
+
+def test_of_a_tenants_events_so_many_are_under_way_and_the_others_pass_no_neighbour() -> None:
+    node = connected(under_way_max=2)
+    node.put("a", directory(2, "t2"))
+    node.emit("c1", ARRIVED, LegAnswered(), LegHeld(), ENDED)
+    node.emit("c2", ARRIVED, tenant="t2")
+    assert [leg for _, leg, _ in node.events("a")] == ["c1", "c1", "c2"]
+    node.put("a", Ack("t1", 1))
+    assert node.events("a")[3:] == [(3, "c1", LegHeld())]
+    node.put("a", Ack("t1", 3))
+    assert node.events("a")[4:] == [(4, "c1", ENDED)]
+
+
+def test_a_new_owner_is_told_all_that_was_kept_whatever_may_be_under_way() -> None:
+    node = connected(under_way_max=2)
+    node.emit("c1", ARRIVED, LegAnswered(), LegHeld())
+    node.put("b", hello(2))
+    assert [number for number, _, _ in node.events("b")] == [1, 2, 3]
+    assert node.sent["b"][-1] == KeptEnd()
+    node.emit("c1", ENDED)
+    assert len(node.events("b")) == 3
+    node.put("b", Ack("t1", 2))
+    assert node.events("b")[3:] == [(4, "c1", ENDED)]
+
+
+def test_calls_of_a_tenant_that_is_behind_are_refused_and_counted() -> None:
+    node = connected(under_way_max=1, behind_ms=500)
+    node.put("a", directory(2, "t2"))
+    node.emit("c1", ARRIVED)
+    node.emit("c2", ARRIVED)
+    node.now_ms += 501
+    node.emit("c3", ARRIVED)
+    refusal = node.backend.asked[-1]
+    assert (refusal.leg, refusal.verb) == ("c3", HangUp(Cause.REFUSED))
+    node.emit("c3", ENDED, CommandSettled(refusal.key, Outcome.DONE))
+    node.emit("c4", ARRIVED, tenant="t2")
+    assert [leg for _, leg, _ in node.events("a")] == ["c1", "c4"], "its neighbour's are let in"
+    for number in (1, 2, 3):
+        node.put("a", Ack("t1", number))
+    assert [event for event in node.events("a") if event[1] != "c4"][1:] == [
+        (2, "c2", ARRIVED),
+        (3, "", CallRefused("+4930100", BEHIND)),
+    ]
+    node.emit("c5", ARRIVED)
+    assert node.events("a")[-1] == (4, "c5", ARRIVED), "it has caught up"
+
+
+def test_who_waited_for_an_owner_is_no_storm() -> None:
+    node = connected(under_way_max=1, behind_ms=500)
+    node.agent.link_closed("a")
+    node.emit("c1", ARRIVED)
+    node.emit("c2", ARRIVED)
+    node.now_ms += 5_000
+    node.emit("c3", ARRIVED)
+    node.put("b", hello(2))
+    node.emit("c4", ARRIVED)
+    node.now_ms += 5_000
+    node.emit("c5", ARRIVED)
+    assert not any(isinstance(asked, Command) for asked in node.backend.asked)
+    assert node.state.kept_count("t1") == 5
 
 
 def test_a_backend_that_raises_settles_its_command_unknown() -> None:

@@ -85,6 +85,10 @@ class JournalState:
         """The tenant's events that no owner has acknowledged, in order."""
         return [event for event, _ in self._kept.get(tenant, {}).values()]
 
+    def kept_event(self, tenant: str, number: int) -> Event:
+        """One of those."""
+        return self._kept[tenant][number][0]
+
     def kept_count(self, tenant: str) -> int:
         """How many those are."""
         return len(self._kept.get(tenant, ()))
