@@ -33,10 +33,12 @@ from tandem.runtime.host import Host
 from tandem.runtime.service import Group
 from tandem.runtime.shared import Shared
 from tandem.runtime.step import Offer
+from tandem.runtime.telemetry.shards import Instruments
 from tandem.session.directory import make_directory
 from tandem.session.domain import reception as r
 from tandem.session.inbox import media_offer
 from tandem.session.views import ContactView
+from tandem.targets.control import OBSERVED
 from tandem.targets.groups import make_groups
 
 TENANT = "bench"
@@ -122,6 +124,16 @@ class Plane:
         while (await self.host.query(TENANT, "desk", _idle)).value < agents:
             await asyncio.sleep(0.02)
 
+    async def watched_by(self, watch: Any) -> Any:
+        """Let that one be told of what the shard does; gives back who was told before. Waits until
+        nothing is under way: each hears of the end of what it heard the beginning of."""
+        shard = self.driver._shard
+        assert shard is not None
+        while shard.durable != shard.n:
+            await asyncio.sleep(0.005)
+        before, self.driver.watch = self.driver.watch, watch
+        return before
+
     async def aggregates(self) -> int:
         """Live aggregates of the shard."""
         return int((await self.host.query(TENANT, "desk", lambda ledger: len(ledger.aggregates))).value)
@@ -162,7 +174,10 @@ async def plane(
             {node: LinkAddress(link_of(home))}, clock, entropy, Points(), _translate,
             lambda driver: make_directory(hosts[0], driver),
         )  # fmt: skip
-        shared = Shared(f"bench/{entropy.token(5)}", the_log, keys, clock, Points(), blobs, snapshot_commits)
+        instruments = Instruments(clock, observed=OBSERVED)
+        shared = Shared(
+            f"bench/{entropy.token(5)}", the_log, keys, clock, Points(), blobs, snapshot_commits, instruments
+        )
         driver = ShardDriver(live_group(), 0, shared, (node,), {"media": owners})
         host = Host([driver], the_log, keys, lambda tenant: 0, {})
         hosts.append(host)

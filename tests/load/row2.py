@@ -4,6 +4,8 @@ The first-call scenario entire: answer, menu, line, offer, talk, hang-up, wrap-u
 durable in SQLite. The node is `media_stub`, which only echoes outcomes. Counted are all processor
 seconds of the control process: protobuf, gRPC, decisions, seals, SQLite's thread.
 
+Telemetry is timed where it is called: what its metrics cost when there is no collector.
+
 Peers in the same run: what building, sealing, encoding and storing the very same commits costs with
 nothing else (the encode-and-store limit); and the same decisions behind one unary gRPC call a step.
 """
@@ -11,6 +13,7 @@ nothing else (the encode-and-store limit); and the same decisions behind one una
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,7 @@ AT_ONCE = 100
 async def row2(scale: Scale) -> list[Figure]:
     """See the module's text."""
     count, rounds = scale(2000, 40), scale(3, 1)
-    found: dict[str, list[float]] = {"whole": [], "views": [], "limit": [], "grpc": []}
+    found: dict[str, list[float]] = {"whole": [], "views": [], "limit": [], "grpc": [], "told": []}
     shape: dict[str, float] = {}
     with scratch() as directory:
         for turn in range(rounds):
@@ -45,6 +48,8 @@ async def row2(scale: Scale) -> list[Figure]:
             found["limit"].append(await _limit(home_in(directory, f"limit{turn}"), records, shape["contacts"]))
             tell("with the contact view in the same process")
             found["views"].append(await _contacts(home_in(directory, f"views{turn}"), count, views=True))
+            tell("what telemetry adds")
+            found["told"].append(await _telemetry(home_in(directory, f"told{turn}"), count))
             tell("one unary gRPC call a step")
             found["grpc"].append(await hops(home_in(directory, f"grpc{turn}"), max(10, count // 15)))
     whole, limit, grpc = median(found["whole"]), median(found["limit"]), median(found["grpc"])
@@ -68,6 +73,11 @@ async def row2(scale: Scale) -> list[Figure]:
             "row2.with_contact_view", median(found["views"]), "1/s", peer="without the view", peer_value=whole,
             note="the view that serves history, kept by the same process and core",
         ),
+        figure(
+            "row2.telemetry_percent", median(found["told"]), "%", goal="<= 2 % with no collector",
+            met=median(found["told"]) <= 2,
+            note=f"metrics, without a collector: being told, to all else; {spread(found['told'])}",
+        ),
     ]  # fmt: skip
 
 
@@ -84,6 +94,39 @@ async def _contacts(home: Path, count: int, *, views: bool) -> float:
         used = cpu.used_s
         assert told["talked"] == told["over"] == count, "a contact did not come to its end"
     return count / used
+
+
+class _Timed:
+    """Tells another one, and counts the processor seconds that this takes."""
+
+    def __init__(self, watch: Any) -> None:
+        self.used_s = 0.0
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        tell_it = getattr(self._watch, name)
+
+        def timed(*told: Any) -> None:
+            begun = time.thread_time()
+            tell_it(*told)
+            self.used_s += time.thread_time() - begun
+
+        return timed
+
+
+async def _telemetry(home: Path, count: int) -> float:
+    """Percent that telemetry adds to the processor time of a contact, the clock's reading included.
+    Runs with it and without differ by less than two runs of either, so it is timed where it is called."""
+    async with StubProcess(link_of(home), home / "media") as stub, plane(home) as control:
+        await control.configure(min(AGENTS, count))
+        await control.idle(min(AGENTS, count))
+        timed = _Timed(control.driver.watch)
+        await control.watched_by(timed)
+        cpu = Cpu()
+        await stub.told(await stub.begin(Plan(NUMBER, count, at_once=AT_ONCE)), wait=True)
+        whole = cpu.used_s
+        await control.watched_by(timed._watch)
+    return 100 * timed.used_s / (whole - timed.used_s)
 
 
 async def _records(home: Path) -> tuple[list[Commit], dict[str, float]]:

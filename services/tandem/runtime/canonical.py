@@ -16,7 +16,7 @@ import msgspec
 from tandem.core.seal import fingerprint
 
 _TUPLE, _ENUM = 0, 1
-_PLAIN = (bool, int, str, bytes)
+_PLAIN = frozenset((bool, int, str, bytes, type(None)))
 _pack = msgspec.msgpack.Encoder()
 _unpack = msgspec.msgpack.Decoder()
 
@@ -61,16 +61,17 @@ class Canonical:
 
     def _lower(self, value: Any) -> Any:
         kind = type(value)
-        if value is None or kind in _PLAIN:
+        if kind in _PLAIN:
             return value
         if kind is tuple:
-            return [_TUPLE, *map(self._lower, value)]
+            return [_TUPLE, *[one if type(one) in _PLAIN else self._lower(one) for one in value]]
         fields = self._fields.get(kind)
         if fields is not None:
             flat: list[Any] = [kind.__name__]
             for name in fields:
                 inner = getattr(value, name)
-                flat += (name, inner if type(inner) in _PLAIN else self._lower(inner))
+                flat.append(name)
+                flat.append(inner if type(inner) in _PLAIN else self._lower(inner))
             return flat
         if isinstance(value, StrEnum) and kind.__name__ in self._classes:
             return [_ENUM, kind.__name__, value.name]

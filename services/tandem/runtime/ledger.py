@@ -139,13 +139,16 @@ class Aggregates(dict[tuple[str, str], Aggregate]):
         self._count(place, self[place].kind.name, False)
         super().__delitem__(place)
 
-    def in_order(self) -> Aggregates:
-        """The same, in the order of their names."""
-        found = Aggregates()
-        for place in sorted(self):
-            found[place] = self[place]
-        for place in sorted(self.aside):
-            found.set_aside(place, self.aside[place])
+    @classmethod
+    def of(
+        cls, aggregates: Mapping[tuple[str, str], Aggregate], quarantines: Mapping[tuple[str, str], Quarantine]
+    ) -> Aggregates:
+        """These, in the order of their names, and those of them in quarantine."""
+        found = cls()
+        for place in sorted(aggregates):
+            found[place] = aggregates[place]
+        for place in sorted(quarantines):
+            found.set_aside(place, quarantines[place])
         return found
 
     def _count(self, place: tuple[str, str], kind: str, counts: bool) -> None:
@@ -573,6 +576,8 @@ class Ledger:
         What is no part of the state is put into `aside`. Raises canonical.NotCanonical, KeyError
         or ValueError for parts that cannot be read."""
         ledger, large = cls(group), _Large(group)
+        aggregates: dict[tuple[str, str], Aggregate] = {}
+        quarantines: dict[tuple[str, str], Quarantine] = {}
         pending: list[Effect] = []
         value = 0
         for body in parts:
@@ -587,11 +592,11 @@ class Ledger:
                     ledger.shard_time_ms, ledger.boot_id, ledger.boottime_ms = time_ms, boot_id, boottime_ms
                 case ("aggregate", tenant, stream, version, key, trace, why, state):
                     kind = group.kinds[kind_of(stream)]
-                    ledger.aggregates[tenant, stream] = Aggregate(kind, state, version, key, trace)
+                    aggregates[tenant, stream] = Aggregate(kind, state, version, key, trace)
                     if why is not None:
                         reason, event, legs, guessed = why
                         found = Quarantine(reason, event, legs, sound=version, guessed=guessed)
-                        ledger.aggregates.set_aside((tenant, stream), found)
+                        quarantines[tenant, stream] = found
                 case ("row", tenant, stream, table, name, row):
                     large.add((tenant, stream), table, name, row)
                 case ("mark", source, tenant, number):
@@ -602,8 +607,8 @@ class Ledger:
                     ledger.apply_reply(Reply(tenant, request, digest, time_ms, Part(type_, clear, private)))
                 case _:
                     raise ValueError(f"a snapshot part of an unknown kind: {part!r:.80}")
-        ledger.aggregates = ledger.aggregates.in_order()
-        large.build(ledger.aggregates)
+        large.build(aggregates)
+        ledger.aggregates = Aggregates.of(aggregates, quarantines)
         for effect in sorted(pending, key=lambda effect: _made(effect.key)):
             ledger.apply_effect(effect, ledger.payload(effect))
         ledger.past = Past()
