@@ -119,7 +119,7 @@ def _rest(cell: Cell) -> None:
         if cell.scheduler.now_ms >= limit_ms:
             raise Violation("everything comes to rest", why)
         cell.scheduler.run(cell.scheduler.now_ms + 5_000)
-    cell.watch.compare()
+    cell.watch.compare(anew=True)
     cell.watch.at_the_end()
     cell.erasures.at_the_end()
 

@@ -289,10 +289,13 @@ class Watch:
         """A snapshot's parts."""
         return msgspec.msgpack.decode(blob, type=list[bytes])
 
-    def compare(self) -> None:
-        """Owners whose state is durable have the state that their log has."""
+    def compare(self, *, anew: bool = False) -> None:
+        """Owners whose state is durable have the state that their log has. `anew`: all rows are encoded,
+        also those that look as they did."""
         for seat in self._cell.seats():
             shard, fold = seat.shard, self._folds[seat.partition]
+            if anew:
+                fold.parts, fold.owner_parts = Parts(), Parts()
             if seat.live and not shard.ledger.torn and shard.n == shard.durable == fold.n and shard.epoch == fold.epoch:
                 mine, theirs = fold.parts.of(fold.ledger), fold.parts_of(shard.ledger)
                 self.compared += 1
