@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-
 INPUT_S = 60
 """An input that takes longer hangs. It is time by the wall, on a machine that may have much else to do."""
 
