@@ -32,6 +32,7 @@ class RowKind(StrEnum):
     """What a journalled row of a backend describes."""
 
     LEG = "LEG"  # id: the leg
+    GOODBYE = "GOODBYE"  # id: a leg that ended, as long as its phone may not have heard that it did
     REGISTRATION = "REGISTRATION"  # id: the device
     RECORDING = "RECORDING"  # id: the name of its blob, from RecordStart until it is stored
 

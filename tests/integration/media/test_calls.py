@@ -52,7 +52,7 @@ async def test_two_phones_hear_each_other_and_nothing_else(tmp_path):
         told = [type(body) for body in w.sink.of(first)]
         assert told == [LegArrived, LegAnswered, LegBridged, LegUnbridged, LegEnded]
         assert w.node.legs() == ()
-        assert [kind for kind, _ in w.sink.rows] == ["REGISTRATION"]
+        assert set(w.sink.rows) == {("REGISTRATION", "ann"), ("GOODBYE", first)}
 
 
 async def test_an_agent_is_shown_the_caller_and_the_offer(tmp_path):

@@ -27,6 +27,9 @@ from tandem.wire.sip.endpoint import Endpoint
 from tandem.wire.sip.guard import Guard
 from tandem.wire.wav import Audio
 
+GOODBYE_S = 40.0
+"""How long a phone's end of a call is remembered: BYE and CANCEL are given up after 32 s (64 * T1)."""
+
 
 class Ports(Protocol):
     """Sockets for audio, as the node sees them."""
@@ -110,6 +113,7 @@ class Board:
         row["invite"] = leg.invite if leg.stage is Stage.ARRIVED else None
         pending = self.endpoint.pending(leg.call) if leg.stage is Stage.CALLING else None
         row["pending"] = pending.to_dict() if pending is not None else None
+        leg.row = row
         self.sink.remember(RowKind.LEG, leg.id, row)
 
     # ------------------------------------------------------------------ legs
@@ -164,6 +168,14 @@ class Board:
         self.stop_recording(leg, now)
         self._settle_all(leg, cause, now)
         self.sink.remember(RowKind.LEG, leg.id, None)
+        if by is not By.FAR and leg.row is not None:
+            self.keep_goodbye(leg.id, leg.row, now)
+
+    def keep_goodbye(self, leg: str, row: Mapping[str, Any], now: float) -> None:
+        """Its phone is told that it is over, by a datagram that leaves behind this line of the journal and
+        may be lost: a later life says it again."""
+        self.sink.remember(RowKind.GOODBYE, leg, row)
+        self.timers.set("goodbye", leg, now + GOODBYE_S)
 
     def _settle_all(self, leg: Leg, cause: Cause, now: float) -> None:
         self.settle(leg.tenant, leg.id, leg.originate_key, now, cause.value)

@@ -80,8 +80,8 @@ class BuiltinConfig:
     """What scanners and floods may take."""
 
     catch_up_frames: int = 5
-    """Frames that a late ticker makes up for, at twice the pace; what is older is skipped, as it would only
-    fill the phones' buffers. 100 ms is what they commonly hold."""
+    """Frames that a late ticker makes up for; what is older is skipped, as it would only fill the phones'
+    buffers. 100 ms is what they commonly hold."""
 
     spool_max: int = 10_000
     """Recordings that are not stored yet. More means that Blobs has been away for a day."""

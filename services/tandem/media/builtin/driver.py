@@ -27,7 +27,9 @@ from tandem.wire.wav import Audio
 
 FRAME_S = 0.02
 CATCH_UP_S = FRAME_S / 2
-"""Between two frames of a ticker that was late."""
+"""Between two frames of a ticker that was late,"""
+PACED_S = 2 * FRAME_S
+"""but by no more than this."""
 SIP_BUFFER_BYTES = 1024 * 1024
 """Asked for the SIP socket: a burst waits here while the loop makes audio."""
 ALARM_MIN_S = 0.001
@@ -231,13 +233,14 @@ class BuiltinNode:
     # ------------------------------------------------------------------ audio
 
     async def _ticks(self) -> None:
-        """A frame every 20 ms for all legs, on absolute deadlines. A late ticker catches up at twice the
-        pace, up to `catch_up_frames`, and skips what is older: in a burst phones would lose it too."""
+        """A frame every 20 ms for all legs, on absolute deadlines. A ticker that is a little late catches up
+        at twice the pace. One that is later (the process was not scheduled) sends at once what it missed,
+        up to `catch_up_frames`, or it would fall behind for good; and skips what is older."""
         while True:
             await self._audible.wait()
             due = sent = self._clock.monotonic_s()
             while self._node.audible:
-                await self._sleep_until(max(due, sent + CATCH_UP_S))
+                await self._sleep_until(max(due, sent + CATCH_UP_S) if sent - due < PACED_S else due)
                 sent = self._clock.monotonic_s()
                 late_s = sent - due
                 missed = max(0, int(late_s / FRAME_S) - self._config.catch_up_frames)

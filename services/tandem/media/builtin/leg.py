@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from tandem.media.builtin.collection import Collection
 from tandem.media.builtin.sound import Playlist
@@ -49,6 +50,8 @@ class Leg:
     """The address that an inbound call came from, if nobody knows it."""
     negotiation: Negotiation | None = None
     """Once a port is there."""
+    row: dict[str, Any] | None = None
+    """As it stands in the journal."""
     invite: str | None = None
     """The caller's INVITE, which a restarted node refuses in its place."""
     prepared: Answer | None = None

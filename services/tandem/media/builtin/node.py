@@ -109,6 +109,8 @@ class Node:
         for row in kept:
             if row.kind is RowKind.LEG:
                 self._restart.lost(row.id, row.value, died_ms, now)
+            elif row.kind is RowKind.GOODBYE:
+                self._restart.repeat_goodbye(row.id, row.value, now)
             elif row.kind is RowKind.RECORDING:
                 self._recorder.restore(row.id, row.value)
         self._registrations.restore([row for row in kept if row.kind is RowKind.REGISTRATION], now)
@@ -169,7 +171,9 @@ class Node:
         self._board.endpoint.tick(now)
         self._take_events(now)
         while (name := self._board.timers.pop(now)) is not None:
-            if name.what == "expire":
+            if name.what == "goodbye":
+                self._board.sink.remember(RowKind.GOODBYE, name.of, None)
+            elif name.what == "expire":
                 self._registrations.expire(name.of, now)
             elif name.what == "repeat":
                 self._restart.repeat(name.of, now)

@@ -21,10 +21,11 @@ from tandem.wire.sip.events import Address, DatagramRefused, EndpointConfig, Eve
 from tandem.wire.sip.headers import Headers
 from tandem.wire.sip.incoming import IncomingCall
 from tandem.wire.sip.layer import ALLOW, SDP_TYPE, HeaderPairs, Layer, Server
-from tandem.wire.sip.message import CSeq, ParseError, Request, Response, parse, tokens
+from tandem.wire.sip.message import CSeq, ParseError, Request, Response, parse
 from tandem.wire.sip.outgoing import OutgoingCall
 from tandem.wire.sip.pending import PendingInvite
 from tandem.wire.sip.reason import Reason
+from tandem.wire.sip.refusals import find_refusal
 from tandem.wire.sip.register_client import Registration, Target
 from tandem.wire.sip.session import Farewell, Session
 from tandem.wire.sip.transaction import State, cancelled_key
@@ -33,7 +34,6 @@ from tandem.wire.sip.uri import NameAddr, Uri
 Screen = Callable[[Request, Address, float], tuple[int, HeaderPairs] | None]
 """Asked about an INVITE for a new call before anything of it is kept: status and headers of a
 refusal, or None to take it."""
-METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REGISTER")
 
 
 class Endpoint:
@@ -213,9 +213,12 @@ class Endpoint:
         found = self._calls.get(call)
         return found.pending if isinstance(found, OutgoingCall) else None
 
-    def take_back(self, invite: PendingInvite, now: float, *, reason: Reason | None = None) -> None:
+    def take_back(
+        self, invite: PendingInvite, now: float, *, reason: Reason | None = None, resend: bool = True
+    ) -> None:
         """End an INVITE that an earlier life has sent: CANCEL, or ACK and BYE if it was answered meanwhile.
-        Nothing is told of it."""
+        Nothing is told of it. Without `resend` it is not sent again to learn whether the far end has it:
+        for one that may have been settled since it was noted down."""
         headers = (reason.header(),) if reason else ()
         call = OutgoingCall(
             self._calls,
@@ -224,7 +227,7 @@ class Endpoint:
             invite.address,
             Authorisation(None, self._layer.token),
         )
-        call.take_back(invite, now, headers)
+        call.take_back(invite, now, headers, resend=resend)
 
     def bye_restored(self, dialog: Dialog, now: float, *, reason: Reason | None = None) -> None:
         """Send BYE in a dialog of an earlier life (`Dialog.from_dict`); then `ByeSettled`.
@@ -336,26 +339,12 @@ class Endpoint:
             IncomingCall(self._calls, arrived, self._layer.token(), source)
 
     def _check(self, request: Request) -> tuple[int, HeaderPairs] | None:
-        """Why a new request is refused (8.2.1 to 8.2.3); None if it is not."""
-        layer = self._layer
-        in_dialog = bool(request.to.tag)
-        if request.method not in METHODS:
-            return 405, (ALLOW,)
-        if not request.uri.is_sip:
-            return 416, ()
-        if request.method == "REGISTER" and not request.to.uri.is_sip:
-            return 400, ()  # 10.3: the address of record is a SIP URI
-        if not in_dialog and layer.is_merged(request):
-            return 482, ()
-        if not in_dialog and request.method in ("BYE", "INFO"):
-            return 481, ()
-        if required := tokens(request.headers, "Require"):
-            return 420, (("Unsupported", ", ".join(required)),)
-        if request.method == "INVITE" and (status := _media_type_refusal(request)):
-            return status, (("Accept", "application/sdp"), ("Accept-Encoding", "identity"))
-        if request.method != "OPTIONS" and self._is_full_for(request):
-            return 503, (("Retry-After", str(layer.config.retry_after_s)),)
-        return None
+        return find_refusal(
+            request,
+            is_merged=self._layer.is_merged(request),
+            is_full=self._is_full_for(request),
+            retry_after_s=self._layer.config.retry_after_s,
+        )
 
     def _screened(self, request: Request, source: Address, now: float) -> tuple[int, HeaderPairs] | None:
         return self._screen(request, source, now) if request.method == "INVITE" and not request.to.tag else None
@@ -413,22 +402,6 @@ class Endpoint:
     def _on_register(self, request: Request, source: Address, now: float) -> None:
         server = self._layer.serve(request, now)
         self._layer.emit(RegisterArrived(server.key, request, source))
-
-
-def _media_type_refusal(request: Request) -> int | None:
-    """415 if an INVITE has a body other than SDP, 406 if its sender takes no SDP (8.2.3, 20.1)."""
-    kind = _media_type(request.headers.get("Content-Type") or "")
-    encoding = (request.headers.get("Content-Encoding") or "identity").strip().lower()
-    if request.body and (kind != "application/sdp" or encoding != "identity"):
-        return 415
-    accepted = [_media_type(value) for value in tokens(request.headers, "Accept")]
-    if accepted and not any(value in ("application/sdp", "application/*", "*/*") for value in accepted):
-        return 406
-    return None
-
-
-def _media_type(value: str) -> str:
-    return value.partition(";")[0].strip().lower()
 
 
 def _check_status(status: int, low: int, high: int) -> None:

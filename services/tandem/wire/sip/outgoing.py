@@ -47,12 +47,13 @@ class OutgoingCall:
         """What a later life needs to take the INVITE back."""
         return PendingInvite(self._invite, self._address, self._sent_at, self._provisional)
 
-    def take_back(self, kept: PendingInvite, now: float, headers: HeaderPairs) -> None:
+    def take_back(self, kept: PendingInvite, now: float, headers: HeaderPairs, *, resend: bool) -> None:
         """End what an earlier life began, as `hangup` would have; the application is told nothing. See
         `tandem.wire.sip.pending`."""
         self._ended, self._cancel, self._provisional = True, tuple(headers), kept.heard
         is_young = 0 <= now - kept.sent_at < self._layer.config.timers.give_up
-        self._client = self._layer.resume(self._invite, self._address, self, now, resend=is_young and not kept.heard)
+        resend = resend and is_young and not kept.heard
+        self._client = self._layer.resume(self._invite, self._address, self, now, resend=resend)
         if kept.heard:
             self._send_cancel(now)
 
