@@ -242,7 +242,7 @@ async def _project(made: Control, shard: int) -> None:
     async def contacts() -> None:
         view = ContactView(store, f"live/{shard}")
         done = await view.start()
-        await view.follow(seen.following(done, host.tail("live", shard, done)))
+        await view.follow(seen.following_all(done, host.batches("live", shard, done)))
 
     async def kept() -> None:
         done = await store.position(recording_module.VIEW, recordings)
