@@ -154,8 +154,8 @@ def test_what_history_must_say(outcomes: set[str], caller: CallFacts, agents: li
 # ------------------------------------------------------------------- the stub's phones against history
 
 
-def contact(name: str, outcome: str, rings: int = 0, phase: Phase = Phase.ENDED) -> Put:
-    legs = tuple(LegRow(f"{name}.{n}", Party.AGENT, "ann", 1) for n in range(rings))
+def contact(name: str, outcome: str, rings: int = 0, phase: Phase = Phase.ENDED, answered_ms: int = 2) -> Put:
+    legs = tuple(LegRow(f"{name}.{n}", Party.AGENT, "ann", 1, answered_ms) for n in range(rings))
     row = ContactRow(name, phase, "100", Withheld(), "m1", "main", 1, 1, outcome=outcome, legs=legs)
     return Put(CONTACTS, ("t1", name), ROWS.encode(row))
 
@@ -169,7 +169,9 @@ def contact(name: str, outcome: str, rings: int = 0, phase: Phase = Phase.ENDED)
         (["a talked 1", "a talked 1"], [contact("a", "HANDLED", 1)], "contacts that no phone made"),
         (["a left 0"], [contact("a", "ABANDONED")], "outcomes that the phones tell otherwise"),
         (["a ended 0"], [contact("a", "FLOW_ENDED", phase=Phase.CLOSING)], "outcomes that the phones tell otherwise"),
-        (["a talked 2"], [contact("a", "HANDLED", 1)], "more or fewer rings"),
+        (["a talked 2"], [contact("a", "HANDLED", 1)], "other rings"),
+        (["a talked 0"], [contact("a", "HANDLED", 1)], "other rings"),
+        (["b gave_up 0"], [contact("b", "ABANDONED", 1, answered_ms=0)], ""),
     ],
 )
 async def test_each_call_is_one_contact(tmp_path: Path, lines: list[str], rows: list[Put], wrong: str) -> None:
@@ -209,7 +211,7 @@ def test_a_run_of_seconds_accounts_for_every_call(tmp_path: Path, monkeypatch: p
         "plane: calls that are no contact",
         "plane: contacts that no phone made, or more than one of a call",
         "plane: outcomes that the phones tell otherwise",
-        "plane: contacts with more or fewer rings than the phones had",
+        "plane: contacts with other rings than the phones had",
         "plane: agents who still have a contact",
     ):
         assert verdicts[name]["held"], verdicts[name]
