@@ -7,6 +7,8 @@
 #                         named point, counted by the phones; the table is in var/kill.json
 #   make fuzz SECONDS=60  every parser against inputs that nobody would send; RUNS=... counts instead
 #   make simulate SEEDS=200 FROM=0
+#   make soak MINUTES=60  load at the highest rate that holds, and real phones beside it: memory, queues, stuck agents
+#                         and contacts, calls that are not accounted for; var/soak.json and var/soak.svg
 #   make bench            every benchmark beside its peer, 15 minutes; one alone: make bench ONLY=row2
 #   make twice SEEDS=20   the same seeds under two hash seeds: their logs are the same bytes
 
@@ -17,8 +19,10 @@ FROM ?= 0
 RUNS ?= 0
 SECONDS ?= 0
 ONLY ?=
+MINUTES ?= 60
+LINES ?= 20
 
-.PHONY: run test check lane-one lane-two lint format kill fuzz simulate twice bench protos reference lock prompts setup
+.PHONY: run test check lane-one lane-two lint format kill fuzz simulate twice bench soak protos reference lock prompts setup
 .DEFAULT_GOAL := run
 
 run:
@@ -67,6 +71,9 @@ twice: setup
 
 bench: setup
 	@$(PY) -m tests.load.bench $(ONLY)
+
+soak: setup
+	@$(PY) -m tests.load.soak --minutes $(MINUTES) --lines $(LINES) $(if $(ONLY),--only $(ONLY))
 
 protos: setup
 	@scripts/protos.sh

@@ -211,7 +211,7 @@ class Cell:
         *agents: str,
         queues: Mapping[str, Sequence[str]] | None = None,
         ring_timeout_s: int = 15,
-        wrap_up_s: int = 0,
+        wrap_up_s: float = 0,
         **menu: Any,
     ) -> AsyncIterator[Centre]:
         """A new tenant whose menu leads to its queues: 1 to the first, 2 to the second. `queues` says who

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -75,6 +76,7 @@ class Plan:
     think_ms: int = 0  # before the digit
     talk_ms: int = 0
     patience_ms: int = 0  # a caller who waits longer for an agent hangs up; 0 never
+    leave_ms: int = 0  # a caller who hangs up so long after the answer, before any digit; 0 never
 
 
 @dataclass(slots=True)
@@ -109,6 +111,7 @@ class _Leg:
     queued_s: float = 0.0
     rang: bool = False
     heard: bool = False
+    rung: int = 0
 
 
 Later = Callable[..., None]
@@ -137,8 +140,9 @@ class Running:
 class StubBackend:
     """A `media.backend.Backend` whose phones do everything at once."""
 
-    def __init__(self, sink: Sink, prefix: str, later: Later) -> None:
-        self._sink, self._prefix, self._later = sink, prefix, later
+    def __init__(self, sink: Sink, prefix: str, later: Later, witness: Callable[[str], object] | None = None) -> None:
+        """`witness` is told a line of each caller who is over: leg, what became of them, how often it rang."""
+        self._sink, self._prefix, self._later, self._witness = sink, prefix, later, witness
         self._numbers: MergedDirectory = MergedDirectory({}, {})
         self._registered: set[str] = set()
         self._legs: dict[str, _Leg] = {}
@@ -201,6 +205,11 @@ class StubBackend:
         if leg is not None:
             self._end(name, Cause.NORMAL if leg.up else Cause.CANCELED, By.FAR)
 
+    def _leave(self, name: str) -> None:
+        leg = self._legs.get(name)
+        if leg is not None and not leg.queued_s:
+            self.hang_up(name)
+
     def _give_up(self, name: str) -> None:
         leg = self._legs.get(name)
         if leg is not None and not leg.heard and leg.plan is not None:
@@ -254,6 +263,8 @@ class StubBackend:
                     if leg.plan is not None:
                         leg.plan.told.answer_ms.append(1000 * (time.monotonic() - leg.arrived_s))
                     self._emit(leg.tenant, name, LegAnswered())
+                    if leg.plan is not None and leg.plan.plan.leave_ms:
+                        self._later(leg.plan.plan.leave_ms, self._leave, name)
             case Collect(step=step):
                 self._replace(name, leg)
                 leg.collect = (key, step)
@@ -300,6 +311,7 @@ class StubBackend:
             return
         if caller is not None and caller.plan is not None:
             caller.plan.told.offers += 1
+            caller.rung += 1
             both_free = max(caller.queued_s, self._free_s.get(verb.device, 0.0))
             caller.plan.told.offer_ms.append(1000 * (now - both_free))
             if not caller.rang:
@@ -339,6 +351,8 @@ class StubBackend:
             self.causes[cause.value] = self.causes.get(cause.value, 0) + 1
             if by is not By.FAR and not leg.heard:
                 leg.plan.told.refused += 1
+            if self._witness is not None:
+                self._witness(f"{name} {_became(leg, by)} {leg.rung}\n")
             self._later(0, self._over, leg)
 
     def _stored(self, leg: _Leg, name: str) -> None:
@@ -369,6 +383,15 @@ class StubBackend:
             "devices": len(self._registered),
             "numbers": {number: entry.shard for number, entry in self._numbers.numbers.items()},
         }
+
+
+def _became(leg: _Leg, by: By) -> str:
+    """Of a caller whose leg is over, as the caller knows it."""
+    if leg.heard:
+        return "talked"
+    if by is not By.FAR:
+        return "ended"
+    return "gave_up" if leg.queued_s else "left"
 
 
 # ------------------------------------------------------------------- the process
@@ -425,7 +448,7 @@ class Orders:
         return time.process_time()
 
 
-async def main(link: str, home: Path, node: str, prefix: str) -> None:
+async def main(link: str, home: Path, node: str, prefix: str, witness: Path | None = None) -> None:
     """The node, until stdin ends."""
     logging.basicConfig(level=logging.ERROR)
     clock, entropy = SystemClock(), SystemEntropy()
@@ -438,8 +461,10 @@ async def main(link: str, home: Path, node: str, prefix: str) -> None:
 
     @asynccontextmanager
     async def build(sink: Sink) -> Any:
-        backends.append(StubBackend(sink, prefix or entropy.token(5), on_the_loop))
-        yield backends[0]
+        with (witness or Path(os.devnull)).open("a", encoding="ascii") as lines:
+            told = None if witness is None else lines.write
+            backends.append(StubBackend(sink, prefix or entropy.token(5), on_the_loop, told))
+            yield backends[0]
 
     ready = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
@@ -457,10 +482,10 @@ async def main(link: str, home: Path, node: str, prefix: str) -> None:
 class StubProcess:
     """The stub in a process of its own, for the benchmark's process. `async with` starts and ends it."""
 
-    def __init__(self, link: str, home: Path, node: str = "m1", prefix: str = "") -> None:
+    def __init__(self, link: str, home: Path, node: str = "m1", prefix: str = "", witness: Path | None = None) -> None:
         self._command = (
             sys.executable, "-m", "tests.load.media_stub", "--link", link, "--home", str(home), "--node", node,
-            "--prefix", prefix,
+            "--prefix", prefix, *(() if witness is None else ("--witness", str(witness))),
         )  # fmt: skip
         self._process: asyncio.subprocess.Process
         self._one = asyncio.Lock()
@@ -478,6 +503,11 @@ class StubProcess:
         self._process.stdin.close()
         await self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
     async def _line(self) -> Any:
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
@@ -490,11 +520,6 @@ class StubProcess:
         async with self._one:
             self._process.stdin.write(json.dumps({"do": do, **order}).encode() + b"\n")
             return await self._line()
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
 
     async def begin(self, plan: Plan) -> int:
         """Begin a plan; its place in the list."""
@@ -528,9 +553,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--home", type=Path, required=True, help="directory of the journal")
     parser.add_argument("--node", default="m1")
     parser.add_argument("--prefix", default="", help="what the ids of its legs begin with")
+    parser.add_argument("--witness", type=Path, help="file for a line of each caller who is over")
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
     given = parse()
-    uvloop.run(main(given.link, given.home, given.node, given.prefix))
+    uvloop.run(main(given.link, given.home, given.node, given.prefix, given.witness))

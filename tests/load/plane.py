@@ -209,4 +209,4 @@ def _translate(heard: Heard) -> Offer:
 
 async def _project(host: Host, store: SqliteStore) -> None:
     view = ContactView(store, "live/0")
-    await view.follow(host.tail("live", 0, await view.start()))
+    await view.follow(host.batches("live", 0, await view.start()))

@@ -239,7 +239,7 @@ async def mini_cell(limits: ApiLimits | None = None) -> AsyncIterator[MiniCell]:
             tasks.create_task(credentials.keep_up(host, tenant.accounts)),
             *(tasks.create_task(recording.follow(host.tail("recording", n, 0), store, n)) for n in range(SHARDS)),
             *(
-                tasks.create_task(ContactView(store, f"live/{n}").follow(host.tail("live", n, 0)))
+                tasks.create_task(ContactView(store, f"live/{n}").follow(host.batches("live", n, 0)))
                 for n in range(SHARDS)
             ),
         ]

@@ -237,20 +237,35 @@ class Host:
 
     async def tail(self, group: str, shard: int, after: int = 0) -> AsyncIterator[tuple[str, Commit]]:
         """(position, counted commit) of each commit above number `after`, for ever."""
+        async for commits in self.batches(group, shard, after):
+            for commit in commits:
+                yield positions.encode(positions.Position(group, shard, commit.n)), commit
+
+    async def batches(self, group: str, shard: int, after: int = 0) -> AsyncIterator[Sequence[Commit]]:
+        """The counted commits above number `after`, for ever: each time all that have come, at least one."""
         driver = self._drivers.get((group, shard))
         place = Place() if driver is None else await driver.place(after)
-        async for _, commit in tail(self._log, Partition(group, shard), place):
-            if commit.n > after:
-                yield positions.encode(positions.Position(group, shard, commit.n)), commit
+        async for rows in _tail(self._log, Partition(group, shard), place):
+            commits = [commit for _, commit in rows if commit.n > after]
+            if commits:
+                yield commits
 
 
 async def tail(log: Log, partition: Partition, place: Place = BEGINNING) -> AsyncIterator[tuple[int, Commit]]:
     """(offset, counted commit) of a partition, for ever, from behind a place."""
+    async for rows in _tail(log, partition, place):
+        for row in rows:
+            yield row
+
+
+async def _tail(log: Log, partition: Partition, place: Place) -> AsyncIterator[list[tuple[int, Commit]]]:
     judge = place.arbiter
     async for records in log.read(partition, place.offset):
+        found = []
         for stored in records:
             record = log_codec.decode(stored.body)
             if judge.counts(record):
                 judge = judge.after(record)
                 if isinstance(record, Commit):
-                    yield stored.offset, record
+                    found.append((stored.offset, record))
+        yield found

@@ -30,7 +30,7 @@ async def project(host: Host, store: Store, meters: Meters, shard: int) -> None:
     async def contacts() -> None:
         view = ContactView(store, f"live/{shard}")
         done = await view.start()
-        await view.follow(seen.following(done, host.tail("live", shard, done)))
+        await view.follow(seen.following_all(done, host.batches("live", shard, done)))
 
     async def kept() -> None:
         done = await store.position(recording_module.VIEW, recordings)

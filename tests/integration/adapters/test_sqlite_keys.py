@@ -233,3 +233,19 @@ def test_destroy_says_when_another_program_reads_for_too_long_and_a_repeat_finis
         await keys.close()
 
     asyncio.run(body())
+
+
+def test_the_wal_does_not_grow_with_the_keys(tmp_path: Path) -> None:
+    """A start reads all of it, and each contact takes two keys."""
+    longest = 0
+
+    async def body() -> None:
+        nonlocal longest
+        keys = await SqliteKeys.open(tmp_path, entropy=SystemEntropy())
+        for block in range(40):
+            await keys.allocate([f"live/0/1/{block}.{n}" for n in range(512)])
+            longest = max(longest, (tmp_path / "keys.db-wal").stat().st_size)
+        await keys.close()
+
+    asyncio.run(body())
+    assert longest < 6 * 1024 * 1024

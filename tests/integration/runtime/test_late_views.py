@@ -22,7 +22,7 @@ async def test_a_view_whose_store_failed_goes_on_where_it_stood(monkeypatch: pyt
         async def follow() -> None:
             view = ContactView(live.store, "live/0")
             begun.append(await view.start())
-            await view.follow(live.host.tail("live", 0, begun[-1]))
+            await view.follow(live.host.batches("live", 0, begun[-1]))
 
         following = asyncio.create_task(_patiently("contacts", follow))
         await live.ring("red", "c1")

@@ -12,17 +12,20 @@ from tandem.api.session.v1 import contact_pb2 as pb
 from tandem.api.session.v1 import session_service_pb2 as api
 from tandem.api.type.v1 import private_pb2
 from tandem.core.access import Role
+from tandem.core.commit import Commit
 from tandem.core.decider import Context, EffectEnded
 from tandem.core.errors import CONTACT_NOT_OVER, ERASURE_UNDER_WAY, UNKNOWN_NAME, Reason, Rejected
 from tandem.core.ports.media import Outcome
 from tandem.core.recording import name_of
 from tandem.core.seal import AUDIO, Secret
+from tandem.runtime import log_codec
 from tandem.runtime.interceptors import Call
 from tandem.session import eraser
 from tandem.session.domain import erasure
 from tandem.session.domain.retention import DAY_MS, Retention
 from tandem.session.servicer import SessionServicer
 from tandem.session.servicer import orders as module
+from tandem.session.views import TABLES, VIEW, ContactView
 from tests.support.live_host import CALLER, LiveHost, live_host
 from tests.unit.session.test_servicer import all_events, get, name
 
@@ -104,6 +107,21 @@ async def test_the_history_stays_and_says_who_erased(live: LiveHost, servicer: S
     data = dict(erased.data)
     assert (data["scope"], data["cause"]) == ("ERASURE_SCOPE_CONTACT", "ERASURE_CAUSE_REQUESTED")
     assert CALLER not in str([dict(event.data) for event in events])
+
+
+async def test_an_end_and_its_erasure_that_are_projected_together_are_both_there(
+    live: LiveHost, servicer: SessionServicer
+) -> None:
+    await over(live, "red", "c1")
+    await erase(live, servicer, admin(live))
+    before = await all_events(servicer, admin(live))
+    await live.store.drop(VIEW, TABLES)
+    driver = live.host.driver("red", "contact")
+    records = [log_codec.decode(stored.body) for stored in live.partitions.records(driver.partition)]
+    view = ContactView(live.store, str(driver.partition))
+    await view.apply(*(record for record in records if isinstance(record, Commit)))
+    after = await all_events(servicer, admin(live))
+    assert [(e.type, e.version) for e in after] == [(e.type, e.version) for e in before]
 
 
 async def test_the_live_stream_tells_it(live: LiveHost, servicer: SessionServicer) -> None:

@@ -291,6 +291,21 @@ async def test_a_view_that_is_begun_anew_at_each_commit_is_the_same(live: LiveHo
     assert await rows(store) == await rows(live.store)
 
 
+@pytest.mark.parametrize("together", [2, 3, 7, 10_000])
+@pytest.mark.parametrize("scene", [everything, *ENDS], ids=lambda scene: scene.__name__)
+async def test_commits_that_are_projected_together_are_the_same(
+    live: LiveHost, scene: Callable[[LiveHost], Awaitable[None]], together: int
+) -> None:
+    """Also where some of them are projected already."""
+    await scene(live)
+    store, history = MemoryStore(RowTables()), await commits(live)
+    view = ContactView(store, "live/0")
+    for first in range(0, len(history), together):
+        await view.apply(*history[max(0, first - 1) : first + together])
+    await live.project()
+    assert await rows(store) == await rows(live.store)
+
+
 @pytest.mark.parametrize("scene", [everything, *ENDS], ids=lambda scene: scene.__name__)
 async def test_what_the_owner_shows_is_what_the_view_shows(
     live: LiveHost, scene: Callable[[LiveHost], Awaitable[None]]

@@ -41,6 +41,9 @@ SCHEMA = Schema(
 WRAPPED_BYTES = NONCE_BYTES + KEY_BYTES + 16
 """Nonce, ciphertext and GCM tag."""
 DESTROYED = bytes(WRAPPED_BYTES)
+WAL_PAGES = 1000
+"""Pages of 4 kB in the WAL before they are copied into the file: a block of keys is some 200, because
+their digests lie all over the index."""
 SWEEP_RETRY_S = 0.05
 """Between two attempts to empty a WAL that another program reads: it cannot wake us."""
 DESTROY_PATIENCE_S = 30.0
@@ -226,6 +229,8 @@ def _open(directory: Path, key_file: Path, entropy: Entropy) -> tuple[sqlite3.Co
         connection.execute("PRAGMA secure_delete=ON")
         # `destroy` waits for readers itself, so that other calls go on.
         connection.execute("PRAGMA busy_timeout=0")
+        # Beside no other writer: see `checkpoint`. A start empties the WAL, and should find little in it.
+        connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
         proof = connection.execute("SELECT wrapped FROM proof").fetchone()
         cell_key = load_or_make(key_file, entropy, needed=proof is not None)
         if proof is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from tandem.core.commit import Commit
@@ -27,6 +27,15 @@ class ViewWatch:
         async for item in commits:
             yield item
             self._stored = item[1].n
+
+    async def following_all(
+        self, after: int, batches: AsyncIterator[Sequence[Commit]]
+    ) -> AsyncIterator[Sequence[Commit]]:
+        """The same of a view that takes all that have come at once."""
+        self._stored = after
+        async for commits in batches:
+            yield commits
+            self._stored = commits[-1].n
 
     def _readings(self) -> Iterator[Reading]:
         yield Reading(names.VIEW_LAG, max(0, self._durable() - self._stored), (self._view, self._shard))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from tandem.core.commit import Commit, Envelope, Part
@@ -16,6 +16,9 @@ CONTACTS = "contacts"  # (tenant, contact) -> row
 BY_TIME = "contacts_by_time"  # (tenant, started_ms, contact) -> nothing
 TIMELINE = "contact_events"  # (tenant, contact, version) -> envelope
 TABLES = (CONTACTS, BY_TIME, TIMELINE)
+TOGETHER = 64
+"""Commits in one transaction of the store, at most. A transaction costs two changes of thread however little
+is in it: one for each commit is too slow for a view that is to keep up on a busy machine."""
 
 
 class ContactView:
@@ -30,26 +33,50 @@ class ContactView:
         """Number of the last commit that is projected."""
         return await self._store.position(VIEW, self._partition)
 
-    async def follow(self, tail: AsyncIterator[tuple[str, Commit]]) -> None:
-        """Project a tail that begins after `start()`, until it ends."""
-        async for _, commit in tail:
-            await self.apply(commit)
+    async def follow(self, batches: AsyncIterator[Sequence[Commit]]) -> None:
+        """Project commits that begin after `start()`, until they end."""
+        async for commits in batches:
+            for first in range(0, len(commits), TOGETHER):
+                await self.apply(*commits[first : first + TOGETHER])
 
-    async def apply(self, commit: Commit) -> None:
-        """Project a counted commit; one that is projected already changes nothing."""
+    async def apply(self, *commits: Commit) -> None:
+        """Project counted commits, in order, in one transaction; those that are projected already
+        change nothing."""
+        done = await self._store.position(VIEW, self._partition)
+        fresh = [commit for commit in commits if commit.n > done]
+        if len(fresh) < len(commits):
+            self._rows.clear()  # the store's rows have more than was known here
+        if not fresh:
+            return
         writes: list[Put | Delete] = []
         changed: dict[tuple[str, str], None] = {}
+        versions: dict[tuple[str, str], int] = {}  # the last of each contact in these commits
+        for commit in fresh:
+            await self._fold(commit, writes, changed, versions)
+        for place in changed:
+            writes.append(Put(CONTACTS, place, ROWS.encode(self._rows[place])))
+        projected = await self._store.project(VIEW, self._partition, fresh[-1].n, writes)
+        for place in changed:
+            if not projected or self._rows[place].phase is Phase.ENDED:
+                self._rows.pop(place, None)
+
+    async def _fold(
+        self,
+        commit: Commit,
+        writes: list[Put | Delete],
+        changed: dict[tuple[str, str], None],
+        versions: dict[tuple[str, str], int],
+    ) -> None:
         keys = {(taken.tenant, taken.stream): taken.key for taken in commit.inputs if taken.key}
-        after: dict[tuple[str, str], int] = {}  # erasures in this commit
         for told in filter(None, map(told_of, commit.events)):
             contact = told.stream.partition("/")[2]
             place = (told.tenant, contact)
             before = await self._row(place) if told.version != 1 else None  # nothing is there to be read
             row = fold(before, read(told), contact)
             envelope = told
-            if not told.version:
-                after[place] = 1 + (after.get(place) or await self._last_version(place))
-                envelope = replace(told, version=after[place])
+            if not told.version:  # an erasure or a late recording follows the contact's last event
+                envelope = replace(told, version=1 + (versions.get(place) or await self._last_version(place)))
+            versions[place] = envelope.version
             writes.append(Put(TIMELINE, (*place, envelope.version), encode_envelope(envelope)))
             if row is not None:
                 if envelope.version == 1:
@@ -57,14 +84,6 @@ class ContactView:
                     writes.append(Put(BY_TIME, (envelope.tenant, row.started_ms, contact), b"\0"))
                 self._rows[place] = row
                 changed[place] = None
-        for place in changed:
-            row = self._rows[place]
-            writes.append(Put(CONTACTS, place, ROWS.encode(row)))
-            if row.phase is Phase.ENDED:
-                del self._rows[place]
-        if not await self._store.project(VIEW, self._partition, commit.n, writes):
-            for place in changed:
-                self._rows.pop(place, None)  # the store's rows have more than this commit
 
     async def _last_version(self, place: tuple[str, str]) -> int:
         rows = await self._store.scan(TIMELINE, place, limit=1, descending=True)
