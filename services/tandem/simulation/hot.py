@@ -42,7 +42,9 @@ class HotStandby:
 
     def ahead(self, partition: Partition) -> Ahead:
         """What is known of a partition. It goes on being followed: take a copy."""
-        return self._followings[partition].ahead()
+        ahead = self._followings[partition].ahead()
+        assert ahead is not None, "all that a simulated cell writes can be folded"
+        return ahead
 
     def _stored(self, partition: Partition) -> None:
         if partition not in self._waiting:
