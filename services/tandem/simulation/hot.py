@@ -35,7 +35,8 @@ class HotStandby:
             partition: Following(group, None, [Partition(sender, partition.shard) for sender in follows(group.name)])
             for partition, group in groups.items()
         }
-        for partition in {sender for one in self._followings.values() for sender in one.inboxes} | set(groups):
+        senders = (sender for one in self._followings.values() for sender in one.inboxes)
+        for partition in dict.fromkeys((*groups, *senders)):
             self._waiting[partition], self._read[partition] = deque(), 0
             self._stored(partition)
         log.partitions.watch(self._stored)
