@@ -61,7 +61,7 @@ class Follower:
         self._following: Following | None = None
         self._folded = asyncio.Event()
         self.caught_up = asyncio.Event()
-        """Set once it has read all that the log had at that moment."""
+        """Set once it has read all that the log had a moment ago."""
 
     def ahead(self) -> Ahead | None:
         """What is known now, None if nothing yet. Call it when `run` has ended."""
@@ -93,7 +93,7 @@ class Follower:
         _log.warning(names.SNAPSHOT_PASSED, name=name, why=why)
 
     async def _fold(self, following: Following) -> None:
-        await self._look_whether_caught_up(following)
+        end = await self._end_unless_reached(following, await self._log.end(self.partition))
         async for records in self._log.read(self.partition, following.offset):
             async for stored in self._in_slices(records):
                 for wrong in following.fold(stored):
@@ -102,12 +102,15 @@ class Follower:
             self._folded.set()
             self._folded = asyncio.Event()
             await self._get_keys(following)
-            await self._look_whether_caught_up(following)
+            if not self.caught_up.is_set():
+                end = await self._end_unless_reached(following, end)
 
-    async def _look_whether_caught_up(self, following: Following) -> None:
-        """The log goes on while a long one is read: what counts is where it ends now."""
-        if not self.caught_up.is_set() and following.offset >= await self._log.end(self.partition):
+    async def _end_unless_reached(self, following: Following, end: int) -> int:
+        """The log goes on while a long one is read: what counts is where it ended a batch ago."""
+        if following.offset >= end:
             self.caught_up.set()
+            return end
+        return await self._log.end(self.partition)
 
     async def _take_messages(self, following: Following, sender: Partition, after: int) -> None:
         """Keep up with what the owner has taken of another partition's messages."""
