@@ -61,7 +61,7 @@ class Follower:
         self._following: Following | None = None
         self._folded = asyncio.Event()
         self.caught_up = asyncio.Event()
-        """Set once it has come to where the log ended when it began."""
+        """Set once it has read all that the log had a moment ago."""
 
     def ahead(self) -> Ahead | None:
         """What is known now, None if nothing yet. Call it when `run` has ended."""
@@ -87,14 +87,13 @@ class Follower:
             for sender in self._follows:
                 after = found.followed[str(sender)].offset if found and str(sender) in found.followed else 0
                 tasks.create_task(self._take_messages(following, sender, after))
-            await self._fold(following, end)
+            await self._fold(following)
 
     def _passed_over(self, name: str, why: str) -> None:
         _log.warning(names.SNAPSHOT_PASSED, name=name, why=why)
 
-    async def _fold(self, following: Following, end: int) -> None:
-        if following.offset >= end:
-            self.caught_up.set()
+    async def _fold(self, following: Following) -> None:
+        end = await self._end_unless_reached(following, await self._log.end(self.partition))
         async for records in self._log.read(self.partition, following.offset):
             async for stored in self._in_slices(records):
                 for wrong in following.fold(stored):
@@ -103,8 +102,15 @@ class Follower:
             self._folded.set()
             self._folded = asyncio.Event()
             await self._get_keys(following)
-            if following.offset >= end:
-                self.caught_up.set()
+            if not self.caught_up.is_set():
+                end = await self._end_unless_reached(following, end)
+
+    async def _end_unless_reached(self, following: Following, end: int) -> int:
+        """The log goes on while a long one is read: what counts is where it ended a batch ago."""
+        if following.offset >= end:
+            self.caught_up.set()
+            return end
+        return await self._log.end(self.partition)
 
     async def _take_messages(self, following: Following, sender: Partition, after: int) -> None:
         """Keep up with what the owner has taken of another partition's messages."""

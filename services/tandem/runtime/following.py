@@ -53,6 +53,7 @@ class Following:
         self._places.begin(found.places if found else ())
         begins = found.followed if found else {}
         self.inboxes = {sender: Inbox(sender, group.name, begins.get(str(sender), BEGINNING)) for sender in follows}
+        self._whole = True  # nothing has raised half way
         self._keys: dict[str, bytes] = {}
         self._wanted: dict[str, None] = {}
         self._want(aggregate.key for aggregate in self.ledger.aggregates.values())
@@ -60,6 +61,7 @@ class Following:
     def fold(self, stored: Stored) -> list[Differs]:
         """The next record of the partition; state hashes in it that this fold does not give. Raises
         `OtherShape`, `BadHistory`, `BadRecord`."""
+        self._whole = False
         record = log_codec.decode_to_fold(stored.body)
         ledger = self.ledger
         if isinstance(record, Claim) and ledger.arbiter.counts(record) and record.shape != self._group.shape:
@@ -73,11 +75,14 @@ class Following:
                 if envelope.type == SNAPSHOT_TAKEN:
                     self._snapshot_n = log_pb2.SnapshotTaken.FromString(envelope.part.clear).n
         self._places.reached(Place(self.offset, ledger.arbiter))
+        self._whole = True
         return ledger.hash.wrong[known:]
 
     def take_message(self, sender: Partition, stored: Stored) -> None:
         """The next record of a partition that is followed. Raises `BadRecord`."""
+        whole, self._whole = self._whole, False
         self.inboxes[sender].take(log_codec.decode_messages(stored.body), stored.offset)
+        self._whole = whole
 
     def forget_taken(self, sender: Partition) -> int:
         """Forget messages that the owner has taken, as far as is known; how many are left."""
@@ -107,7 +112,10 @@ class Following:
 
     # ---------------------------------------------------------------- the end
 
-    def ahead(self) -> Ahead:
-        """What is known now. Nothing may be folded afterwards: the state is handed over."""
+    def ahead(self) -> Ahead | None:
+        """What is known now; None after a record that could not be taken whole. Nothing may be folded
+        afterwards: the state is handed over."""
+        if not self._whole:
+            return None
         followed = {str(sender): inbox.taken(self.ledger.mark) for sender, inbox in self.inboxes.items()}
         return Ahead(Loaded(self.ledger, self.offset, self._places.all, followed), self._snapshot_n, self._keys)

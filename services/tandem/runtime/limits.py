@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tandem.api.event.v1 import quota_pb2
@@ -89,6 +89,10 @@ class ApiLimits:
     def quota(self, tenant: str) -> Limits:
         """What holds for a tenant."""
         return self._quotas.get(tenant, self._defaults)
+
+    def begin(self, quotas: Mapping[str, Limits]) -> None:
+        """Know what the owner of a partition of the tenant service knows; go on from there."""
+        self._quotas.update((tenant, quota.over(self._defaults)) for tenant, quota in quotas.items())
 
     def apply(self, commit: Commit) -> None:
         """Take a commit of a partition of the tenant service into account."""

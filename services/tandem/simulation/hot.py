@@ -35,14 +35,17 @@ class HotStandby:
             partition: Following(group, None, [Partition(sender, partition.shard) for sender in follows(group.name)])
             for partition, group in groups.items()
         }
-        for partition in {sender for one in self._followings.values() for sender in one.inboxes} | set(groups):
+        senders = (sender for one in self._followings.values() for sender in one.inboxes)
+        for partition in dict.fromkeys((*groups, *senders)):
             self._waiting[partition], self._read[partition] = deque(), 0
             self._stored(partition)
         log.partitions.watch(self._stored)
 
     def ahead(self, partition: Partition) -> Ahead:
         """What is known of a partition. It goes on being followed: take a copy."""
-        return self._followings[partition].ahead()
+        ahead = self._followings[partition].ahead()
+        assert ahead is not None, "all that a simulated cell writes can be folded"
+        return ahead
 
     def _stored(self, partition: Partition) -> None:
         if partition not in self._waiting:

@@ -225,10 +225,24 @@ def _work(made: Control, clock: Clock) -> Iterator[Coroutine[Any, Any, None]]:
     yield made.credentials.keep_up(host, tenant_module.accounts)
     yield _tell_defaults(made)
     for shard in range(made.config.live.shards):
-        yield _when_live(host, partial(made.limits.follow, host.tail(TENANT_GROUP, shard)))
         yield _when_live(host, partial(project, host, storage.store, made.telemetry.meters, shard))
+    for driver in host.of_group(TENANT_GROUP):
+        yield _when_live(host, partial(_know_quotas, made, driver))
     for driver in host.of_group("live"):
         yield Sweep(host, driver, storage.keys, made.eraser, clock, made.config.retention.sweep_every_s).run()
+
+
+async def _know_quotas(made: Control, driver: ShardDriver) -> None:
+    """Begin with the state of the owner, of this process, and follow its log from there."""
+    while True:
+        await driver.live()
+        try:
+            quotas, n = await driver.query(tenant_module.quotas)
+        except Rejected:
+            continue  # the owner changed in this very moment
+        break
+    made.limits.begin(quotas)
+    await made.limits.follow(made.host.tail(TENANT_GROUP, driver.partition.shard, n))
 
 
 async def _when_live(host: Host, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

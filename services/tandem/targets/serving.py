@@ -10,6 +10,8 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import uvicorn
 import uvicorn.protocols.http.auto  # now, and not when a standby has to be quick
@@ -26,6 +28,8 @@ from tandem.runtime.telemetry.text import CONTENT_TYPE
 from tandem.targets.control import Control
 from tandem.tenant import module as tenant_module
 
+T = TypeVar("T")
+
 ADDRESSES = "addresses.json"
 """File in the run directory that says where the public API is served."""
 PLATFORM_KEY = "platform.key"
@@ -34,6 +38,10 @@ PAGE_KEY = "page.key"
 """File in the data directory with the API key that the demo's page stands for."""
 SOON_S = 0.5
 """How long the servers wait for shards that come at once."""
+PORT_PATIENCE_S = 5.0
+"""After this a port that is taken is another program's."""
+PORT_AGAIN_S = 0.02
+"""Between two attempts to have it."""
 DEMO_TENANT = "demo"
 KEEP_ALIVE_S = 75
 """How long an idle HTTP connection is kept: longer than clients and load balancers (60 s) keep theirs. Who
@@ -56,11 +64,8 @@ async def serve(
     config = made.config
     await _soon_live(made.host)
     grpc = GrpcServer(made.api)
-    listener = _listen(config.http.host, config.http.port)
-    try:
-        grpc_port = await grpc.start(f"{config.grpc.host}:{config.grpc.port}")
-    except RuntimeError as error:
-        raise PortTaken("grpc.port", config.grpc.host, config.grpc.port) from error
+    listener = await _bound(partial(_listen, config.http.host, config.http.port))
+    grpc_port = await _bound(partial(_start, grpc, config.grpc.host, config.grpc.port))
     http_port = listener.getsockname()[1]
     page_key = _kept_secret(made, PAGE_KEY) if place_call is not None else ""
     gateway = _gateway(made, http_port, place_call, page_key)
@@ -109,7 +114,28 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-def _listen(host: str, port: int) -> socket.socket:
+async def _bound(bind: Callable[[], Awaitable[T]]) -> T:
+    """Bind, also where a predecessor that has let go of the lock still has the port: it is on its
+    way out, and no event of another process tells when it is. Raises `PortTaken`."""
+    clock = asyncio.get_running_loop()
+    patient = clock.time() + PORT_PATIENCE_S
+    while True:
+        try:
+            return await bind()
+        except PortTaken:
+            if clock.time() > patient:
+                raise
+        await asyncio.sleep(PORT_AGAIN_S)
+
+
+async def _start(grpc: GrpcServer, host: str, port: int) -> int:
+    try:
+        return await grpc.start(f"{host}:{port}")
+    except RuntimeError as error:
+        raise PortTaken("grpc.port", host, port) from error
+
+
+async def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=512)

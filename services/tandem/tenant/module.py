@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from tandem.core.access import CELL_TENANT
 from tandem.core.ports.entropy import Entropy
+from tandem.core.quota import Limits
 from tandem.runtime.auth import Account, Accounts
 from tandem.runtime.host import Host
 from tandem.runtime.ledger import Ledger
 from tandem.tenant.domain.cell import CELL
+from tandem.tenant.domain.quota import QUOTA, effective
 from tandem.tenant.events import SERVICE
 from tandem.tenant.servicer import (
     API,
@@ -40,6 +42,7 @@ __all__ = [
     "ensure_tenant",
     "flow_faults",
     "new_secret",
+    "quotas",
     "tell_defaults",
 ]
 
@@ -51,6 +54,12 @@ def accounts(ledger: Ledger) -> Accounts:
         return Accounts((), {})
     keys = tuple(Account(k.tenant, k.api_key, k.sha256, k.role, k.agent) for k in cell.state.keys.values())
     return Accounts(keys, {tenant.tenant: tenant.shard for tenant in cell.state.tenants.values()})
+
+
+def quotas(ledger: Ledger) -> dict[str, Limits]:
+    """What each tenant of a shard may use, as its owner knows it."""
+    rows = ledger.aggregates.items()
+    return {tenant: effective(row.state) for (tenant, _), row in rows if row.kind.name == QUOTA and not row.quarantine}
 
 
 def build(host: Host, entropy: Entropy, setting: Setting, reached: Reached, live: Live) -> TenantServicer:

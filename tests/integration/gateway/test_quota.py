@@ -8,8 +8,9 @@ from tandem.core.access import CELL_TENANT
 from tandem.core.quota import Limits
 from tandem.runtime.auth import CELL_SHARD, TENANT_GROUP
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.limits import ApiLimits, Rate
 from tandem.session.domain.gate import Gate
-from tandem.tenant.module import tell_defaults
+from tandem.tenant.module import quotas, tell_defaults
 from tests.integration.gateway.conftest import good, reason, violations
 from tests.support.mini_cell import MiniCell
 
@@ -34,6 +35,23 @@ async def test_the_platform_sets_a_quota_and_the_administrator_sees_it(cell: Min
         assert (refused.status_code, reason(refused)) == (403, "ROLE_REQUIRED")
     async with cell.client("blue") as client:
         assert good(await client.get("/v1/tenants/blue/quota"))["overrides"]["queues"] == 0
+
+
+async def test_a_process_that_starts_knows_the_quotas_from_the_owner_s_state(cell: MiniCell) -> None:
+    """As it would have read them in the whole log."""
+    await _patch(cell, {"apiBurst": 7})
+    await _patch(cell, {"streams": 3}, tenant="blue")
+    whole, begun = (ApiLimits(DEFAULTS, Rate(1, 1), lambda: 0.0) for _ in range(2))
+    for driver in cell.host.of_group(TENANT_GROUP):
+        found, n = await driver.query(quotas)
+        begun.begin(found)
+        if n:
+            async for _, commit in cell.host.tail(TENANT_GROUP, driver.partition.shard):
+                whole.apply(commit)
+                if commit.n == n:
+                    break
+    assert [begun.quota(tenant) for tenant in ("red", "blue")] == [whole.quota(tenant) for tenant in ("red", "blue")]
+    assert (begun.quota("red").api_burst, begun.quota("blue").streams) == (7, 3)
 
 
 async def test_a_mask_says_what_changes_and_gives_a_number_back(cell: MiniCell) -> None:

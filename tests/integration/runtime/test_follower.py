@@ -183,7 +183,7 @@ async def test_a_log_that_is_not_read_as_far_is_begun_anew(memory: MemoryDisk) -
         await waiting.caught_up(p)
         known = await waiting.end()
     empty = MemoryDisk()
-    async with process(empty, "b", ahead=known) as p:
+    async with asyncio.timeout(20), process(empty, "b", ahead=known) as p:
         assert await p.ask("toy/a", "say:1;answer") == "1"
 
 

@@ -106,7 +106,7 @@ class MediaOwners:
     # ---------------------------------------------------------------- Receiver
 
     def introduce(self, driver: ShardDriver, node: str, epoch: int) -> None:
-        """See `runtime.driver.Receiver`."""
+        """See `runtime.receiver.Receiver`."""
         link = OwnerLink(
             node,
             driver.partition,
@@ -122,7 +122,7 @@ class MediaOwners:
         self._dialers[node].attach(link)
 
     def perform(self, driver: ShardDriver, order: Perform) -> None:
-        """See `runtime.driver.Receiver`."""
+        """See `runtime.receiver.Receiver`."""
         payload = order.payload
         context = order.trace and trace.child(order.trace, order.key)
         command = Command(order.tenant, order.key, payload.leg, opened_verb(payload.verb, driver.key), context)
@@ -130,7 +130,7 @@ class MediaOwners:
             self._unsent += 1
 
     def taken(self, driver: ShardDriver, taken: Taken) -> None:
-        """See `runtime.driver.Receiver`."""
+        """See `runtime.receiver.Receiver`."""
         kind, _, rest = taken.source.partition("/")
         if kind == "media":
             node, incarnation, _ = rest.split("/", 2)
@@ -142,11 +142,11 @@ class MediaOwners:
             self._stale[driver].set()
 
     def ask_legs(self, driver: ShardDriver, node: str) -> None:
-        """See `runtime.driver.Receiver`."""
+        """See `runtime.receiver.Receiver`."""
         self._send(driver, node, ListLegs())
 
     def dropped(self, driver: ShardDriver, why: str) -> None:
-        """See `runtime.driver.Receiver`."""
+        """See `runtime.receiver.Receiver`."""
         for (owner, node), link in list(self._links.items()):
             if owner is driver:
                 self._dialers[node].detach(link, why)
