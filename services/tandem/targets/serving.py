@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvicorn
-import uvicorn.protocols.http.auto  # now, and not when a standby has to be quick
 
 from tandem.core.access import CELL_TENANT, Role
 from tandem.gateway.app import Gateway, Settings
+from tandem.gateway.connections import ConnectionLimits, Connections
 from tandem.gateway.demo_session import DemoSession
 from tandem.gateway.metrics import metrics_route
 from tandem.gateway.page import Page, PlaceCall, page_routes
-from tandem.runtime.config import Config
+from tandem.runtime.config import Config, Http
 from tandem.runtime.grpc_server import GrpcServer
 from tandem.runtime.telemetry.text import CONTENT_TYPE
 from tandem.targets.control import Control
@@ -57,8 +57,7 @@ async def serve(
     http_port = listener.getsockname()[1]
     page_key = _kept_secret(made, PAGE_KEY) if place_call is not None else ""
     gateway = _gateway(made, http_port, place_call, page_key)
-    settings = uvicorn.Config(gateway.app(), log_config=None, access_log=False, lifespan="off", ws="none")
-    server = _Uvicorn(settings)
+    server = _Uvicorn(http_settings(gateway, config.http))
     try:
         async with asyncio.TaskGroup() as tasks:
             # Probes are answered from the first moment; calls as soon as every shard is live.
@@ -77,6 +76,25 @@ async def serve(
         gateway.close()
         server.should_exit = True
         await grpc.stop(config.limits.stop_grace_s)
+
+
+def http_settings(gateway: Gateway, http: Http) -> uvicorn.Config:
+    """How uvicorn serves the gateway."""
+    limits = ConnectionLimits(
+        http.connections_max, http.connections_per_address_max, http.head_s, http.body_s, http.unread_s
+    )
+    settings = uvicorn.Config(
+        gateway.app(),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_keep_alive=round(http.idle_s),
+        h11_max_incomplete_event_size=http.head_bytes_max,
+    )
+    # Its type asks for a class; what is called is one that knows the others.
+    settings.http = Connections(limits).protocol  # type: ignore[assignment]
+    return settings
 
 
 class _Uvicorn(uvicorn.Server):
