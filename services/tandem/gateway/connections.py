@@ -98,9 +98,8 @@ class _Protocol(H11Protocol):
 
     # ------------------------------------------------------------------ beginning and end
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
-        assert isinstance(transport, asyncio.Transport)
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if isinstance(peer, tuple) else ""
         self._refusal = self._all.enter(self._address)

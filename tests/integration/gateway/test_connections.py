@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest_asyncio
 import uvicorn
+import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -138,6 +139,16 @@ async def serving(**settings: float) -> AsyncIterator[Served]:
 async def stack() -> AsyncIterator[AsyncExitStack]:
     async with AsyncExitStack() as opened:
         yield opened
+
+
+def test_the_loop_of_the_product_is_served_alike() -> None:
+    async def limits() -> None:
+        async with AsyncExitStack() as stack:
+            await test_one_connection_too_many_is_told_so_and_has_its_turn_when_another_ends(stack)
+            await test_a_head_that_comes_a_byte_at_a_time_is_answered_408(stack)
+            await test_a_client_that_reads_nothing_is_let_go(stack)
+
+    uvloop.run(limits())
 
 
 async def test_one_connection_too_many_is_told_so_and_has_its_turn_when_another_ends(stack: AsyncExitStack) -> None:
