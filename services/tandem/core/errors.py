@@ -100,6 +100,13 @@ ERASURE_UNDER_WAY = _reason(
 NO_OWNER = _reason("NO_OWNER", Code.UNAVAILABLE, "Repeat with the same request_id after a moment.")
 VIEW_BEHIND = _reason("VIEW_BEHIND", Code.ABORTED, "The view has not reached your position yet; repeat the request.")
 TOO_MANY = _reason("TOO_MANY", Code.RESOURCE_EXHAUSTED, "Slow down and repeat after the time that the answer names.")
+TOO_MANY_CONNECTIONS = _reason(
+    "TOO_MANY_CONNECTIONS",
+    Code.RESOURCE_EXHAUSTED,
+    "Close connections that you do not use, and keep one open for many requests; the operator can raise "
+    "http.connections_max and http.connections_per_address_max.",
+)
+REQUEST_TOO_SLOW = _reason("REQUEST_TOO_SLOW", Code.INVALID_ARGUMENT, "Send each request at once and as a whole.")
 OUT_OF_ORDER = _reason(
     "OUT_OF_ORDER",
     Code.FAILED_PRECONDITION,

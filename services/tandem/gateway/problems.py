@@ -9,10 +9,19 @@ from google.protobuf.json_format import MessageToDict
 from google.rpc import code_pb2
 from starlette.responses import JSONResponse
 
-from tandem.core.errors import API_RATE_EXCEEDED, BAD_FIELD, BAD_RANGE, BODY_TOO_LARGE, ERASED, Code, Rejected
+from tandem.core.errors import (
+    API_RATE_EXCEEDED,
+    BAD_FIELD,
+    BAD_RANGE,
+    BODY_TOO_LARGE,
+    ERASED,
+    REQUEST_TOO_SLOW,
+    Code,
+    Rejected,
+)
 from tandem.runtime.status import retry_after_s, to_status
 
-_STATUS = {BODY_TOO_LARGE.name: 413, BAD_RANGE.name: 416, ERASED.name: 410}
+_STATUS = {BODY_TOO_LARGE.name: 413, BAD_RANGE.name: 416, ERASED.name: 410, REQUEST_TOO_SLOW.name: 408}
 """Reasons that HTTP has a status of its own for."""
 
 

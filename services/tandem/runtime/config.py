@@ -137,6 +137,42 @@ class Http(_Listener, frozen=True, kw_only=True):
     """The public API over REST, its live streams and the page."""
 
     port: Annotated[Port, Meta(description="TCP port of REST and page; 0 takes any free one.")] = 8080
+    connections_max: Annotated[
+        int,
+        Meta(
+            description="Connections at once; one more is answered 429. Half of the 1,024 files that a process may "
+            "open where nobody has raised that (ulimit -n). Each live stream is one.",
+            ge=1,
+        ),
+    ] = 500
+    connections_per_address_max: Annotated[
+        int,
+        Meta(
+            description="The same of one address, which may be a whole office; raise it to connections_max behind a "
+            "proxy, whose address all have.",
+            ge=1,
+        ),
+    ] = 200
+    head_bytes_max: Annotated[
+        int, Meta(description="Largest head of a request; browsers and proxies send a tenth.", ge=1024, le=1024 * 1024)
+    ] = 16 * 1024
+    head_s: Annotated[
+        Seconds, Meta(description="How long the head of a request may take to come; then the client gets 408.")
+    ] = 10.0
+    body_s: Annotated[
+        Seconds, Meta(description="How long its body may take; then the connection is closed. 1 MiB at 280 kbit/s.")
+    ] = 30.0
+    idle_s: Annotated[
+        Seconds,
+        Meta(
+            description="How long a connection may stay open between requests; longer than clients and load balancers "
+            "(60 s) keep theirs, because who closes first must be they, or a request meets the connection as it closes."
+        ),
+    ] = 75.0
+    unread_s: Annotated[
+        Seconds,
+        Meta(description="How long a client may leave unread what it is sent; then the connection is closed."),
+    ] = 30.0
 
 
 class Log(Section, frozen=True, kw_only=True):

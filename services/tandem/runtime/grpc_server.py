@@ -18,11 +18,29 @@ from tandem.runtime.status import to_status
 
 STATUS_DETAILS = "grpc-status-details-bin"
 MAX_STREAMS = 1000
-"""Calls at once on one connection."""
+"""Calls at once on one connection, of which most wait for their turn."""
+MAX_CALLS = 4000
+"""Calls at once on all of them; one more is answered RESOURCE_EXHAUSTED by gRPC itself. Some 10 KB each."""
+MAX_METADATA_BYTES = 16 * 1024
+"""Metadata of a call: a key, a trace, a position."""
+IDLE_MS = 300_000
+"""A connection without a call is closed after so long."""
+PING_MS, PING_ANSWER_MS = 60_000, 20_000
+"""How often a client is asked for a sign of life, and how long it has: of a host that has gone nothing
+else is heard, and its live streams would stay open."""
+CLIENT_PING_MS = 10_000
+"""A client that asks us more often has its connection closed (ENHANCE_YOUR_CALM), after two strikes."""
 _OPTIONS = (
     # Somewhat above our own limit, which answers with a reason; beyond this gRPC itself refuses.
     ("grpc.max_receive_message_length", 4 * MAX_BODY_BYTES),
     ("grpc.max_concurrent_streams", MAX_STREAMS),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.max_connection_idle_ms", IDLE_MS),
+    ("grpc.keepalive_time_ms", PING_MS),
+    ("grpc.keepalive_timeout_ms", PING_ANSWER_MS),
+    ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_MS),
+    ("grpc.http2.max_ping_strikes", 2),
     # A second process must not share our port unnoticed.
     ("grpc.so_reuseport", 0),
 )
@@ -33,7 +51,7 @@ class GrpcServer:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
         self._health = health.aio.HealthServicer()
         services: dict[str, dict[str, Any]] = {}
         for method in api.methods.values():

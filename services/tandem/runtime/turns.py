@@ -5,7 +5,8 @@ turns of a tenant every other one that waits has exactly one, however much each 
 
 What waits is bounded. A client's command above its tenant's share is refused, so that the
 client hears of it. Events of media nodes are never refused: a node keeps what is not
-acknowledged, at most `media.kept_max` a tenant, and refuses that tenant's calls above it.
+acknowledged and sends some of each tenant's at a time (`media.agent_io`); it refuses new calls
+of a tenant whose events wait there for too long, or are too many.
 Messages of other groups stay in their log until there is room (`driver.BACKLOG`).
 """
 

@@ -14,14 +14,14 @@ from functools import partial
 from typing import TypeVar
 
 import uvicorn
-import uvicorn.protocols.http.auto  # now, and not when a standby has to be quick
 
 from tandem.core.access import CELL_TENANT, Role
 from tandem.gateway.app import Gateway, Settings
+from tandem.gateway.connections import ConnectionLimits, Connections
 from tandem.gateway.demo_session import DemoSession
 from tandem.gateway.metrics import metrics_route
 from tandem.gateway.page import Page, PlaceCall, page_routes
-from tandem.runtime.config import Config
+from tandem.runtime.config import Config, Http
 from tandem.runtime.grpc_server import GrpcServer
 from tandem.runtime.host import Host
 from tandem.runtime.telemetry.text import CONTENT_TYPE
@@ -43,9 +43,6 @@ PORT_PATIENCE_S = 5.0
 PORT_AGAIN_S = 0.02
 """Between two attempts to have it."""
 DEMO_TENANT = "demo"
-KEEP_ALIVE_S = 75
-"""How long an idle HTTP connection is kept: longer than clients and load balancers (60 s) keep theirs. Who
-closes first must be they, or a request meets the connection just as it is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +66,7 @@ async def serve(
     http_port = listener.getsockname()[1]
     page_key = _kept_secret(made, PAGE_KEY) if place_call is not None else ""
     gateway = _gateway(made, http_port, place_call, page_key)
-    settings = uvicorn.Config(
-        gateway.app(),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        ws="none",
-        timeout_keep_alive=KEEP_ALIVE_S,
-    )
-    server = _Uvicorn(settings)
+    server = _Uvicorn(http_settings(gateway, config.http))
     try:
         async with asyncio.TaskGroup() as tasks:
             # Probes are answered from the first moment; calls as soon as every shard is live.
@@ -104,6 +93,25 @@ async def _soon_live(host: Host) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(SOON_S):
             await host.ready()
+
+
+def http_settings(gateway: Gateway, http: Http) -> uvicorn.Config:
+    """How uvicorn serves the gateway."""
+    limits = ConnectionLimits(
+        http.connections_max, http.connections_per_address_max, http.head_s, http.body_s, http.unread_s
+    )
+    settings = uvicorn.Config(
+        gateway.app(),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_keep_alive=round(http.idle_s),
+        h11_max_incomplete_event_size=http.head_bytes_max,
+    )
+    # Its type asks for a class; what is called is one that knows the others.
+    settings.http = Connections(limits).protocol  # type: ignore[assignment]
+    return settings
 
 
 class _Uvicorn(uvicorn.Server):

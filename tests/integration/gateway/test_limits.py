@@ -15,7 +15,7 @@ from tandem.api.tenant.v1 import tenant_service_pb2 as ten
 from tandem.api.tenant.v1 import tenant_service_pb2_grpc
 from tandem.core.quota import Limits
 from tandem.runtime import interceptors
-from tandem.runtime.grpc_server import STATUS_DETAILS, GrpcServer
+from tandem.runtime.grpc_server import MAX_METADATA_BYTES, STATUS_DETAILS, GrpcServer
 from tandem.runtime.limits import ApiLimits, Rate
 from tests.integration.gateway.conftest import good, reason
 from tests.support.mini_cell import MiniCell, mini_cell
@@ -104,6 +104,23 @@ async def test_grpc_says_the_same(limited: Any) -> None:
                 info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
                 assert status.details[0].Unpack(info) and status.details[1].Unpack(retry)
                 assert (info.reason, retry.retry_delay.ToMilliseconds() > 0) == ("API_RATE_EXCEEDED", True)
+    finally:
+        await server.stop(0)
+
+
+async def test_metadata_over_the_limit_ends_its_call_alone(limited: Any) -> None:
+    cell, _ = limited
+    server = GrpcServer(cell.api)
+    port = await server.start("127.0.0.1:0")
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = tenant_service_pb2_grpc.TenantServiceStub(channel)
+            request = ten.ListQueuesRequest(parent="tenants/red")
+            known = (("authorization", f"Bearer {cell.secrets['red', 'ADMIN']}"),)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.ListQueues(request, metadata=(*known, ("much", "x" * MAX_METADATA_BYTES)))
+            assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            await stub.ListQueues(request, metadata=known)
     finally:
         await server.stop(0)
 
