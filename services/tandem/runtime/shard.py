@@ -314,6 +314,9 @@ class Shard:
         self._deadline_ms = self._now_ms + NODE_PATIENCE_MS
         self._durable_marks = dict(ledger.marks)
         keys = dict.fromkeys(key for a in ledger.aggregates.values() if a.key for key in (a.key, a.key + AUDIO))
+        for aggregate in ledger.aggregates.values():
+            if aggregate.quarantine is None:
+                keys |= dict.fromkeys(aggregate.kind.persons(aggregate.state))
         self._load_keys(tuple(keys))
         self._keyless = bool(keys)
         for name, node in self._nodes.items():

@@ -139,7 +139,7 @@ async def control(
                 time,
                 points,
                 (node,) if name == "live" else (),
-                {"media": owners, "erase": eraser} if name == "live" else {},
+                {"media": owners, "erase": eraser} if name == "live" else {"erase": eraser},
                 blobs,
                 config.log.snapshot_commits,
                 telemetry.instruments,
@@ -167,6 +167,11 @@ async def control(
                 tasks.create_task(eraser.run()),
                 tasks.create_task(credentials.keep_up(host, tenant_module.accounts)),
                 tasks.create_task(_tell_defaults(made)),
+                *(
+                    tasks.create_task(tenant_module.hold_erased(host, driver, keys))
+                    for driver in drivers
+                    if driver.partition.group == TENANT_GROUP
+                ),
                 *(tasks.create_task(limits.follow(host.tail(TENANT_GROUP, n))) for n in range(config.live.shards)),
                 *(tasks.create_task(_project(made, shard)) for shard in range(config.live.shards)),
                 *(

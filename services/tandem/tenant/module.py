@@ -9,6 +9,7 @@ from tandem.runtime.host import Host
 from tandem.runtime.ledger import Ledger
 from tandem.tenant.domain.cell import CELL
 from tandem.tenant.events import SERVICE
+from tandem.tenant.holding import hold_erased
 from tandem.tenant.servicer import (
     API,
     RETENTION_API,
@@ -39,6 +40,7 @@ __all__ = [
     "ensure_key",
     "ensure_tenant",
     "flow_faults",
+    "hold_erased",
     "new_secret",
     "tell_defaults",
 ]
