@@ -28,6 +28,7 @@ class Context:
     that of its `Kind.gate`, None where there is none. `living` counts the aggregates of this
     kind that the tenant has, those not counted to which nothing more can happen.
     `derive(label)` gives a secret made from the aggregate's second key (`core.seal.AUDIO`).
+    `key_id` is the key of the person that the command is about (`Kind.person`).
     """
 
     tenant: str
@@ -40,6 +41,7 @@ class Context:
     actor: str = ""
     gate: Any = None
     living: int = 0
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,20 +179,20 @@ class Rows:
 class Kind:
     """A kind of aggregate: the first segment of its streams' names (`contact/abc`, `desk`).
 
-    `starts` are the command types that begin an aggregate; another command to one that
-    does not exist is answered "gone". `sealed` kinds get a data key of their own at their
-    start. `traced` kinds keep the trace that they began with, and all that happens to them
-    stands in it. `over(state)`: nothing more can happen; the aggregate leaves the live state.
-    `reads` names the kind whose tenant-wide aggregate (stream = kind) `decide` may see, and
-    `gate` another one.
-    `late(command)` says who hears what comes too late for one that is over or set aside:
-    (stream, command), None for nobody.
-    `legs(state)` are the (node, leg) pairs that the aggregate holds. A state is small and
-    frozen, or it has `rows`. Snapshots are made of frozen dataclasses out of `states`, tuples
-    and plain values. `rescue` is for kinds with legs. A kind without one lasts: in quarantine
-    its state is kept as it was, and the next owner tries again: `resume(event)` is the
-    command that it gets if `react` to that event raised; back in service it gets that of
-    `Resumed()`, and then `resume(None)` until nothing more comes of it.
+    `starts` are the command types that begin an aggregate; another command to one that does not exist
+    is answered "gone". `sealed` kinds get a data key of their own at their start. `person(state,
+    command)` says whose the private values of a command are, and of the events that it leads to, if
+    they are a person's: the id of their key, or "" for somebody new, who gets one; None for the
+    aggregate's own. `persons(state)` are the keys that it has given. `traced` kinds keep the trace that
+    they began with, and all that happens to them stands in it. `over(state)`: nothing more can happen;
+    the aggregate leaves the live state. `reads` names the kind whose tenant-wide aggregate (stream =
+    kind) `decide` may see, and `gate` another one. `late(command)` says who hears what comes too late
+    for one that is over or set aside: (stream, command), None for nobody. `legs(state)` are the (node,
+    leg) pairs that the aggregate holds. A state is small and frozen, or it has `rows`. Snapshots are
+    made of frozen dataclasses out of `states`, tuples and plain values. `rescue` is for kinds with
+    legs. A kind without one lasts: in quarantine its state is kept as it was, and the next owner tries
+    again: `resume(event)` is the command that it gets if `react` to that event raised; back in service
+    it gets that of `Resumed()`, and then `resume(None)` until nothing more comes of it.
     """
 
     name: str
@@ -201,6 +203,8 @@ class Kind:
     react: Callable[[Any, Any], Sequence[Action]]
     over: Callable[[Any], bool] = lambda state: False
     sealed: bool = False
+    person: Callable[[Any, Any], str | None] = lambda state, command: None
+    persons: Callable[[Any], Iterable[str]] = lambda state: ()
     traced: bool = False
     reads: str = ""
     gate: str = ""

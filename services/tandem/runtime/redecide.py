@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 from typing import Any
 
 from tandem.core.commit import ENGINE, Claim, Commit, Envelope, Input, Record
@@ -110,8 +111,9 @@ class Redecide:
         raised = ""
         try:
             for taken in commit.inputs:
-                fresh = taken.key or next((v.key for _, v in taken.part.private if isinstance(v, Sealed)), "-")
-                step.fresh = lambda key=fresh: key  # type: ignore[misc]
+                sealed = next((v.key for _, v in taken.part.private if isinstance(v, Sealed)), "-")
+                # An aggregate that began took its key first, and then whom it is about.
+                step.fresh = chain((taken.key,) if taken.key else (), repeat(sealed)).__next__
                 offer = self._offer(taken, commit, keys)
                 withheld |= any(isinstance(value, Withheld) for _, value in taken.part.private)
                 step.take(offer)

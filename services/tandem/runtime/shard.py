@@ -208,7 +208,7 @@ class Shard:
         self._last_commit_ms = self._now_ms
         self._deadline_ms = self._now_ms + NODE_PATIENCE_MS
         self._durable_marks = dict(ledger.marks)
-        self._keys.begin(self.epoch, (a.key for a in ledger.aggregates.values() if a.key), self._known_keys)
+        self._keys.begin(self.epoch, _key_ids(ledger), self._known_keys)
         self._known_keys = {}
         self._out += (Introduce(name, self.epoch) for name in self._nodes.begin(self._now_ms))
 
@@ -531,6 +531,15 @@ class Shard:
         yield from state.work(self.ledger.row)
         said = log_pb2.StateHashed(n=n, hash=state.written, schema=self.group.canonical.schema)
         self.note(STATE_HASHED, said.SerializeToString())
+
+
+def _key_ids(ledger: Ledger) -> Iterator[str]:
+    """Keys of all aggregates that live, and of the persons that they know."""
+    for aggregate in ledger.aggregates.values():
+        if aggregate.key:
+            yield aggregate.key
+        if aggregate.quarantine is None:
+            yield from aggregate.kind.persons(aggregate.state)
 
 
 class WrongShape(Exception):

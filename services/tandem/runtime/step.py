@@ -22,6 +22,7 @@ from tandem.core.decider import (
     Answer,
     Context,
     EffectEnded,
+    Kind,
     Settle,
     Tell,
     Wake,
@@ -109,6 +110,7 @@ class Step(Refusals):
     _offer: Offer = field(default_factory=lambda: Offer("", 0, "", ""))
     _answer: Any = None
     _unique: str = ""
+    _person: str = ""  # key of whom the input at hand is about
     _decisions: int = 0  # of the input at hand
     _changes: list[Change] = field(default_factory=list)  # of the input at hand, in a trace
 
@@ -137,7 +139,9 @@ class Step(Refusals):
             if fresh is None:
                 raise KeysNeeded
             key = fresh
+        person = self._person_of(kind, aggregate, command)
         self._begin(offer)
+        self._person = person
         pending = ledger.pending.get(offer.settles) if offer.settles else None
         if isinstance(command, EffectEnded):
             command = EffectEnded(pending.effect.name if pending else "", command.outcome, command.reason)
@@ -163,8 +167,17 @@ class Step(Refusals):
             self.again.append(effect.key)
             offer.settles = ""
 
+    def _person_of(self, kind: Kind, aggregate: Aggregate | None, command: Any) -> str:
+        """The key of whom an input is about, empty for nobody. Raises `KeysNeeded` for somebody new."""
+        if aggregate is not None and aggregate.quarantine is not None:
+            return ""
+        person = kind.person(kind.start() if aggregate is None else aggregate.state, command)
+        if person == "" and (person := self.fresh()) is None:
+            raise KeysNeeded
+        return person or ""
+
     def _begin(self, offer: Offer) -> None:
-        self._offer, self._answer, self._decisions, self._changes = offer, None, 0, []
+        self._offer, self._answer, self._decisions, self._changes, self._person = offer, None, 0, [], ""
         self._unique = f"{self.partition}/{offer.source}/{offer.number or self.n}.{len(self.inputs)}"
 
     def _begin_claim(self, tenant: str, stream: str) -> None:
@@ -226,7 +239,7 @@ class Step(Refusals):
         if offer.part is not None and not isinstance(command, EffectEnded):
             return offer.part
         aggregate = self.ledger.aggregate(offer.tenant, offer.stream)
-        key_id = key or (aggregate.key if aggregate else "")
+        key_id = self._person or key or (aggregate.key if aggregate else "")
         return table.close(command, self._closer(key_id, offer.stream, 0))[1]  # type: ignore[no-any-return]
 
     def _repeated(self, offer: Offer) -> bool:
@@ -328,6 +341,7 @@ class Step(Refusals):
             self._offer.actor,
             None if gate is None else gate.state,
             ledger.aggregates.living(tenant, kind.name),
+            self._person if hop.hop == 0 else "",
         )
         lost: list[Unreacted] = []
         for event in kind.decide(aggregate.state, command, context):
@@ -349,7 +363,8 @@ class Step(Refusals):
         ledger, tenant, stream = self.ledger, self._offer.tenant, hop.stream
         version = aggregate.version + 1
         service = ledger.group.service_of[aggregate.kind.name]
-        event, part = service.events.close(event, self._closer(aggregate.key, stream, version))
+        key_id = (self._person if hop.hop == 0 else "") or aggregate.key
+        event, part = service.events.close(event, self._closer(key_id, stream, version))
         before, trace = aggregate.state, aggregate.trace if aggregate.kind.traced else self._offer.trace
         ledger.before_event((tenant, stream), aggregate.kind, event)
         try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from tandem.core.decider import EffectEnded
+from tandem.core.destroy import DestroyKeys
 from tandem.core.errors import Rejected
 from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.keys import Keys
@@ -38,6 +39,9 @@ AGAIN_FIRST_S, AGAIN_MAX_S = 1.0, 60.0
 MAX_WAITING = 256
 """Orders that wait before a sweep is held up."""
 _PAGE = 100
+
+Order = EraseOrder | DropRecording | DestroyKeys
+"""What it can be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,8 @@ class Eraser:
         done = []
         payloads = [job.order.payload for job in batch]
         try:
-            await self._keys.destroy([key for one in payloads if isinstance(one, EraseOrder) for key in one.keys])
+            destroyed = [one for one in payloads if isinstance(one, EraseOrder | DestroyKeys)]
+            await self._keys.destroy([key for one in destroyed for key in one.keys])
             wanted = [one.unless for one in payloads if isinstance(one, DropRecording) and one.unless]
             there = await self._keys.get(wanted) if wanted else {}
         except OSError as error:
@@ -134,12 +139,12 @@ class Eraser:
         for tenant, order in orders:
             await self._delete(tenant, order)
 
-    async def _carry_out(self, tenant: str, order: EraseOrder | DropRecording, there: Collection[str]) -> None:
+    async def _carry_out(self, tenant: str, order: Order, there: Collection[str]) -> None:
         """What is left of an order once keys are destroyed; `there` are those that are not. A late
         recording is asked about after it was stored: who erases its contact later finds its blob."""
         if isinstance(order, EraseOrder):
             await self._delete(tenant, order)
-        elif order.unless not in there:
+        elif isinstance(order, DropRecording) and order.unless not in there:
             await self._blobs.delete(name_of(tenant, order.recording))
 
     async def _delete(self, tenant: str, order: EraseOrder) -> None:

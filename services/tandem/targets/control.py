@@ -209,7 +209,7 @@ def _drivers(
             shard,
             shared,
             (config.media.node,) if name == "live" else (),
-            receivers if name == "live" else {},
+            receivers if name == "live" else {"erase": receivers["erase"]},
             ahead.get(Partition(name, shard)),
         )
         for name, group in groups.items()
@@ -228,6 +228,7 @@ def _work(made: Control, clock: Clock) -> Iterator[Coroutine[Any, Any, None]]:
         yield _when_live(host, partial(project, host, storage.store, made.telemetry.meters, shard))
     for driver in host.of_group(TENANT_GROUP):
         yield _when_live(host, partial(_know_quotas, made, driver))
+        yield _when_live(host, partial(tenant_module.hold_erased, host, driver, storage.keys))
     for driver in host.of_group("live"):
         yield Sweep(host, driver, storage.keys, made.eraser, clock, made.config.retention.sweep_every_s).run()
 

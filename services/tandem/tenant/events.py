@@ -5,15 +5,20 @@ from __future__ import annotations
 from tandem.api.event.v1 import erasure_pb2 as erasures
 from tandem.api.event.v1 import quota_pb2 as quota_event
 from tandem.api.event.v1 import tenant_pb2 as event
+from tandem.core.destroy import DestroyKeys
 from tandem.internal.config.v1 import config_pb2 as config
 from tandem.internal.config.v1 import quota_pb2 as quota_config
 from tandem.internal.config.v1 import retention_pb2 as config_retention
+from tandem.internal.tenant.v1 import erasure_pb2 as own_erasure
 from tandem.internal.tenant.v1 import quota_pb2 as quota_own
 from tandem.internal.tenant.v1 import retention_pb2 as own_retention
 from tandem.internal.tenant.v1 import tenant_pb2 as own
 from tandem.runtime.codec import Codec
 from tandem.runtime.service import Service
 from tandem.tenant.domain import cell, configuration, quota, retention, words
+
+DELETED = "agent.deleted"
+ERASED = "agent.erased"
 
 EVENTS = Codec(
     ("tenant.created", cell.TenantCreated, event.TenantCreated),
@@ -28,7 +33,8 @@ EVENTS = Codec(
     ("agent.created", words.AgentCreated, event.AgentCreated),
     ("agent.updated", words.AgentUpdated, event.AgentUpdated),
     ("agent.secret_set", words.SecretSet, own.SecretSet),
-    ("agent.deleted", words.AgentDeleted, event.AgentDeleted),
+    (DELETED, words.AgentDeleted, event.AgentDeleted),
+    (ERASED, words.AgentErased, event.AgentErased),
     ("number.created", words.NumberCreated, event.NumberCreated),
     ("number.updated", words.NumberUpdated, event.NumberUpdated),
     ("number.deleted", words.NumberDeleted, event.NumberDeleted),
@@ -88,11 +94,14 @@ REPLIES = Codec(
     ("quota", quota.QuotaConfigured, quota_event.QuotaConfigured),
 )
 
+EFFECTS = Codec(("tenant.destroy_keys", DestroyKeys, own_erasure.DestroyKeys))
+
 SERVICE = Service(
     "tenant",
     kinds=(cell.KIND, configuration.KIND, quota.KIND, retention.KIND),
     events=EVENTS,
     commands=COMMANDS,
     messages=MESSAGES,
+    effects=EFFECTS,
     replies=REPLIES,
 )

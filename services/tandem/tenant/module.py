@@ -11,6 +11,7 @@ from tandem.runtime.ledger import Ledger
 from tandem.tenant.domain.cell import CELL
 from tandem.tenant.domain.quota import QUOTA, effective
 from tandem.tenant.events import SERVICE
+from tandem.tenant.holding import hold_erased
 from tandem.tenant.servicer import (
     API,
     RETENTION_API,
@@ -41,6 +42,7 @@ __all__ = [
     "ensure_key",
     "ensure_tenant",
     "flow_faults",
+    "hold_erased",
     "new_secret",
     "quotas",
     "tell_defaults",

@@ -9,6 +9,7 @@ import pytest
 
 from tandem.core.commit import Commit
 from tandem.core.decider import Act, Answer, EffectEnded, Settle, Tell, Wake
+from tandem.core.destroy import ASK_AGAIN_MS
 from tandem.core.errors import UNKNOWN_NAME
 from tandem.core.ports import media
 from tandem.core.ports.log import Partition
@@ -18,7 +19,7 @@ from tandem.internal.recording.v1 import recording_pb2
 from tandem.runtime import log_codec
 from tandem.session.domain import late
 from tandem.session.domain import words as w
-from tandem.session.domain.erasure import ASK_AGAIN_MS, ErasureScope
+from tandem.session.domain.erasure import ErasureScope
 from tandem.session.events import EVENTS
 from tandem.session.servicer import SessionServicer
 from tandem.simulation.poison import Plant, Poison

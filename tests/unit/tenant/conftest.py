@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tandem.core.decider import Answer, Context, Kind, Tell
+from tandem.core.decider import Act, Answer, Context, Kind, Tell
 from tandem.core.seal import Secret
 from tandem.tenant.domain import cell, configuration
 
@@ -22,6 +22,7 @@ class Driven:
     state: Any = None
     events: list[Any] = field(default_factory=list)
     told: list[tuple[str, Any]] = field(default_factory=list)
+    effects: list[tuple[str, str, Any]] = field(default_factory=list)
     answer: Any = None
 
     def __post_init__(self) -> None:
@@ -29,7 +30,11 @@ class Driven:
 
     def do(self, command: Any) -> Any:
         """Decide a command and fold what came of it; returns the answer. Raises `Rejected`."""
-        context = Context(self.tenant, self.kind.name, self.now_ms, "u", None, lambda label: Secret(label.encode()))
+        key = self.kind.person(self.state, command)
+        key_id = f"key-{len(self.events)}" if key == "" else key or ""  # as the step gives one to somebody new
+        context = Context(
+            self.tenant, self.kind.name, self.now_ms, "u", None, lambda label: Secret(label.encode()), key_id=key_id
+        )
         self.answer = None
         for event in self.kind.decide(self.state, command, context):
             self.state = self.kind.evolve(self.state, event)
@@ -40,6 +45,8 @@ class Driven:
                         self.told.append((stream, message))
                     case Answer(value):
                         self.answer = value
+                    case Act(name, kind, payload):
+                        self.effects.append((name, kind, payload))
                     case _:
                         pytest.fail(f"{action} is not expected")
         return self.answer

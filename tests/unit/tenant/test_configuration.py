@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.core.decider import Context
+from tandem.core.decider import Context, EffectEnded
+from tandem.core.destroy import DestroyKeys
 from tandem.core.errors import (
     BAD_FIELD,
     BAD_FLOW,
@@ -21,7 +22,8 @@ from tandem.core.errors import (
     Rejected,
 )
 from tandem.core.flow import AnswerStep, FlowStep, HangUpStep, MenuOption, MenuStep, QueueStep, SkillNeed
-from tandem.core.seal import Erased, Sealed, Secret, Withheld
+from tandem.core.ports.media import Outcome
+from tandem.core.seal import AUDIO, Erased, Sealed, Secret, Withheld
 from tandem.runtime.canonical import Canonical
 from tandem.tenant.domain import configuration, decide
 from tandem.tenant.domain import words as w
@@ -161,6 +163,41 @@ def test_a_deleted_agent_s_device_is_withdrawn(config: Any) -> None:
     assert config.do(w.DeleteAgent("ann", "")) == Deleted()
     assert [(stream, message.deleted) for stream, message in config.told] == [("desk", True), ("reception", True)]
     assert config.told[1][1].device == "ann.red"
+
+
+def test_a_person_s_key_is_destroyed_with_the_agent(config: Any) -> None:
+    config.do(QUEUE)
+    config.do(AGENT)
+    key = config.state.agents["ann"].key_id
+    assert key
+    config.do(w.ResetSecret("ann", "realm", Secret(b"m2"), Secret(b"s2"), "try-2"))
+    assert config.state.agents["ann"].key_id == key
+    config.do(w.DeleteAgent("ann", ""))
+    ((name, kind, payload),) = config.effects
+    assert (kind, payload) == ("erase", DestroyKeys((key, key + AUDIO)))
+    assert config.do(EffectEnded(name, Outcome.DONE)) == Deleted()
+    assert config.events[-1] == w.AgentErased("ann", config.now_ms)
+
+
+def test_an_agent_of_an_older_release_has_the_tenant_s_key_which_stays(config: Any) -> None:
+    body = w.AgentBody("old", (), (), "old.red", 1, 1, 1)
+    config.state = config.kind.evolve(config.state, w.AgentCreated(body, Secret(b"Old"), ""))
+    for command in (
+        w.UpdateAgent("old", "", ("display_name",), Secret(b"Older"), (), ()),
+        w.ResetSecret("old", "realm", Secret(b"m2"), Secret(b"s2"), "try-2"),
+    ):
+        assert config.kind.person(config.state, command) is None
+        config.do(command)
+    assert config.do(w.DeleteAgent("old", "")) == Deleted()
+    assert config.effects == []
+
+
+def test_who_is_unknown_or_there_already_gets_no_key(config: Any) -> None:
+    config.do(QUEUE)
+    config.do(AGENT)
+    assert config.kind.person(config.state, AGENT) is None
+    assert config.kind.person(config.state, w.ResetSecret("x", "", Secret(b""), Secret(b""), "")) is None
+    assert config.kind.person(config.state, QUEUE) is None
 
 
 @pytest.mark.parametrize(

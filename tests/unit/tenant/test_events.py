@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from tandem.core.access import Role
+from tandem.core.decider import EffectEnded
 from tandem.core.flow import AnswerStep, FlowStep, HangUpStep, MenuOption, MenuStep, PlayStep, QueueStep, SkillNeed
 from tandem.core.seal import Private, Sealed, Withheld
 from tandem.runtime.codec import Codec
@@ -72,7 +73,7 @@ def test_a_flow_with_nonsense_can_be_written_so_that_its_decider_can_refuse_it()
 def test_every_command_has_a_handler() -> None:
     handled = {command for _, command in (*cell._HANDLERS, *decide._HANDLERS)}
     handled |= {*quota.KIND.starts, *retention.KIND.starts}
-    assert {cls for _, cls in events.COMMANDS.classes()} == handled
+    assert {cls for _, cls in events.COMMANDS.classes()} | {EffectEnded} == handled
 
 
 def test_no_event_for_outsiders_has_a_secret() -> None:

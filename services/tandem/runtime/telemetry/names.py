@@ -298,6 +298,9 @@ ERASED_AGAIN = _line(
 SWEEP_CUT_OFF = _line(
     "a retention sweep was cut off", "warning", "No owner, or a disk that fails; it goes on in a moment."
 )
+HOLD_CUT_OFF = _line(
+    "a look for erased agents was cut off", "warning", "No owner, or a disk that fails; it begins anew in a moment."
+)
 NO_KEYS = _line("no keys", "error", "The storage of keys fails; new contacts wait for keys, and it is asked again.")
 INPUT_REFUSED = _line("input refused", "error", "A decider failed on an input; its contact goes to its fallback.")
 NODE_UP = _line("media node up", "info", "A shard can command the node.")

@@ -14,16 +14,13 @@ from enum import StrEnum
 from typing import Any
 
 from tandem.core.decider import Act, Action, Answer, Context, EffectEnded, Kind, dispatch
+from tandem.core.destroy import ASK_AGAIN_MS, ERASE
 from tandem.core.ports.media import Outcome
 from tandem.core.seal import AUDIO
 from tandem.core.values import dataclass
 from tandem.session.domain.retention import RETENTION, Retention
 
 ERASURE = "erasure"
-ERASE = "erase"
-"""Kind of the effect."""
-ASK_AGAIN_MS = 60_000
-"""The receiver is asked again after so long; it repeats by itself what its storage refuses."""
 _RECORDINGS = ".recordings"
 
 

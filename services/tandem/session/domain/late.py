@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tandem.core.decider import Act, Action, Answer, Context, EffectEnded, Kind, Settle, Tell, Wake, dispatch
+from tandem.core.destroy import ASK_AGAIN_MS, ERASE
 from tandem.core.ports.media import RecordingFailed, RecordingStored
 from tandem.core.seal import Private, Sealed
 from tandem.core.values import dataclass
-from tandem.session.domain.erasure import ASK_AGAIN_MS, ERASE
 from tandem.session.domain.retention import DAY_MS
 from tandem.session.domain.words import NoteLeg, NoteNewJournal, RecordingKept
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tandem.core.decider import Action, Answer, Kind, Rows, Tell
+from tandem.core.decider import Act, Action, Answer, Kind, Rows, Tell
+from tandem.core.destroy import ASK_AGAIN_MS, ERASE, DestroyKeys
 from tandem.core.flow import STEP_CLASSES
-from tandem.core.seal import Withheld
+from tandem.core.seal import AUDIO, Withheld
 from tandem.tenant.domain.cell import Deleted
 from tandem.tenant.domain.decide import decide
 from tandem.tenant.domain.quota import QUOTA
@@ -22,6 +23,7 @@ from tandem.tenant.domain.words import (
     AgentBody,
     AgentCreated,
     AgentDeleted,
+    AgentErased,
     AgentSaved,
     AgentUpdated,
     Configuration,
@@ -43,12 +45,14 @@ from tandem.tenant.domain.words import (
     QueueCreated,
     QueueDeleted,
     QueueUpdated,
+    ResetSecret,
     SecretSet,
     TellAgent,
     TellDevice,
     TellFlow,
     TellNumber,
     TellQueue,
+    UpdateAgent,
 )
 
 CONFIGURATION = "configuration"
@@ -65,16 +69,14 @@ def evolve(state: Configuration, event: Any) -> Configuration:
             return replace(state, version=queue.version, queues=with_one(state.queues, queue.queue, queue))
         case QueueDeleted(id_, version):
             return replace(state, version=version, queues=without(state.queues, id_))
-        case AgentCreated(body, display_name):
-            agent = Agent(body, display_name)
-            return replace(state, version=body.version, agents=with_one(state.agents, body.agent, agent))
-        case AgentUpdated(body, display_name):
-            agent = replace(state.agents[body.agent], body=body, display_name=display_name)
-            return replace(state, version=body.version, agents=with_one(state.agents, body.agent, agent))
+        case AgentCreated() | AgentUpdated():
+            return _agent_saved(state, event)
         case SecretSet():
             return _secret_set(state, event)
         case AgentDeleted(id_, _, version):
             return replace(state, version=version, agents=without(state.agents, id_))
+        case AgentErased():
+            return state
         case NumberCreated(number) | NumberUpdated(number):
             return replace(state, version=number.version, numbers=with_one(state.numbers, number.number, number))
         case NumberDeleted(id_, version):
@@ -89,10 +91,19 @@ def evolve(state: Configuration, event: Any) -> Configuration:
             raise TypeError(f"{type(event).__name__} is no event of a configuration")
 
 
+def _agent_saved(state: Configuration, event: AgentCreated | AgentUpdated) -> Configuration:
+    body, display_name = event.agent, event.display_name
+    if isinstance(event, AgentCreated):
+        agent = Agent(body, display_name, key_id=event.key_id)
+    else:
+        agent = replace(state.agents[body.agent], body=body, display_name=display_name)
+    return replace(state, version=body.version, agents=with_one(state.agents, body.agent, agent))
+
+
 def _secret_set(state: Configuration, event: SecretSet) -> Configuration:
     old = state.agents[event.agent]
     body = replace(old.body, version=event.version, updated_ms=event.updated_ms)
-    agent = Agent(body, old.display_name, event.realm, event.ha1_md5, event.ha1_sha256)
+    agent = Agent(body, old.display_name, event.realm, event.ha1_md5, event.ha1_sha256, old.key_id)
     return replace(state, version=event.version, agents=with_one(state.agents, event.agent, agent))
 
 
@@ -122,13 +133,15 @@ def react(state: Configuration, event: Any) -> Sequence[Action]:
             return (Tell(DESK, _tell_agent(body)), Answer(AgentSaved(body, display_name, "")))
         case SecretSet():
             return _react_secret(state.agents[event.agent], event)
-        case AgentDeleted(agent, device, version):
+        case AgentDeleted(agent, device, version, key_id):
             gone = Withheld()
-            return (
+            told = (
                 Tell(DESK, TellAgent(agent, version, (), (), (), True)),
                 Tell(RECEPTION, TellDevice(device, version, agent, "", gone, gone, True)),
                 Answer(Deleted()),
             )
+            keys = DestroyKeys((key_id, key_id + AUDIO))
+            return (*told, Act(f"{erasure_of(agent)}{version}", ERASE, keys, ASK_AGAIN_MS)) if key_id else told
         case NumberCreated(number) | NumberUpdated(number):
             way = TellNumber(number.number, number.version, number.flow, False)
             return (Tell(RECEPTION, way), Answer(number))
@@ -139,10 +152,31 @@ def react(state: Configuration, event: Any) -> Sequence[Action]:
         case FlowPublished(id_, published):
             flow = TellFlow(id_, published, state.flows[id_].published_steps)
             return (Tell(RECEPTION, flow), Answer(FlowSaved(id_)))
-        case FlowDeleted():
+        case FlowDeleted() | AgentErased():  # of an erasure the eraser hears that its end was taken
             return (Answer(Deleted()),)
         case _:
             return ()
+
+
+def erasure_of(agent: str) -> str:
+    """How the effects that erase an agent begin: one who is made anew may be deleted once more."""
+    return f"erase/{agent}/"
+
+
+def person(state: Configuration, command: Any) -> str | None:
+    """Whose name and digests a command carries: each agent has a key, but those of older releases."""
+    match command:
+        case CreateAgent(agent):
+            return None if agent in state.agents else ""
+        case UpdateAgent(agent) | ResetSecret(agent):
+            known = state.agents.get(agent)
+            return known.key_id or None if known is not None else None
+        case _:
+            return None
+
+
+def _persons(state: Configuration) -> tuple[str, ...]:
+    return tuple(agent.key_id for agent in state.agents.values() if agent.key_id)
 
 
 def _tell_agent(body: AgentBody) -> TellAgent:
@@ -186,7 +220,7 @@ def _touched(event: Any) -> Sequence[tuple[str, str]]:
             return (("queues", id_),)
         case AgentCreated(body) | AgentUpdated(body):
             return (("agents", body.agent),)
-        case SecretSet(agent) | AgentDeleted(agent):
+        case SecretSet(agent) | AgentDeleted(agent) | AgentErased(agent):
             return (("agents", agent),)
         case NumberCreated(number) | NumberUpdated(number):
             return (("numbers", number.number),)
@@ -209,7 +243,9 @@ KIND = Kind(
     evolve=evolve,
     react=react,
     reads=QUOTA,
-    sealed=True,  # agents' names and the digests of their devices' passwords
+    sealed=True,  # names of agents, and digests of their devices' passwords, of older releases
+    person=person,
+    persons=_persons,
     states=(
         Queue,
         Agent,

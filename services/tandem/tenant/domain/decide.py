@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tandem.core.decider import Context, dispatch
+from tandem.core.decider import Context, EffectEnded, dispatch
 from tandem.core.errors import BAD_FLOW, IN_USE, Rejected
 from tandem.core.flow import MAX_SKILLS, FlowStep, QueueStep, SkillNeed, faults
 from tandem.core.seal import Private, Secret
@@ -27,6 +27,7 @@ from tandem.tenant.domain.words import (
     AgentBody,
     AgentCreated,
     AgentDeleted,
+    AgentErased,
     AgentUpdated,
     Configuration,
     CreateAgent,
@@ -144,7 +145,7 @@ def _create_agent(state: Configuration, command: CreateAgent, context: Context) 
     body = AgentBody(command.agent, command.queues, command.skills, command.device, version, now, now)
     refuse_if(_agent_problems(state, body, command.display_name))
     return (
-        AgentCreated(body, command.display_name),
+        AgentCreated(body, command.display_name, context.key_id),
         SecretSet(command.agent, command.realm, command.ha1_md5, command.ha1_sha256, version + 1, now, command.attempt),
     )
 
@@ -204,7 +205,12 @@ def _reset_secret(state: Configuration, command: ResetSecret, context: Context) 
 def _delete_agent(state: Configuration, command: DeleteAgent, context: Context) -> Events:
     old = known(state.agents, command.agent)
     check_etag(command.etag, old.body.version)
-    return (AgentDeleted(command.agent, old.body.device, state.version + 1),)
+    return (AgentDeleted(command.agent, old.body.device, state.version + 1, old.key_id),)
+
+
+def _erased(state: Configuration, command: EffectEnded, context: Context) -> Events:
+    """The only effects of a configuration are the erasures of agents."""
+    return (AgentErased(command.name.split("/")[1], context.now_ms),)
 
 
 # ------------------------------------------------------------------- numbers
@@ -304,6 +310,7 @@ _HANDLERS: dict[tuple[type, type], Any] = {
     (Configuration, UpdateAgent): _update_agent,
     (Configuration, ResetSecret): _reset_secret,
     (Configuration, DeleteAgent): _delete_agent,
+    (Configuration, EffectEnded): _erased,
     (Configuration, CreateNumber): _create_number,
     (Configuration, UpdateNumber): _update_number,
     (Configuration, DeleteNumber): _delete_number,

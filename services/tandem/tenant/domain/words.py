@@ -47,6 +47,7 @@ class Agent:
     realm: str = ""
     ha1_md5: Private = field(default_factory=Withheld)
     ha1_sha256: Private = field(default_factory=Withheld)
+    key_id: str = ""  # of the person's own data key; empty for one of an older release, who has the tenant's
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +268,7 @@ class AgentCreated:
 
     agent: AgentBody
     display_name: Private
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,11 +294,20 @@ class SecretSet:
 
 @dataclass(frozen=True, slots=True)
 class AgentDeleted:
-    """An agent is gone, and its device with it."""
+    """An agent is gone, and its device with it. The person's key is being destroyed."""
 
     agent: str
     device: str
     version: int
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentErased:
+    """No byte of a deleted agent's key is left."""
+
+    agent: str
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from google.protobuf.empty_pb2 import Empty
 
 from tandem.api.tenant.v1 import agent_pb2
 from tandem.api.tenant.v1 import tenant_service_pb2 as pb
+from tandem.core.errors import ERASURE_UNDER_WAY, Rejected
 from tandem.core.flow import SkillNeed
 from tandem.core.seal import Secret
+from tandem.runtime import positions
 from tandem.runtime.interceptors import Call
+from tandem.runtime.ledger import Ledger
 from tandem.runtime.opening import open_all, text_of
 from tandem.runtime.pages import page_of
+from tandem.tenant.domain.configuration import CONFIGURATION, erasure_of
 from tandem.tenant.domain.rules import known
 from tandem.tenant.domain.words import (
     AgentSaved,
@@ -19,6 +25,7 @@ from tandem.tenant.domain.words import (
     ResetSecret,
     UpdateAgent,
 )
+from tandem.tenant.events import ERASED
 from tandem.tenant.servicer import resources
 from tandem.tenant.servicer.base import Base
 from tandem.tenant.servicer.forms import bad, changed, id_of, reference
@@ -27,6 +34,8 @@ from tandem.wire.sip.digest import hash_password
 MIN_PASSWORD, MAX_PASSWORD = 8, 128
 PASSWORD_BYTES = 15
 """Chance in a password that we make: 120 bits, 24 letters and digits that can be typed."""
+ERASE_WAIT_S = 10.0
+"""How long who deletes an agent waits for the erasure, which a backup that reads keys.db may put off."""
 _FIELDS = {"display_name": "display_name", "queues": "queues", "skills": "skills"}
 
 
@@ -91,9 +100,26 @@ class AgentCalls(Base):
         return await self._shown(call, saved, password if saved.attempt == command.attempt else "")
 
     async def delete_agent(self, request: pb.DeleteAgentRequest, call: Call) -> Empty:
-        """Delete one, and its device with it."""
-        await self._change(call, DeleteAgent(id_of(request.name), request.etag), request.wait_live)
+        """Delete one, and its device with it. Answered when no byte of the person's key is left."""
+        agent = id_of(request.name)
+        await self._change(call, DeleteAgent(agent, request.etag), request.wait_live)
+        try:
+            async with asyncio.timeout(ERASE_WAIT_S):
+                await self._erased(call, agent)
+        except TimeoutError:
+            raise Rejected(ERASURE_UNDER_WAY, "the bytes are not gone yet") from None
         return Empty()
+
+    async def _erased(self, call: Call, agent: str) -> None:
+        def under_way(ledger: Ledger) -> bool:
+            names = ledger.names.get((call.tenant, CONFIGURATION), {})
+            return any(name.startswith(erasure_of(agent)) for name in names)
+
+        while call.answered(answer := await self._host.query(call.tenant, CONFIGURATION, under_way)):
+            since = positions.decode(answer.position)
+            async for _, commit in self._host.tail(since.group, since.shard, since.n):
+                if any((one.tenant, one.type) == (call.tenant, ERASED) for one in commit.events):
+                    break
 
     async def _shown(self, call: Call, saved: AgentSaved, password: str = "") -> agent_pb2.Agent:
         (name,) = await open_all(self._host, (saved.display_name,))

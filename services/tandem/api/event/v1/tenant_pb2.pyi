@@ -357,8 +357,11 @@ class AgentCreated(_message.Message):
 
     AGENT_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """The person's name. Private."""
+    key_id: _builtins.str
+    """Id of the person's data key. Empty in events of older releases: a key of the tenant's then."""
     @_builtins.property
     def agent(self) -> Global___AgentBody:
         """The agent."""
@@ -368,10 +371,11 @@ class AgentCreated(_message.Message):
         *,
         agent: Global___AgentBody | None = ...,
         display_name: _builtins.str = ...,
+        key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "display_name", b"display_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "display_name", b"display_name", "key_id", b"key_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -414,26 +418,56 @@ class AgentDeleted(_message.Message):
     AGENT_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """Agent id."""
     device: _builtins.str
     """SIP user of the device."""
     version: _builtins.int
     """Version of the deletion."""
+    key_id: _builtins.str
+    """Id of the person's data key, which is destroyed now; empty if there was none."""
     def __init__(
         self,
         *,
         agent: _builtins.str = ...,
         device: _builtins.str = ...,
         version: _builtins.int = ...,
+        key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "device", b"device", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "device", b"device", "key_id", b"key_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentDeleted: _TypeAlias = AgentDeleted  # noqa: Y015
+
+@_typing.final
+class AgentErased(_message.Message):
+    """agent.erased: no byte of a deleted agent's data key is left in this cell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """Agent id."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        agent: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "at_ms", b"at_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentErased: _TypeAlias = AgentErased  # noqa: Y015
 
 @_typing.final
 class AgentBody(_message.Message):

@@ -318,7 +318,8 @@ class TenantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAgent(self, request, context):
-        """Delete an agent. One that is in use is refused: FAILED_PRECONDITION, IN_USE, with the place that uses it.
+        """Delete an agent, and erase what is private of the person: name and digests of the device's password, wherever
+        they stand. Answered when no byte of their key is left; UNAVAILABLE, ERASURE_UNDER_WAY, if that takes long.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

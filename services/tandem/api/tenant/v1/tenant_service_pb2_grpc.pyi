@@ -75,7 +75,9 @@ class TenantServiceStub:
     UpdateAgent: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.UpdateAgentRequest, _agent_pb2.Agent]
     """Change an agent."""
     DeleteAgent: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.DeleteAgentRequest, _empty_pb2.Empty]
-    """Delete an agent. One that is in use is refused: FAILED_PRECONDITION, IN_USE, with the place that uses it."""
+    """Delete an agent, and erase what is private of the person: name and digests of the device's password, wherever
+    they stand. Answered when no byte of their key is left; UNAVAILABLE, ERASURE_UNDER_WAY, if that takes long.
+    """
     ResetSipPassword: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.ResetSipPasswordRequest, _agent_pb2.Agent]
     """Give the agent's device another password. It is shown in the first answer alone."""
     GetNumber: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.GetNumberRequest, _number_pb2.Number]
@@ -141,7 +143,9 @@ class TenantServiceAsyncStub(TenantServiceStub):
     UpdateAgent: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.UpdateAgentRequest, _agent_pb2.Agent]  # type: ignore[assignment]
     """Change an agent."""
     DeleteAgent: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.DeleteAgentRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Delete an agent. One that is in use is refused: FAILED_PRECONDITION, IN_USE, with the place that uses it."""
+    """Delete an agent, and erase what is private of the person: name and digests of the device's password, wherever
+    they stand. Answered when no byte of their key is left; UNAVAILABLE, ERASURE_UNDER_WAY, if that takes long.
+    """
     ResetSipPassword: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.ResetSipPasswordRequest, _agent_pb2.Agent]  # type: ignore[assignment]
     """Give the agent's device another password. It is shown in the first answer alone."""
     GetNumber: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.GetNumberRequest, _number_pb2.Number]  # type: ignore[assignment]
@@ -312,7 +316,9 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tenant_service_pb2.DeleteAgentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Delete an agent. One that is in use is refused: FAILED_PRECONDITION, IN_USE, with the place that uses it."""
+        """Delete an agent, and erase what is private of the person: name and digests of the device's password, wherever
+        they stand. Answered when no byte of their key is left; UNAVAILABLE, ERASURE_UNDER_WAY, if that takes long.
+        """
 
     @_abc_1.abstractmethod
     def ResetSipPassword(
