@@ -155,3 +155,18 @@ def test_what_a_call_does_without_its_agent_is_lost_until_the_next_agent_has_wri
     assert node.unwritten_ms == 100
     cell.scheduler.run(300)
     assert node.unwritten_ms == 300
+
+
+def test_who_goes_away_and_comes_back_is_not_rung_before_the_pause_is_over() -> None:
+    """Seed 2017 of 30 minutes, split: nobody knew what had become of a ring, so the phone was left alone
+    for as long as it might go on; the agent went away and came back, and it was rung on top of it."""
+    world = DeskWorld()
+    world.queue()
+    world.ready("ana")
+    world.caller("c1")
+    world.close(world.offer_of("ana"), rw.Outcome.UNKNOWN)
+    for presence in ("Away", rw.AVAILABLE):
+        world.do(rw.SetPresence("ana", presence))
+    assert world.offers == {}
+    world.pass_ms(15_000)
+    assert [offer.agent for offer in world.offers.values()] == ["ana"]

@@ -89,7 +89,7 @@ TABLE = {
     Status.INTERACTING: (Status.INTERACTING, Status.OFF_QUEUE, Status.INTERACTING, Status.INTERACTING),
     Status.WRAP_UP: (Status.WRAP_UP, Status.OFF_QUEUE, Status.WRAP_UP, Status.WRAP_UP),
     Status.NOT_RESPONDING: (Status.OFF_QUEUE, Status.OFF_QUEUE, Status.IDLE, Status.NOT_RESPONDING),
-    Status.BACKING_OFF: (Status.OFF_QUEUE, Status.OFF_QUEUE, Status.BACKING_OFF, Status.BACKING_OFF),
+    Status.BACKING_OFF: (Status.BACKING_OFF, Status.OFF_QUEUE, Status.BACKING_OFF, Status.BACKING_OFF),
 }
 
 

@@ -128,6 +128,18 @@ def test_status_pause_idle_time_and_place(
         assert ana.idle_since_ms == was_idle_since
 
 
+def test_a_phone_that_may_ring_yet_is_left_alone_also_if_its_agent_was_away_meanwhile(world: DeskWorld) -> None:
+    world.ready("ana")
+    world.caller("c1")
+    offer = world.offer_of("ana")
+    world.do(w.SetPresence("ana", "Break"))
+    world.close(offer, Outcome.UNKNOWN)
+    world.do(w.SetPresence("ana", w.AVAILABLE))
+    assert world.status("ana") is Status.BACKING_OFF
+    world.pass_ms(15_000)
+    assert world.contact_of[world.offer_of("ana")] == "c1"
+
+
 def test_a_contact_whose_offer_failed_goes_to_the_next_agent_ahead_of_those_behind(world: DeskWorld) -> None:
     world.ready("ana")
     world.caller("c1")

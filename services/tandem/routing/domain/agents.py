@@ -76,7 +76,7 @@ def _presence(desk: Desk, command: w.SetPresence, context: Context) -> Events:
     match agent.status:
         case RoutingStatus.OFF_QUEUE | RoutingStatus.NOT_RESPONDING if available and agent.reachable:
             return said, *becomes_ready(desk, agent, context, now)
-        case RoutingStatus.IDLE | RoutingStatus.BACKING_OFF | RoutingStatus.NOT_RESPONDING if not available:
+        case RoutingStatus.IDLE | RoutingStatus.NOT_RESPONDING if not available:
             return said, w.AgentUnready(agent.agent, now)
         case RoutingStatus.NOT_RESPONDING if available:
             return said, w.AgentUnready(agent.agent, now)  # no device yet; its registration makes them ready

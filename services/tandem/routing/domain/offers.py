@@ -66,7 +66,7 @@ def _closed(
     entry = None if gone else desk.entries.get(row.contact)
     if entry is not None and entry.offer != row.offer:
         entry = None  # it left the line and came again: it has another offer, or waits for whoever is free
-    if not agent.version or (not agent.ready and outcome is not Outcome.TIMEOUT):
+    if not agent.version or not (agent.ready or outcome in (Outcome.TIMEOUT, Outcome.UNKNOWN)):
         return closed, w.AgentUnready(agent.agent, now), *_next_agent(desk, entry, None, context)
     match outcome:
         case Outcome.TIMEOUT:
