@@ -15,8 +15,8 @@ from tandem.core.seal import AUDIO
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
 from tandem.media.journal.state import JournalState
-from tandem.routing.domain import decide as routing_decide
 from tandem.routing.domain import fold as routing_fold
+from tandem.routing.domain import offers as routing_offers
 from tandem.routing.domain import words as rw
 from tandem.routing.domain.desk import Desk, Entry
 from tandem.runtime import shard as shard_module
@@ -113,7 +113,7 @@ def _after_without_n(self: Arbiter, record: Record) -> Arbiter:
 
 
 _closed = routing_fold._EVOLVE[rw.ReservationClosed]
-_both_free = routing_decide._both_free
+_both_free = routing_offers._both_free
 
 
 def _end_of_the_line(desk: Desk, event: rw.ReservationClosed) -> None:
@@ -201,7 +201,7 @@ PLANTS = (
         9,
         "a rescinded offer resets the idle time",
         Parts(),
-        (lambda: patch.object(routing_decide, "_both_free", _idle_anew),),
+        (lambda: patch.object(routing_offers, "_both_free", _idle_anew),),
     ),
     Plant(10, "answers before durable", Parts(shard=AnswersAtOnce)),
     Plant(
