@@ -1,4 +1,5 @@
-"""Carries out erasures: destroys keys, deletes recordings, and says so once no byte is left.
+"""Carries out erasures: destroys keys, deletes recordings, and says so once no byte is left. Knows
+keys and blobs, so it also looks for a recording that nobody told of.
 
 A receiver of effects like the media nodes. What it does is idempotent, and pending until its
 end is in the log: whatever crashes, the next owner orders it again.
@@ -16,10 +17,10 @@ import structlog
 from tandem.core.decider import EffectEnded
 from tandem.core.destroy import DestroyKeys
 from tandem.core.errors import Rejected
-from tandem.core.ports.blobs import Blobs
+from tandem.core.ports.blobs import BlobMissing, Blobs, sum_of
 from tandem.core.ports.keys import Keys
 from tandem.core.ports.media import Outcome
-from tandem.core.recording import name_of
+from tandem.core.recording import BadRecording, frames_in, name_of
 from tandem.runtime.driver import ShardDriver
 from tandem.runtime.outputs import Perform, Taken
 from tandem.runtime.retry_driver import Retry
@@ -27,7 +28,7 @@ from tandem.runtime.step import Offer
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.meters import Reading
 from tandem.session.domain.erasure import EraseOrder
-from tandem.session.domain.late import DropRecording
+from tandem.session.domain.late import DropRecording, FindRecording, FoundRecording
 
 _log = structlog.get_logger(__name__)
 
@@ -40,8 +41,11 @@ MAX_WAITING = 256
 """Orders that wait before a sweep is held up."""
 _PAGE = 100
 
-Order = EraseOrder | DropRecording | DestroyKeys
+Order = EraseOrder | FindRecording | DropRecording | DestroyKeys
 """What it can be asked."""
+Ending = EffectEnded | FoundRecording
+"""What it answers."""
+_DONE = EffectEnded("", Outcome.DONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +103,11 @@ class Eraser:
         while True:
             await self._more.wait()
             batch = [self._jobs.popleft() for _ in range(min(MAX_BATCH, len(self._jobs)))]
-            done = await self._erased(batch)
-            for job in done:
-                await self._tell(job)
-            self._jobs += [job for job in batch if job not in done]
+            done = await self._done(batch)
+            for job, ending in done:
+                await self._tell(job, ending)
+            ended = {job.order.key for job, _ in done}
+            self._jobs += [job for job in batch if job.order.key not in ended]
             self._less.set()
             if not self._jobs:
                 self._more.clear()
@@ -111,8 +116,8 @@ class Eraser:
             else:
                 await retry.pause()
 
-    async def _erased(self, batch: Sequence[_Job]) -> list[_Job]:
-        """Those of which no byte is left."""
+    async def _done(self, batch: Sequence[_Job]) -> list[tuple[_Job, Ending]]:
+        """Those of which no byte is left, or that were looked for, and what is told of each."""
         done = []
         payloads = [job.order.payload for job in batch]
         try:
@@ -125,11 +130,11 @@ class Eraser:
             return []
         for job in batch:
             try:
-                await self._carry_out(job.order.tenant, job.order.payload, there)
+                ending = await self._carry_out(job.order.tenant, job.order.payload, there)
             except OSError as error:
                 _log.error("recordings are not deleted yet", stream=job.order.stream, error=str(error))
             else:
-                done.append(job)
+                done.append((job, ending))
         return done
 
     async def erase(self, orders: Sequence[tuple[str, EraseOrder]]) -> None:
@@ -139,25 +144,34 @@ class Eraser:
         for tenant, order in orders:
             await self._delete(tenant, order)
 
-    async def _carry_out(self, tenant: str, order: Order, there: Collection[str]) -> None:
+    async def _carry_out(self, tenant: str, order: Order, there: Collection[str]) -> Ending:
         """What is left of an order once keys are destroyed; `there` are those that are not. A late
         recording is asked about after it was stored: who erases its contact later finds its blob."""
         if isinstance(order, EraseOrder):
             await self._delete(tenant, order)
         elif isinstance(order, DropRecording) and order.unless not in there:
             await self._blobs.delete(name_of(tenant, order.recording))
+        elif isinstance(order, FindRecording):
+            return await self._find(name_of(tenant, order.recording))
+        return _DONE
+
+    async def _find(self, name: str) -> Ending:
+        try:
+            size, sha256 = await sum_of(self._blobs, name)
+            return FoundRecording(name, frames_in(size), size, sha256)
+        except (BlobMissing, BadRecording):
+            return _DONE  # not here, or not whole: its node may yet bring it
 
     async def _delete(self, tenant: str, order: EraseOrder) -> None:
         while found := await self._blobs.list(name_of(tenant, order.recordings), limit=_PAGE):
             for name in found:
                 await self._blobs.delete(name)
 
-    async def _tell(self, job: _Job) -> None:
+    async def _tell(self, job: _Job, ending: Ending) -> None:
         """The end of the effect, once it is durable. Who owns the shard by then asks again if it was not heard."""
         order = job.order
-        done = Offer(SOURCE, 0, order.tenant, order.stream, EffectEnded("", Outcome.DONE), settles=order.key)
         try:
-            await job.driver.ask(done)
+            await job.driver.ask(Offer(SOURCE, 0, order.tenant, order.stream, ending, settles=order.key))
         except Rejected as error:
             _log.info("the end of an erasure was not taken", stream=order.stream, reason=error.reason.name)
         self._known.discard(order.key)

@@ -67,6 +67,7 @@ EVENTS = Codec(
     (BEGUN, erasure.ErasureBegun, erasures.ErasureBegun),
     (ERASED, erasure.ContactErased, erasures.ContactErased),
     ("late.expected", late.LateExpected, lates.LateExpected),
+    ("late.not_found", late.LateNotFound, lates.LateNotFound),
     (LATE_STORED, late.LateStored, lates.LateStored),
     ("late.given_up", late.LateGivenUp, lates.LateGivenUp),
     ("late.settled", late.LateSettled, lates.LateSettled),
@@ -103,6 +104,7 @@ COMMANDS = Codec(
     ("erasure.erase_due", erasure.EraseDue, own_erasures.EraseDue),
     ("late.expect", late.ExpectRecording, own_lates.ExpectRecording),
     ("late.note", late.NoteLateRecording, own_lates.NoteLateRecording),
+    ("late.found", late.FoundRecording, own_lates.FoundRecording),
     ("late.give_up", late.GiveUpRecording, own_lates.GiveUpRecording),
     ("config.quota", gate.PublishQuota, quota_pb2.QuotaPublished),
     ("gate.count_call", gate.CountCall, gate_pb2.CountCall),
@@ -125,6 +127,7 @@ MESSAGES = Codec(
 EFFECTS = Codec(
     ("media.order", w.MediaOrder, own.MediaOrder),
     ("erasure.order", erasure.EraseOrder, own_erasures.EraseOrder),
+    ("late.find", late.FindRecording, own_lates.FindRecording),
     ("late.drop", late.DropRecording, own_lates.DropRecording),
 )
 

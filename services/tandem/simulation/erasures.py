@@ -27,7 +27,7 @@ from tandem.session.domain.erasure import (
     ErasureScope,
     stream_of,
 )
-from tandem.session.domain.late import LateGivenUp, LateStored
+from tandem.session.domain.late import DropRecording, FindRecording, FoundRecording, LateGivenUp, LateStored
 from tandem.session.domain.retention import DAY_MS, Retention
 from tandem.session.domain.words import ContactStarted
 from tandem.session.sweep import Lives, Over
@@ -137,17 +137,25 @@ class Erasures(Checker):
                 cell.key_table.destroy(payload.keys)
                 gone = True
             else:
-                gone = not cell.keys((payload.unless,)) if payload.unless else True
+                gone = isinstance(payload, DropRecording) and not (payload.unless and cell.keys((payload.unless,)))
             process.later(self._slow.between(1, 1_500), lambda: blobs(gone))
 
         def blobs(gone: bool) -> None:
+            ending: EffectEnded | FoundRecording = EffectEnded("", Outcome.DONE)
             if isinstance(payload, EraseOrder):
                 for name in cell.blobs.list(name_of(order.tenant, payload.recordings)):
                     cell.blobs.delete(name)
+            elif isinstance(payload, FindRecording):
+                ending = found(name_of(order.tenant, payload.recording))
             elif gone:
                 cell.blobs.delete(name_of(order.tenant, payload.recording))
-            done = EffectEnded("", Outcome.DONE)
-            seat.told(Offer("eraser", 0, order.tenant, order.stream, done, settles=order.key))
+            seat.told(Offer("eraser", 0, order.tenant, order.stream, ending, settles=order.key))
+
+        def found(name: str) -> EffectEnded | FoundRecording:
+            if not cell.blobs.list(name):
+                return EffectEnded("", Outcome.DONE)
+            cell.reached("a late recording found")
+            return FoundRecording(name, 0, len(cell.blobs.get(name)), "")
 
         if order.again:
             cell.reached("an erasure offered again")

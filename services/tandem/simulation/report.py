@@ -46,6 +46,7 @@ BRANCHES = (
     "an erasure asked for once more",
     "an erasure that storage refused",
     "an erasure offered again",
+    "a late recording found",
     "a late recording listed",
     *(
         f"counted {name}"

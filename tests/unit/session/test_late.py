@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tandem.core.changed import changed
 from tandem.core.commit import Commit
 from tandem.core.decider import Act, Answer, EffectEnded, Settle, Tell, Wake
 from tandem.core.destroy import ASK_AGAIN_MS
 from tandem.core.errors import UNKNOWN_NAME
 from tandem.core.ports import media
 from tandem.core.ports.log import Partition
-from tandem.core.recording import name_of
+from tandem.core.recording import CHUNK_FRAMES, HEADER_BYTES, STORED_CHUNK_BYTES, name_of
 from tandem.core.seal import AUDIO, Sealed, Withheld
 from tandem.internal.recording.v1 import recording_pb2
 from tandem.runtime import log_codec
@@ -55,7 +56,24 @@ def given_up(reason: str) -> late.LateGivenUp:
 def test_one_that_a_contact_does_not_wait_for_is_expected_for_a_while() -> None:
     when = a_late().when(late.ExpectRecording("c1-o1", "c1", "m1", "sales", "ann", 5, KEY))
     expected = late.LateExpected("c1-o1", "c1", "m1", "sales", "ann", 5, KEY, AT)
-    when.then([expected], [Wake("give_up", AT + late.EXPECTED_MS, late.GiveUpRecording())])
+    find = Act("find", "erase", late.FindRecording("c1-o1"), ASK_AGAIN_MS)
+    when.then([expected], [Wake("give_up", AT + late.EXPECTED_MS, late.GiveUpRecording()), find])
+
+
+def test_one_that_is_there_already_is_listed_and_may_lack_its_end() -> None:
+    when = a_late(EXPECTED).when(late.FoundRecording(STORED.blob, 8, 99, "ab"))
+    assert when.events == [changed(CAME, truncated=True)]
+
+
+def test_one_that_is_not_there_yet_is_waited_for() -> None:
+    not_found = late.LateNotFound("c1-o1", AT)
+    when = a_late(EXPECTED).when(EffectEnded("find", media.Outcome.DONE))
+    when.then([not_found], [Answer(not_found)])
+    assert a_late(EXPECTED, not_found).when(late.NoteLateRecording("c1", AT, STORED)).events == [CAME]
+
+
+def test_that_it_was_looked_for_does_not_end_what_is_to_go() -> None:
+    a_late(EXPECTED, CAME).when(EffectEnded("find", media.Outcome.DONE)).nothing()
 
 
 def test_one_that_comes_is_listed_and_deleted_if_its_key_is_gone() -> None:
@@ -99,8 +117,9 @@ def test_every_other_pair_changes_nothing() -> None:
         w.NoteNewJournal("m1", AT),
         late.GiveUpRecording(),
         EffectEnded("drop", media.Outcome.DONE),
+        late.FoundRecording(STORED.blob, 8, 99, "ab"),
     )
-    does = {(0, 0), (0, 1), (1, 1), (1, 2), (1, 3), (2, 4)}
+    does = {(0, 0), (0, 1), (1, 1), (1, 2), (1, 3), (2, 4), (1, 5)}
     for (at, past), (which, command) in itertools.product(enumerate(states), enumerate(commands)):
         assert bool(a_late(*past).when(command).events) == ((at, which) in does), (past, command)
 
@@ -149,7 +168,7 @@ async def over_without_recording(live: LiveHost) -> tuple[str, str]:
     await live.hang_up("red", "c1")
     await live.leg("red", leg, media.LegEnded(media.Cause.NORMAL, media.By.TANDEM))
     await live._take("red", f"media/{NODE}/i1", "contact/c1", w.CompleteAnyway())
-    assert lates(live) == ["late.expected"]
+    await live.until(lambda: lates(live) == ["late.expected", "late.not_found"])
     await live.project()
     return key, name_of("red", f"c1-{leg.partition('.')[2]}")
 
@@ -192,6 +211,22 @@ async def test_without_an_erasure_it_is_listed_and_the_contact_names_it(
     assert await live.blobs.list("recordings/") == []
 
 
+async def test_one_that_was_stored_unheard_is_found_and_listed(live: LiveHost, poison: Poison) -> None:
+    """The contact could not decide what its node said of it, and waited an hour for nothing."""
+    leg = await live.talk("red", "c1")
+    blob = name_of("red", f"c1-{leg.partition('.')[2]}")
+    await live.blobs.put(blob, bytes(HEADER_BYTES + STORED_CHUNK_BYTES))
+    poison.plant(Plant("contact", "decide", 1))
+    await live.stored("red", "c1", leg)
+    await live.hang_up("red", "c1")
+    await live.leg("red", leg, media.LegEnded(media.Cause.NORMAL, media.By.TANDEM))
+    await live._take("red", f"media/{NODE}/i1", "contact/c1", w.CompleteAnyway())
+    await live.until(lambda: lates(live)[-1] == "late.settled")
+    (found,) = told(live)
+    assert (found.blob, found.frames, found.truncated) == (blob, CHUNK_FRAMES, True)
+    assert await live.blobs.list("recordings/") == [blob]
+
+
 async def test_it_comes_twice_and_is_told_once(live: LiveHost) -> None:
     _, blob = await over_without_recording(live)
     await comes(live, blob)
@@ -206,7 +241,7 @@ async def test_one_of_a_quarantined_contact_is_listed(
     leg = await live.talk("red", "c1")
     poison.plant(Plant("contact", "evolve", 1))
     await live.leg("red", "c1", media.LegHeld())
-    assert lates(live) == ["late.expected"]
+    await live.until(lambda: lates(live) == ["late.expected", "late.not_found"])
     await live.hang_up("red", leg)
     await live.hang_up("red", "c1")
     blob = name_of("red", f"c1-{leg.partition('.')[2]}")
@@ -267,4 +302,4 @@ async def test_a_lost_journal_ends_the_waiting(live: LiveHost) -> None:
 
 def test_the_events_of_late_recordings_have_names() -> None:
     named = {cls for name, cls in EVENTS.classes() if name.startswith("late.")}
-    assert named == {late.LateExpected, late.LateStored, late.LateGivenUp, late.LateSettled}
+    assert named == {late.LateExpected, late.LateNotFound, late.LateStored, late.LateGivenUp, late.LateSettled}

@@ -22,7 +22,7 @@ STATES = typing.get_args(st.State)
 OF_OTHERS = {
     *(r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice, HangUpStray),
     *(erasure.EraseContact, erasure.EraseDue, retention.Retention),
-    *(late.ExpectRecording, late.NoteLateRecording, late.GiveUpRecording),
+    *(late.ExpectRecording, late.NoteLateRecording, late.GiveUpRecording, late.FoundRecording),
     *(gate.PublishQuota, gate.CountCall, gate.RefuseCall),
 }
 COMMANDS = [cls for _, cls in session.COMMANDS.classes() if cls not in OF_OTHERS] + [EffectEnded]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
@@ -49,3 +50,12 @@ class Blobs(Protocol):
     async def close(self) -> None:
         """Idempotent."""
         ...
+
+
+async def sum_of(blobs: Blobs, name: str) -> tuple[int, str]:
+    """Size and SHA-256, in hex, of a whole blob. Raises `BlobMissing`, OSError."""
+    digest, size = hashlib.sha256(), 0
+    async for part in blobs.read(name):
+        digest.update(part)
+        size += len(part)
+    return size, digest.hexdigest()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tandem.core import recording
-from tandem.core.ports.blobs import BlobExists, BlobMissing, Blobs
+from tandem.core.ports.blobs import BlobExists, BlobMissing, Blobs, sum_of
 from tandem.core.ports.media import RecordingStored
 from tandem.runtime.retry_driver import Retry
 
@@ -231,15 +231,12 @@ class FileSpool:
 
     async def _find_stored(self, name: str, truncated: bool) -> None:
         """The file is gone: an earlier life had stored it and died before that was written down. Or it is lost."""
-        digest, size = hashlib.sha256(), 0
         try:
-            async for part in self._blobs.read(name):
-                digest.update(part)
-                size += len(part)
+            size, sha256 = await sum_of(self._blobs, name)
         except BlobMissing:
             self._fail(name, "SPOOL_LOST")
         else:
-            self._told.recording_stored(name, _stored(name, size, digest.hexdigest(), truncated))
+            self._told.recording_stored(name, _stored(name, size, sha256, truncated))
 
     async def _chunks(self, path: Path, digest: hashlib._Hash) -> AsyncIterator[bytes]:
         position = 0

@@ -4,7 +4,8 @@ A contact waits an hour for its recordings. Then it is over all the same and may
 what its node still uploads must not stay behind without a key. So each recording that is missing
 becomes an aggregate of its own (stream `late/{recording}`). When the recording comes it is listed
 like any other; and if the contact's key is gone by then, the blob is deleted. One that nothing
-expects has no key that anybody knows, and is deleted.
+expects has no key that anybody knows, and is deleted. It may also be there already: a contact that
+could not decide what its node said of it waited for nothing. So it is looked for first.
 
 NotLate -> Expected -> Settling -> Over
 """
@@ -30,7 +31,7 @@ NEVER_CAME = "NEVER_CAME"
 JOURNAL_LOST = "JOURNAL_LOST"
 NOT_EXPECTED = "NOT_EXPECTED"
 """Reasons of a `LateGivenUp`; a node gives others."""
-_GIVE_UP, _DROP = "give_up", "drop"
+_GIVE_UP, _FIND, _DROP = "give_up", "find", "drop"
 
 
 def stream_of(recording: str) -> str:
@@ -64,6 +65,16 @@ class NoteLateRecording:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundRecording:
+    """It stands in Blobs already: what the node said of it was refused, or was lost with its journal."""
+
+    blob: str
+    frames: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUpRecording:
     """Wake: it was expected for long enough."""
 
@@ -79,6 +90,14 @@ class LateExpected:
     agent: str
     started_ms: int
     data_key: Private
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LateNotFound:
+    """It was looked for, and does not stand in Blobs yet."""
+
+    recording: str
     at_ms: int
 
 
@@ -116,6 +135,13 @@ class LateSettled:
 
     recording: str
     at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindRecording:
+    """The effect: look for the recording, and answer with `FoundRecording` if it is there."""
+
+    recording: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +246,18 @@ def _came(state: Expected, command: NoteLateRecording, context: Context) -> Even
             return (LateGivenUp(state.recording, state.contact, reason, command.at_ms),)
 
 
+def _found(state: Expected, command: FoundRecording, context: Context) -> Events:
+    """Whether its node died over it is not known, so its end may be missing."""
+    body = RecordingStored(
+        state.recording, command.blob, command.frames, command.size_bytes, command.sha256, truncated=True
+    )
+    return _came(state, NoteLateRecording(state.contact, context.now_ms, body), context)
+
+
+def _not_found(state: Expected, command: EffectEnded, context: Context) -> Events:
+    return (LateNotFound(state.recording, context.now_ms),) if command.name == _FIND else ()
+
+
 def _journal_lost(state: Expected, command: NoteNewJournal, context: Context) -> Events:
     """The node stored it and could not say so, or never will."""
     if command.node != state.node:
@@ -232,13 +270,15 @@ def _never_came(state: Expected, command: GiveUpRecording, context: Context) -> 
 
 
 def _dropped(state: Settling, command: EffectEnded, context: Context) -> Events:
-    return (LateSettled(state.recording, context.now_ms),)
+    return (LateSettled(state.recording, context.now_ms),) if command.name == _DROP else ()
 
 
 _HANDLERS: dict[tuple[type, type], Any] = {
     (NotLate, ExpectRecording): _expect,
     (NotLate, NoteLateRecording): _came_unexpected,
     (Expected, NoteLateRecording): _came,
+    (Expected, FoundRecording): _found,
+    (Expected, EffectEnded): _not_found,
     (Expected, NoteNewJournal): _journal_lost,
     (Expected, GiveUpRecording): _never_came,
     (Settling, EffectEnded): _dropped,
@@ -255,6 +295,8 @@ def evolve(state: State, event: Any) -> State:
     match event:
         case LateExpected(recording, contact, node, queue, agent, started_ms, data_key):
             return Expected(recording, contact, node, queue, agent, started_ms, data_key)
+        case LateNotFound():
+            return state
         case LateStored(recording, data_key=key) if isinstance(key, Sealed):
             return Settling(recording, key.key)
         case LateStored(recording):
@@ -271,8 +313,9 @@ def evolve(state: State, event: Any) -> State:
 def react(state: State, event: Any) -> Sequence[Action]:
     """It is listed, also when it can be heard no more; and what nobody can open is deleted."""
     match event, state:
-        case LateExpected(at_ms=at_ms), _:
-            return (Wake(_GIVE_UP, at_ms + EXPECTED_MS, GiveUpRecording()),)
+        case LateExpected(recording, at_ms=at_ms), _:
+            find = Act(_FIND, ERASE, FindRecording(recording), ASK_AGAIN_MS)
+            return Wake(_GIVE_UP, at_ms + EXPECTED_MS, GiveUpRecording()), find
         case LateStored(), Settling(recording, key):
             drop = Act(_DROP, ERASE, DropRecording(recording, key), ASK_AGAIN_MS)
             return Settle(_GIVE_UP), Tell(f"recording/{recording}", _kept(event)), drop

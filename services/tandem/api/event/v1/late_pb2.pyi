@@ -69,6 +69,32 @@ class LateExpected(_message.Message):
 Global___LateExpected: _TypeAlias = LateExpected  # noqa: Y015
 
 @_typing.final
+class LateNotFound(_message.Message):
+    """It was looked for, and does not stand in Blobs yet: its node may still bring it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    recording: _builtins.str
+    """Recording id."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        recording: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LateNotFound: _TypeAlias = LateNotFound  # noqa: Y015
+
+@_typing.final
 class LateStored(_message.Message):
     """It stands whole in Blobs after all, and is listed. If its contact was erased meanwhile, the blob is deleted."""
 

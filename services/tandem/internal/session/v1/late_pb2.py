@@ -26,7 +26,7 @@ from tandem.internal.link.v1 import media_pb2 as tandem_dot_internal_dot_link_do
 from tandem.internal.type.v1 import private_pb2 as tandem_dot_internal_dot_type_dot_v1_dot_private__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tandem/internal/session/v1/late.proto\x12\x1atandem.internal.session.v1\x1a#tandem/internal/link/v1/media.proto\x1a%tandem/internal/type/v1/private.proto\"\xa9\x01\n\x0f\x45xpectRecording\x12\x11\n\trecording\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontact\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\r\n\x05\x61gent\x18\x05 \x01(\t\x12\x12\n\nstarted_ms\x18\x06 \x01(\x03\x12\x32\n\x08\x64\x61ta_key\x18\x07 \x01(\x0b\x32 .tandem.internal.type.v1.Private\"f\n\x11NoteLateRecording\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x31\n\x04\x62ody\x18\x03 \x01(\x0b\x32#.tandem.internal.link.v1.MediaEvent\"\x11\n\x0fGiveUpRecording\"2\n\rDropRecording\x12\x11\n\trecording\x18\x01 \x01(\t\x12\x0e\n\x06unless\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tandem/internal/session/v1/late.proto\x12\x1atandem.internal.session.v1\x1a#tandem/internal/link/v1/media.proto\x1a%tandem/internal/type/v1/private.proto\"\xa9\x01\n\x0f\x45xpectRecording\x12\x11\n\trecording\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontact\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\r\n\x05\x61gent\x18\x05 \x01(\t\x12\x12\n\nstarted_ms\x18\x06 \x01(\x03\x12\x32\n\x08\x64\x61ta_key\x18\x07 \x01(\x0b\x32 .tandem.internal.type.v1.Private\"f\n\x11NoteLateRecording\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x31\n\x04\x62ody\x18\x03 \x01(\x0b\x32#.tandem.internal.link.v1.MediaEvent\"\x11\n\x0fGiveUpRecording\"2\n\rDropRecording\x12\x11\n\trecording\x18\x01 \x01(\t\x12\x0e\n\x06unless\x18\x02 \x01(\t\"R\n\x0e\x46oundRecording\x12\x0c\n\x04\x62lob\x18\x01 \x01(\t\x12\x0e\n\x06\x66rames\x18\x02 \x01(\x04\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"\"\n\rFindRecording\x12\x11\n\trecording\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,4 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GIVEUPRECORDING']._serialized_end=438
   _globals['_DROPRECORDING']._serialized_start=440
   _globals['_DROPRECORDING']._serialized_end=490
+  _globals['_FOUNDRECORDING']._serialized_start=492
+  _globals['_FOUNDRECORDING']._serialized_end=574
+  _globals['_FINDRECORDING']._serialized_start=576
+  _globals['_FINDRECORDING']._serialized_end=610
 # @@protoc_insertion_point(module_scope)

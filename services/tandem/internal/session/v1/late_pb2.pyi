@@ -140,3 +140,59 @@ class DropRecording(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DropRecording: _TypeAlias = DropRecording  # noqa: Y015
+
+@_typing.final
+class FoundRecording(_message.Message):
+    """From the receiver of `FindRecording`: it stands in Blobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOB_FIELD_NUMBER: _builtins.int
+    FRAMES_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    blob: _builtins.str
+    """Name in Blobs."""
+    frames: _builtins.int
+    """Samples per channel at 8 kHz."""
+    size_bytes: _builtins.int
+    """Size of the blob."""
+    sha256: _builtins.str
+    """SHA-256 of the blob, hex."""
+    def __init__(
+        self,
+        *,
+        blob: _builtins.str = ...,
+        frames: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "frames", b"frames", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoundRecording: _TypeAlias = FoundRecording  # noqa: Y015
+
+@_typing.final
+class FindRecording(_message.Message):
+    """Effect of kind `erase`: look whether the recording is there already."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    recording: _builtins.str
+    """Recording id."""
+    def __init__(
+        self,
+        *,
+        recording: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindRecording: _TypeAlias = FindRecording  # noqa: Y015
