@@ -33,7 +33,7 @@ from tandem.runtime.step import Answered, Offer
 from tandem.runtime.traced import Committed
 from tandem.session import events as session
 from tandem.session.domain import reception as r
-from tandem.session.domain.late import DropRecording
+from tandem.session.domain.late import DropRecording, FindRecording
 from tandem.session.inbox import media_offer
 from tandem.simulation.poison import Planted, Poison
 from tests.support.hand_node import HandNode
@@ -180,7 +180,7 @@ class LiveWorld:
                     fresh = {key: key.encode().ljust(32, b"k")[:32] for key in allocate}
                     self.keys |= fresh
                     lane.shard.keys_loaded(fresh, {key: self.keys[key] for key in get})
-                case Perform(payload=DropRecording()):
+                case Perform(payload=FindRecording() | DropRecording()):  # no blob is ever there
                     done = EffectEnded("", media.Outcome.DONE)
                     lane.shard.offer(Offer("eraser", 0, TENANT, output.stream, done, settles=output.key))
                 case Perform() | AskLegs():

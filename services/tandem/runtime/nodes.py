@@ -150,15 +150,16 @@ class Nodes:
         the list is decided: a call that just arrived is held by then. An order that is pending may
         still bring its leg about, or end it. `place` is of the log, and makes new streams' names."""
         make = self._group.stray_leg
+        # Where legs are guessed a talk that goes on would look like a stray. What is one shows when it is over.
+        guessed = {tenant for (tenant, _), aside in self._ledger.aggregates.aside.items() if aside.guessed}
         for node, row in self._rows.items():
-            listed, row.listed_legs = row.listed_legs, ()
+            listed = [of for of in row.listed_legs if of[0] not in guessed]
             if not listed or make is None:
                 continue
+            row.listed_legs = tuple(of for of in row.listed_legs if of[0] in guessed)
             held = self._held()
-            # Where legs are guessed a talk that goes on would look like a stray.
-            guessed = {tenant for (tenant, _), aside in self._ledger.aggregates.aside.items() if aside.guessed}
             for tenant, leg in listed:
-                if (tenant, leg) not in held and tenant not in guessed:
+                if (tenant, leg) not in held:
                     kind, command = make(node, leg, now_ms)
                     self._queue(Offer("legs", 0, tenant, f"{kind}/{place}.{leg}", command))
 

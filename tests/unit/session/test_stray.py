@@ -7,6 +7,7 @@ import pytest
 
 from tandem.core.ports import media
 from tandem.core.seal import Secret
+from tandem.runtime.ledger import Quarantine
 from tandem.runtime.nodes import NODE_LOST_MS
 from tandem.runtime.step import Offer
 from tandem.session.domain import words as w
@@ -55,6 +56,21 @@ def test_a_leg_that_nobody_holds_is_hung_up_once() -> None:
     cell.outcome(order.key)
     assert order.key not in cell.shard.ledger.pending
     assert [a.kind.name for a in cell.shard.ledger.aggregates.values() if a.kind.name == "stray"] == []
+
+
+def test_beside_a_quarantined_contact_whose_legs_are_guessed_it_waits_for_that_ones_end() -> None:
+    """Seed 3032 of 30 minutes: the phone that talked to it was hung up by nobody, and rung for another."""
+    cell = SmallCell()
+    cell.configure()
+    cell.call("c1")
+    place = (TENANT, "contact/c1")
+    cell.shard.ledger.aggregates.set_aside(place, Quarantine("Planted", "x", ((NODE, "c1"),), guessed=True))
+    listed(cell, "c1", "c1.talks")
+    cell.settle()
+    assert hung_up(cell) == []
+    cell.leg("c1", media.LegEnded(media.Cause.NORMAL, media.By.FAR))
+    cell.settle()
+    assert "c1.talks" in hung_up(cell)  # c1 itself, listed before it ended, may be as well
 
 
 def test_one_that_could_not_be_hung_up_is_found_again_under_another_key() -> None:
