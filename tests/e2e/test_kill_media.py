@@ -79,7 +79,7 @@ BOTH_WAYS = (
 
 @dataclass
 class Talk:
-    """Caller and agent who talk, and how many packets each had sent when both heard the other."""
+    """Caller and agent who talk, and how many packets each had sent when the recording had begun."""
 
     caller: PhoneCall
     agent: PhoneCall
@@ -136,8 +136,7 @@ class Deaths:
         fate, scene = self.fates[number], await self.scene()
         async with beside(self.coming_and_going()):
             kill = Kill(fate.killed, fate.where, self.crowd.live())
-            await self.end(fate)
-            sent = [talk.sent() for talk in scene.talks]
+            sent = await self.end(fate, scene)
             began = time.monotonic()
             await asyncio.sleep(self.rng.choice(AWAY_S))
             following = self.fates[number + 1 :]
@@ -163,12 +162,20 @@ class Deaths:
         menu, waits = await crowd.menu_sitter(), await crowd.queue_sitter("4")
         talks = []
         for digit, agent in (("1", dan), ("2", eve)):
+            spooled = self.spooled()
             caller, answered = await crowd.talk_sitters(digit, agent)
+            async with asyncio.timeout(PATIENCE_S):
+                while not self.spooled() - spooled:  # the node has the order; how soon, other tests say
+                    await asyncio.sleep(0.02)
             talks.append(Talk(caller, answered, (caller.sent, answered.sent)))
         ring = await crowd.ring_sitter("3", fay)
         live = await all_contacts(self.centre, "LIFE_LIVE")
         enqueued = {contact["caller"]["value"]: contact.get("enqueueTime", "") for contact in live}
         return Scene(menu, waits, ring, talks, enqueued)
+
+    def spooled(self) -> set[Path]:
+        """Recordings that the node has begun and not stored."""
+        return set(self.cell.data_dir.rglob("*.sealed"))
 
     async def coming_and_going(self) -> None:
         """Short calls, so that there are commands."""
@@ -186,8 +193,8 @@ class Deaths:
 
     # ---------------------------------------------------------------- death and life
 
-    async def end(self, fate: Fate) -> None:
-        """By its own hand at the point, or by ours."""
+    async def end(self, fate: Fate, scene: Scene) -> list[tuple[int, int]]:
+        """By its own hand at the point, or by ours; what each talk had sent by then."""
         cell = self.cell
         assert cell.media is not None
         if fate.environment:
@@ -200,9 +207,11 @@ class Deaths:
             await asyncio.sleep(APART_S)
         cell.kill_media()
         self.died_at = time.time()
+        sent = [talk.sent() for talk in scene.talks]
         if fate.killed == BOTH and cell.control is not None:
             await asyncio.sleep(APART_S if fate.apart else 0)
             cell.kill_control()
+        return sent
 
     async def begin(self, fate: Fate, environment: dict[str, str]) -> None:
         """The next life, in the order of the fate; until calls can be taken."""

@@ -173,7 +173,7 @@ class Plant:
                 one.stop()
 
 
-def _nothing(self: Nodes, *told: Any) -> None:
+def _left_alone(self: Nodes, *told: Any) -> None:
     pass
 
 
@@ -214,13 +214,15 @@ PLANTS = (
         ),
     ),
     Plant(12, "events are acknowledged when decided", Parts(shard=AcksAtOnce)),
-    Plant(13, "legs that nobody holds are left", Parts(), (lambda: patch.object(Nodes, "strays", _nothing),), seeds=40),
+    Plant(
+        13, "legs that nobody holds are left", Parts(), (lambda: patch.object(Nodes, "strays", _left_alone),), seeds=60
+    ),
     Plant(
         14,
         "a lost journal puts no ring in doubt",
         Parts(),
-        (lambda: patch.object(Nodes, "_journal_lost", _nothing),),
-        seeds=40,
+        (lambda: patch.object(Nodes, "_journal_lost", _left_alone),),
+        seeds=60,
     ),
     Plant(15, "shard time steps with the wall clock", Parts(), (lambda: patch.object(ShardTime, "at", _wall),)),
     Plant(
