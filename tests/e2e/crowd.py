@@ -185,6 +185,10 @@ def stages(calls: Iterable[CallFacts]) -> Counter[str]:
     return +Counter(menu=menu, talking=talks, ringing=rings, waiting=len(up) - menu - talks - rings)
 
 
+QUEUES_MAX = 900
+"""Of the 1,000 that a tenant may have."""
+
+
 class Clerk:
     """A client that changes things all the time and keeps, in a file of its own, every reply it got."""
 
@@ -195,13 +199,14 @@ class Clerk:
         """Presences that were asked for, the last perhaps in vain."""
 
     async def work(self) -> None:
-        """A queue and a presence, again and again; each is repeated until it is answered."""
+        """A queue, up to `QUEUES_MAX`, and a presence, again and again; each is repeated until it is answered."""
         tenant = self._centre.tenant
         presences = itertools.cycle(["PRESENCE_MEAL", "PRESENCE_BREAK", "PRESENCE_TRAINING"])
         for n in itertools.count(1):
-            name = f"made-{n}"
-            await self._until_answered(f"{tenant}/queues", {"displayName": name}, name, queueId=name)
-            self.queues = n
+            if n <= QUEUES_MAX:
+                name = f"made-{n}"
+                await self._until_answered(f"{tenant}/queues", {"displayName": name}, name, queueId=name)
+                self.queues = n
             self.tried.append(next(presences))
             await self._until_answered(
                 f"{self._centre.agents[self._agent].name}:setPresence", {"presence": self.tried[-1]}, f"p-{n}"

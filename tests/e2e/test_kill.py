@@ -154,6 +154,9 @@ async def kill_control_planes(own_cell: Cell, replies: Path, plan: list[Point], 
                     fay.answer(ring[1])  # while nobody is there to know it
                 await story.live_again()
                 if renewed:
+                    # Nobody sits for ever: after nine minutes of menu the flow ends.
+                    crowd.hang_up(sitting[0])
+                    sitting[0] = await crowd.menu_sitter()
                     fay.answer(ring[1])
                     await crowd.end_talk(ring[0], fay)
                     ring = await crowd.ring_sitter("2", fay)
