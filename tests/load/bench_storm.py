@@ -11,9 +11,9 @@ the other tenant, in turns, round after round in one run:
     API in quota         as many requests as 32 connections get through, up to the quota
     API beyond quota     the same, refused above 50 a second
 
-Of each round's storm the p99 is held against that of the quiet phase just before it; the goal is at
-most twice. A phase has some 100 calls, so that its p99 is the second-worst: look at the medians over
-the rounds. Printed, too, is what makes a run worth something: whether the storm was as strong as
+The p99 of all rounds' storms is held against that of the quiet phases just before them; the goal is at
+most twice. In brackets stands the ratio of each round, which has some 100 calls: its p99 is the
+second-worst of them. Printed, too, is what makes a run worth something: whether the storm was as strong as
 asked, what of it was let in, how busy each process was, and how busy the machine was besides.
 """
 
@@ -309,7 +309,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def show(name: str, rounds: Sequence[tuple[Phase, Phase]], seen: Seen) -> None:
-    """A line per kind of wait: medians over the rounds, and each round's ratio."""
+    """A line per kind of wait: percentiles of all rounds together, and each round's ratio."""
     median = statistics.median
     ended = ", ".join(f"{count} {what}" for what, count in seen.counts.items())
     print(f"\n{name}: {min(seen.rates):.0f} to {max(seen.rates):.0f} a second; {ended}")
@@ -317,12 +317,12 @@ def show(name: str, rounds: Sequence[tuple[Phase, Phase]], seen: Seen) -> None:
         cores = {what: median(pair[place].cores[what] for pair in rounds) for what in rounds[0][place].cores}
         print(f"  cores, {title}: {', '.join(f'{what} {value:.2f}' for what, value in cores.items())}")
     for kind, title in KINDS:
-        p50, p99 = ([[percentile(getattr(one, kind), at) for one in pair] for pair in rounds] for at in (50, 99))
-        ratios = [storm / quiet for quiet, storm in p99]
-        cells = (median(pair[place] for pair in values) for place in (0, 1) for values in (p50, p99))
+        quiet, storm = ([value for pair in rounds for value in getattr(pair[place], kind)] for place in (0, 1))
+        cells = [percentile(values, at) for values in (quiet, storm) for at in (50, 99)]
+        each = [percentile(getattr(pair[1], kind), 99) / percentile(getattr(pair[0], kind), 99) for pair in rounds]
         print(
             "  {:22} quiet p50 {:7.1f} p99 {:7.1f}   storm p50 {:7.1f} p99 {:7.1f} ms".format(title, *cells)
-            + f"   p99 ratio {median(ratios):5.2f}  ({' '.join(f'{ratio:.2f}' for ratio in ratios)})"
+            + f"   p99 ratio {cells[3] / cells[1]:5.2f}  ({' '.join(f'{ratio:.2f}' for ratio in each)})"
         )
 
 

@@ -276,14 +276,14 @@ class ShardDriver:
         value = await self._answer(future)
         return value, shard.durable
 
-    async def query(self, ask: Callable[[Ledger], Any]) -> tuple[Any, int]:
-        """(answer, position) from the owner's state, once that state is durable. The position is
-        exactly the state's: what happened after it is not in the answer. Raises `Rejected`."""
+    async def query(self, ask: Callable[[Ledger], Any], tenant: str = "") -> tuple[Any, int]:
+        """(answer, position) from the owner's state, or of one tenant in it, once that is durable. The position
+        is exactly the state's: what happened after it is not in the answer. Raises `Rejected`."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         shard = self._shard
-        if shard is None or not shard.query(future, ask):
+        n = None if shard is None else shard.query(future, ask, tenant)
+        if n is None:
             raise Rejected(NO_OWNER, "this shard has no owner at the moment; repeat the request")
-        n = shard.n
         return await self._answer(future), n
 
     async def _answer(self, future: asyncio.Future[Any]) -> Any:

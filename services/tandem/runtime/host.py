@@ -216,9 +216,9 @@ class Host:
         return Answer(value, self._position(driver, n))
 
     async def query(self, tenant: str, kind: str, ask: Callable[[Ledger], T]) -> Answer[T]:
-        """Ask the owner's state; returns once that state is durable. Raises `Rejected`."""
+        """Ask the owner's state of the tenant; returns once that state is durable. Raises `Rejected`."""
         driver = self.driver(tenant, kind)
-        value, n = await self._bounded(driver.query(ask))
+        value, n = await self._bounded(driver.query(ask, tenant))
         return Answer(value, self._position(driver, n))
 
     async def _bounded(self, answer: Any) -> Any:

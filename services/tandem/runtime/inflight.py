@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from tandem.runtime.outputs import Output, Perform
@@ -11,11 +11,13 @@ from tandem.runtime.outputs import Output, Perform
 
 @dataclass(slots=True)
 class Appended:
-    """A record under way: the number of its commit, its bytes, and what may leave once it is durable."""
+    """A record under way: the number of its commit, its bytes, what may leave once it is durable, and
+    the tenants whose state it changes."""
 
     n: int
     body: bytes
     held: list[Output]
+    tenants: frozenset[str]
 
 
 class InFlight:
@@ -30,9 +32,9 @@ class InFlight:
     def __iter__(self) -> Iterator[Appended]:
         return iter(self._records)
 
-    def add(self, n: int, body: bytes, held: Iterable[Output] = ()) -> Appended:
+    def add(self, n: int, body: bytes, held: Iterable[Output] = (), tenants: frozenset[str] = frozenset()) -> Appended:
         """A record that is being appended."""
-        record = Appended(n, body, list(held))
+        record = Appended(n, body, list(held), tenants)
         self._records.append(record)
         return record
 
@@ -49,6 +51,10 @@ class InFlight:
         if self._records:
             self._records[-1].held.extend(outputs)
         return bool(self._records)
+
+    def newest_of(self, tenants: Collection[str]) -> Appended | None:
+        """The newest that changes the state of one of them."""
+        return next((record for record in reversed(self._records) if not record.tenants.isdisjoint(tenants)), None)
 
     def leaving(self) -> set[str]:
         """Keys of the effects that leave with what is under way."""

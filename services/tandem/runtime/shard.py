@@ -306,12 +306,19 @@ class Shard:
         command = EffectEnded("", body.outcome, body.reason)
         self.offer(Offer(source, number, tenant, stream, command, settles=body.key))
 
-    def query(self, handle: Any, ask: Callable[[Ledger], Any]) -> bool:
-        """Answer from the applied state, held until that state is durable. False if not live."""
+    def query(self, handle: Any, ask: Callable[[Ledger], Any], tenant: str = "") -> int | None:
+        """Answer from the applied state, held until that state is durable; the number of the last commit in
+        it, None if not live. Who asks of one tenant waits for no commit of its shard mates."""
         if self.phase is not Phase.LIVE:
-            return False
-        self._hold([Answered(handle, ask(self.ledger))])
-        return True
+            return None
+        answer = Answered(handle, ask(self.ledger))
+        if not tenant:
+            self._hold([answer])
+            return self.n
+        changed = self._in_flight.newest_of((tenant, CELL_TENANT))
+        held = self._out if changed is None else changed.held
+        held.append(answer)
+        return self.durable if changed is None else changed.n
 
     def _hold(self, outputs: list[Output]) -> None:
         if not self._in_flight.hold(outputs):
@@ -495,7 +502,8 @@ class Shard:
             self._timers.add(commit.effects)
         self._timers.again(step.again, self._now_ms)
         noted = [Noted(handle) for _, handle in notes if handle is not None]
-        self._in_flight.add(step.n, body, [*self._released(commit, step), *noted])
+        tenants = frozenset(e.tenant for e in commit.events)
+        self._in_flight.add(step.n, body, [*self._released(commit, step), *noted], tenants)
         self._last_commit_ms = self._now_ms
         self._out.append(Append(body))
 

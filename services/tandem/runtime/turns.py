@@ -14,18 +14,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import takewhile
 
 from tandem.runtime.step import Offer
 
 MAX_INPUTS = 64
 """Inputs in one step: bounds the size of a commit, and the time (some 20 ms) in which the
 loop can do nothing else."""
-MAX_PER_TENANT = 16
-"""Inputs of one tenant in one step, so that its shard mates wait some 3 ms for its turn. Fewer
-would make more commits of a tenant that is alone."""
+MAX_ALONE = 16
+"""Inputs in one step of a tenant that has the shard for itself. More would hardly make its commits cheaper."""
+MAX_SHARED = 8
+"""Inputs of one tenant in one step where it has shard mates: they wait some 2 ms for its turn. For a tenant
+alone it would make twice the commits, and cost it a sixth of what it gets done."""
 TOGETHER_MS = 1_000
-"""Tenants who had turns within so long share the shard."""
+"""Tenants who had turns in the same such span, or in two that follow each other, share the shard."""
 MAX_CLIENTS = 1_000
 """Commands of one tenant's clients that wait; some 300 ms of work."""
 
@@ -37,7 +38,9 @@ class Turns:
         self._waiting: dict[str, deque[Offer]] = {}
         self._clients: dict[str, int] = {}
         self._count = 0
-        self._lately: dict[str, int] = {}  # tenant -> time of its last turn, in that order
+        self._span = 0
+        self._lately: dict[str, int] = {}  # tenant -> inputs of it that were decided in this span
+        self._before: dict[str, int] = {}  # and in the one before
         self._had: list[str] = []  # a turn in the last round
         self._resting: frozenset[str] = frozenset()
         self.cut = 0
@@ -52,11 +55,15 @@ class Turns:
         return any(tenant not in self._resting for tenant in self._waiting)
 
     def rest(self) -> bool:
-        """Who had a turn in the last round has no other before all are `rested`; False if nobody
-        need rest, because nobody else has been here lately."""
-        if len(self._lately) > 1 and self._had:
-            self._resting |= frozenset(self._had)
+        """Who had a turn in the last round, and lately more than an equal part of all there were, has no
+        other before all are `rested`; False if that is nobody."""
+        together = self._lately.keys() | self._before.keys()
+        total = sum(self._lately.values()) + sum(self._before.values())
+        self._resting |= {tenant for tenant in self._had if self._decided(tenant) * len(together) > total}
         return bool(self._resting)
+
+    def _decided(self, tenant: str) -> int:
+        return self._lately.get(tenant, 0) + self._before.get(tenant, 0)
 
     def rested(self) -> None:
         """See `rest`."""
@@ -79,23 +86,26 @@ class Turns:
         `decide(offer)` says False if it cannot be decided now: it and its tenant's others go on
         waiting, at their place. One that is `over` needs no decision any more.
         """
+        shared = max(len(self._waiting), len(self._lately), len(self._before)) > 1
+        most = MAX_SHARED if shared else MAX_ALONE
         taken = self.cut = 0
         self._had = []
         for tenant in [tenant for tenant in self._waiting if tenant not in self._resting]:
             if taken >= MAX_INPUTS:
                 break
-            decided = self._turn(tenant, min(MAX_PER_TENANT, MAX_INPUTS - taken), decide, over)
+            decided = self._turn(tenant, min(most, MAX_INPUTS - taken), decide, over)
             if decided:
-                self._note(tenant, now_ms)
+                self._note(tenant, decided, now_ms)
             taken += decided
         return taken
 
-    def _note(self, tenant: str, now_ms: int) -> None:
+    def _note(self, tenant: str, decided: int, now_ms: int) -> None:
+        span = now_ms // TOGETHER_MS
+        if span != self._span:
+            self._before = self._lately if span == self._span + 1 else {}
+            self._span, self._lately = span, {}
+        self._lately[tenant] = self._lately.get(tenant, 0) + decided
         self._had.append(tenant)
-        self._lately.pop(tenant, None)
-        self._lately[tenant] = now_ms
-        for longest in list(takewhile(lambda one: self._lately[one] < now_ms - TOGETHER_MS, self._lately)):
-            del self._lately[longest]
 
     def _turn(self, tenant: str, most: int, decide: Callable[[Offer], bool], over: Callable[[Offer], bool]) -> int:
         waiting = self._waiting[tenant]

@@ -37,8 +37,14 @@ class Turnstile:
         await self._in_line(tenant, first=False)
 
     async def go_on(self, tenant: str) -> None:
-        """Until it is the turn of one that has begun: ahead of those of its tenant that have not."""
-        await self._in_line(tenant, first=True)
+        """Until it is the turn of one that has begun: ahead of those of its tenant that have not. Where
+        nobody waits it is at once, and who comes next waits for both."""
+        if self._waiting:
+            await self._in_line(tenant, first=True)
+        elif self._rest:
+            self._rest = TURNS
+        else:
+            self._take_turn()
 
     async def _in_line(self, tenant: str, first: bool) -> None:
         line = self._waiting.setdefault(tenant, deque())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tandem.runtime.step import Offer
-from tandem.runtime.turns import MAX_CLIENTS, MAX_INPUTS, MAX_PER_TENANT, TOGETHER_MS, Turns
+from tandem.runtime.turns import MAX_ALONE, MAX_CLIENTS, MAX_INPUTS, MAX_SHARED, TOGETHER_MS, Turns
 from tests.support.budget import examples
 
 TENANTS = st.sampled_from([f"t{n}" for n in range(8)])
@@ -26,7 +26,7 @@ class TenantsInTurn(RuleBasedStateMachine):
         self.passed: dict[str, dict[str, int]] = {}
         self.now_ms = 0
         self.had: dict[str, int] = {}  # in the last step
-        self.lately: dict[str, int] = {}
+        self.decided: list[tuple[int, str, int]] = []  # (span, tenant, inputs)
         self.resting: set[str] = set()
 
     @rule(ms=st.integers(0, 1_500))
@@ -35,9 +35,13 @@ class TenantsInTurn(RuleBasedStateMachine):
 
     @rule()
     def rest(self) -> None:
-        """Who had a turn, and has not had the shard for itself."""
-        if len(self.lately) > 1:
-            self.resting |= self.had.keys()
+        """Who had a turn, and more than an equal part of what was decided in the last span and the one before."""
+        last = self.decided[-1][0] if self.decided else 0
+        lately = [(tenant, many) for span, tenant, many in self.decided if span >= last - 1]
+        together, total = len({tenant for tenant, _ in lately}), sum(many for _, many in lately)
+        for one in self.had:
+            if sum(many for tenant, many in lately if tenant == one) > total / together:
+                self.resting.add(one)
         assert self.turns.rest() == bool(self.resting)
 
     @rule()
@@ -74,10 +78,8 @@ class TenantsInTurn(RuleBasedStateMachine):
 
         taken = self.turns.round(decide, self._over, self.now_ms)
         assert taken == sum(had.values()) <= MAX_INPUTS
-        assert max(had.values(), default=0) <= MAX_PER_TENANT
-        if had:
-            self.lately |= dict.fromkeys(had, self.now_ms)
-            self.lately = {one: at_ms for one, at_ms in self.lately.items() if at_ms >= self.now_ms - TOGETHER_MS}
+        assert max(had.values(), default=0) <= (MAX_SHARED if len(had) > 1 else MAX_ALONE)
+        self.decided += ((self.now_ms // TOGETHER_MS, tenant, many) for tenant, many in had.items())
         self.had = had
         for tenant in had:  # in the order of their turns
             for other in waiting - {tenant}:

@@ -133,7 +133,7 @@ def test_a_lost_shard_takes_and_gives_nothing_more() -> None:
     bench.shard.append_failed("gone")
     bench.turn()
     bench.left.clear()
-    assert not bench.shard.query(object(), lambda ledger: 1)
+    assert bench.shard.query(object(), lambda ledger: 1) is None
     bench.do("toy/a", "say:x")
     bench.pass_ms(HEARTBEAT_MS)
     assert bench.left == [] and not bench.appended
@@ -172,6 +172,25 @@ def test_a_query_sees_the_applied_state_and_waits_until_that_is_durable() -> Non
     bench.shard.query(idle, lambda ledger: len(ledger.aggregates))
     bench.turn()
     assert value(bench.answer(idle)) == 1  # nothing in flight: at once
+
+
+def test_a_query_of_one_tenant_waits_for_its_own_commits_alone() -> None:
+    bench = Bench().live()
+    commits = {}
+    for tenant in ("t1", "t2"):
+        bench.do("toy/a", "say:x", tenant=tenant)
+        bench.turn()
+        commits[tenant] = bench.shard.n
+    known, mine, yours = bench.shard.durable, object(), object()
+    assert bench.shard.query(mine, lambda ledger: "none", "t3") == known
+    bench.turn()
+    assert value(bench.answer(mine)) == "none"
+    assert bench.shard.query(yours, lambda ledger: ledger.aggregates["t1", "toy/a"].state.words, "t1") == commits["t1"]
+    bench.turn()
+    assert bench.answer(yours) is None
+    bench.store(1)
+    bench.turn()
+    assert value(bench.answer(yours)) == ("x",), "its own commit is durable, that of t2 is not"
 
 
 def test_a_query_that_saw_a_void_commit_is_never_answered() -> None:

@@ -12,7 +12,7 @@ from tandem.runtime import log_codec
 from tandem.runtime.keyring import KEY_BLOCK
 from tandem.runtime.outputs import LoadKeys, Taken
 from tandem.runtime.step import Offer
-from tandem.runtime.turns import MAX_CLIENTS, MAX_INPUTS, MAX_PER_TENANT
+from tandem.runtime.turns import MAX_CLIENTS, MAX_INPUTS, MAX_SHARED
 from tests.support.bench import Bench, reason, value
 from tests.support.toy import NODE, Do
 
@@ -282,16 +282,16 @@ def test_a_storm_of_one_tenant_leaves_the_others_their_turns() -> None:
     bench.do("toy/a", "say:calm", tenant="calm")
     bench.one_turn()
     (first,) = map(_decoded, bench.appended)
-    assert [taken.tenant for taken in first.inputs] == ["storm"] * MAX_PER_TENANT + ["calm"]
+    assert [taken.tenant for taken in first.inputs] == ["storm"] * MAX_SHARED + ["calm"]
     assert bench.shard.busy
 
 
 def test_storms_of_many_tenants_leave_the_last_one_its_turn() -> None:
     """As many tenants as fill a step: the next one must not wait until one of them is through."""
     bench = _live()
-    storms = MAX_INPUTS // MAX_PER_TENANT
+    storms = MAX_INPUTS // MAX_SHARED
     for tenant in range(storms):
-        for index in range(40 * MAX_PER_TENANT):
+        for index in range(40 * MAX_SHARED):
             bench.do("toy/a", f"say:{index}", tenant=f"storm{tenant}")
     bench.do("toy/a", "say:calm", tenant="calm")
     bench.turn()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tandem.runtime.pace import SHORT_S, Pace
-from tandem.runtime.turns import MAX_PER_TENANT
+from tandem.runtime.turns import MAX_SHARED
 from tests.support.bench import Bench
 from tests.support.toy import NODE
 
@@ -15,7 +15,7 @@ PATIENCE_S = 20
 
 def _two_at_work() -> Bench:
     bench = Bench(nodes=(NODE,)).live()
-    for tenant, many in (("calm", 1), ("storm", 3 * MAX_PER_TENANT)):
+    for tenant, many in (("calm", 1), ("storm", 3 * MAX_SHARED)):
         for index in range(many):
             bench.do("toy/a", f"say:{index}", tenant=tenant)
     bench.one_turn()
@@ -27,20 +27,29 @@ async def test_after_a_long_turn_a_tenant_rests_and_goes_on_by_itself() -> None:
     pace = Pace(again.set)
     pace.turned(bench.shard, LONG_S)
     bench.one_turn()
-    assert bench.shard.waiting == 2 * MAX_PER_TENANT
+    assert bench.shard.waiting == 2 * MAX_SHARED
     await asyncio.wait_for(again.wait(), PATIENCE_S)
     bench.one_turn()
-    assert bench.shard.waiting == MAX_PER_TENANT
+    assert bench.shard.waiting == MAX_SHARED
     pace.turned(bench.shard, LONG_S)
     again.clear()
     await asyncio.wait_for(again.wait(), PATIENCE_S)
+
+
+async def test_who_has_no_more_than_its_part_does_not_rest() -> None:
+    bench = _two_at_work()
+    for _ in range(2):
+        Pace(lambda: None).turned(bench.shard, LONG_S)
+        bench.do("toy/a", "say:more", tenant="calm")
+        bench.one_turn()
+        assert bench.shard.waiting == 2 * MAX_SHARED, "the storm rests, and the calm one's is decided"
 
 
 async def test_after_a_short_turn_nobody_rests() -> None:
     bench = _two_at_work()
     Pace(lambda: None).turned(bench.shard, SHORT_S / 2)
     bench.one_turn()
-    assert bench.shard.waiting == MAX_PER_TENANT
+    assert bench.shard.waiting == MAX_SHARED
 
 
 async def test_a_shard_that_is_dropped_is_not_waked() -> None:

@@ -60,6 +60,21 @@ async def test_one_alone_does_not_wait() -> None:
         passing.send(None)
 
 
+async def test_one_that_has_begun_goes_on_at_once_where_nobody_waits_and_the_next_waits_for_both() -> None:
+    crowd = Crowd()
+    await crowd.stile.pass_through("red")
+    going_on = crowd.stile.go_on("red")
+    with pytest.raises(StopIteration):
+        going_on.send(None)
+    await crowd.turns(TURNS - 1)
+    await crowd.stile.go_on("red")
+    crowd.come("calm")
+    await crowd.turns(TURNS - 1)
+    assert crowd.passed == []
+    await crowd.turns(2)
+    assert [tenant for _, tenant in crowd.passed] == ["calm"]
+
+
 async def test_one_that_has_begun_goes_on_before_those_of_its_tenant_that_have_not() -> None:
     crowd = Crowd()
     crowd.come("red", 10)
