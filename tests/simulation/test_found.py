@@ -5,6 +5,8 @@ from __future__ import annotations
 from tandem.core.flow import AnswerStep, FlowStep, PlayStep
 from tandem.core.ports import media
 from tandem.core.seal import Secret
+from tandem.media.backend import MergedDirectory
+from tandem.media.journal.changes import Acked, encode_change
 from tandem.media.link.nodetime import NodeTime
 from tandem.routing.domain import words as rw
 from tandem.runtime.outputs import LoadKeys
@@ -14,6 +16,7 @@ from tandem.runtime.step import Offer
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import states as st
 from tandem.session.domain.reception import PublishFlow
+from tandem.simulation.phones import Caller
 from tandem.simulation.world import Cell, grouped
 from tests.support.desk_world import DeskWorld
 from tests.support.small_cell import NODE, STEPS, TENANT, SmallCell, live_group
@@ -155,6 +158,31 @@ def test_what_a_call_does_without_its_agent_is_lost_until_the_next_agent_has_wri
     assert node.unwritten_ms == 100
     cell.scheduler.run(300)
     assert node.unwritten_ms == 300
+
+
+def test_an_end_that_its_next_agent_told_late_is_lost_with_the_journal() -> None:
+    """Seed 10003 of 30 minutes, split: a caller hung up while the agent was down; the next one wrote it as
+    it came back, and died with its journal before an owner had taken it. That the contact ended as lost
+    was taken for wrong, for the caller had hung up before the oldest event that was lost. A fault of the
+    oracle alone."""
+    cell = Cell(1, grouped())
+    node, phones = cell.node, cell.phones
+    node.start()
+    assert node.media is not None
+    node.media.directory(MergedDirectory({"100": media.DirectoryNumber("100", "t1", 0)}, {}))
+    for contact in ("c1", "c2"):
+        phones.call(Caller(contact, "t1", "100", "+49555", 0, patience_ms=60_000, digits=(), talk_ms=0))
+    cell.scheduler.run(100)
+    node.crash(alone=True)
+    cell.scheduler.run(200)
+    phones.hang_up("c1")
+    cell.scheduler.run(300)
+    node.start()
+    cell.scheduler.run(400)
+    node.state.apply(taken := Acked("t1", 2), encode_change(taken))  # that both of them came
+    assert not phones.dialogs["c1"].dead
+    node.lose_journal(b"", alone=True)
+    assert phones.dialogs["c1"].dead and phones.dialogs["c2"].open
 
 
 def test_who_goes_away_and_comes_back_is_not_rung_before_the_pause_is_over() -> None:

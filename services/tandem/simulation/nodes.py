@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tandem.core.ports.media import Hello, MediaEvent, RecordingStored, Welcome
+from tandem.core.ports.media import Hello, LegEnded, MediaEvent, RecordingStored, Welcome
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
 from tandem.media.backend import RowKind
@@ -63,7 +63,8 @@ class NodeKinds:
 
 
 class MediaNode:
-    """One node. `died` is told of its death, which drops agent and backend and keeps the journal.
+    """One node. `died` is told of its death, which drops agent and backend and keeps the journal, and of
+    the legs whose end went with the journal.
     `dies_alone`: the next trap kills the agent and leaves the calls."""
 
     def __init__(
@@ -72,7 +73,7 @@ class MediaNode:
         host: Host,
         entropy: SeededEntropy,
         party: Party,
-        died: Callable[[], None],
+        died: Callable[[Collection[str]], None],
         kinds: NodeKinds,
     ) -> None:
         self.name, self.host, self.store = name, host, NodeStore()
@@ -114,9 +115,9 @@ class MediaNode:
         self._agent.start(self.host.boottime_ms)
         self._soon()
 
-    def crash(self, *, alone: bool = False) -> None:
-        """kill -9. What stands in the journal's bytes is all that is left; with `alone` the calls
-        live on, as FreeSWITCH's do."""
+    def crash(self, *, alone: bool = False, forgotten: Collection[str] = ()) -> None:
+        """kill -9. What stands in the journal's bytes is all that is left, but for the ends of the
+        `forgotten` legs; with `alone` the calls live on, as FreeSWITCH's do."""
         if not self.up:
             return
         self.up = False
@@ -129,7 +130,7 @@ class MediaNode:
         links, self._links = self._links, {}
         for link in links.values():
             link.line.cut("the media process died", owner_ms=1)
-        self._died()
+        self._died(forgotten)
         # What goes on without an agent is lost if the next one dies before it has written it.
         self._unwritten_ms = self._scheduler.now_ms if self.media is not None else -1
         self.dies_alone = False
@@ -137,10 +138,8 @@ class MediaNode:
     def lose_journal(self, left: bytes, *, alone: bool = False) -> None:
         """The process dies and its journal is not what it wrote: what no owner has taken is lost.
         With `alone` the calls live on."""
-        kept = [event.media_time_ms for tenant in self.state.last for event in self.state.kept(tenant)]
-        oldest_ms = min(kept, default=self.host.boottime_ms) - self.host.uptime_ms
-        self._unwritten_ms = min(self.unwritten_ms, oldest_ms)
-        self.crash(alone=alone)
+        kept = [event for tenant in self.state.last for event in self.state.kept(tenant)]
+        self.crash(alone=alone, forgotten=[event.leg for event in kept if isinstance(event.body, LegEnded)])
         self.store.data = left
 
     def crash_alone(self) -> None:

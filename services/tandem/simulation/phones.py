@@ -6,7 +6,7 @@ written down by the phones alone, never read from Tandem's log.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -323,11 +323,12 @@ class Phones:
 
     # ---------------------------------------------------------------- the node's death
 
-    def node_died(self, unwritten_ms: int, *, alone: bool) -> None:
+    def node_died(self, unwritten_ms: int, forgotten: Collection[str], *, alone: bool) -> None:
         """No RTP any more; whoever still has a dialog hangs up in a while. What happened from
-        `unwritten_ms` on did not come to the journal. With `alone` the calls go on."""
+        `unwritten_ms` on did not come to the journal, and the ends of the `forgotten` legs went with it.
+        With `alone` the calls go on."""
         for dialog in self.dialogs.values():
-            if dialog.ended_ms >= unwritten_ms:
+            if dialog.ended_ms >= unwritten_ms or dialog.leg in forgotten:
                 dialog.dead = True  # its end was not written any more
             if dialog.began_ms >= unwritten_ms and not dialog.device:
                 self.callers[dialog.leg].reached = False  # nor was that it began

@@ -7,7 +7,7 @@ bytes, the phones. Everything else hangs on an object that a crash drops.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -287,9 +287,9 @@ class Cell:
         if partition in self.groups:
             self.watch.stored(partition, self.log.partitions.records(partition, self.watch.offset(partition)))
 
-    def _node_died(self) -> None:
+    def _node_died(self, forgotten: Collection[str]) -> None:
         self.fact(f"{NODE} dies")
-        self.phones.node_died(self.node.unwritten_ms, alone=self.node.media is not None)
+        self.phones.node_died(self.node.unwritten_ms, forgotten, alone=self.node.media is not None)
 
     def saw(self, what: str, dialog: Dialog) -> None:
         """See `phones.Witness`."""
