@@ -18,6 +18,7 @@ from tandem.core.commit import ENGINE, Claim, Commit, Envelope, Input, Record
 from tandem.core.seal import AUDIO, Damaged, Sealed, Secret, Withheld, nonce, unseal
 from tandem.runtime.ledger import OF_THE_RUNTIME, SHARD, Ledger
 from tandem.runtime.refusals import CLAIM
+from tandem.runtime.restore import restore
 from tandem.runtime.service import Group
 from tandem.runtime.step import Offer, Step
 
@@ -90,7 +91,7 @@ class Redecide:
             for reply in record.replies:  # they went to clients who are not here
                 self._ledger.apply_reply(reply)
         else:
-            self._ledger = Ledger.restored(self._group, list(truth.parts()))
+            self._ledger = restore(self._group, list(truth.parts()))
 
     def _decide(self, commit: Commit) -> bool:
         keys = self._keys(tuple(self._key_ids(commit)))

@@ -16,8 +16,9 @@ from tandem.core.commit import Envelope, Part
 from tandem.core.decider import HOPS, Act, Action, Answer, Kind, Refusal, Resumed, Tell
 from tandem.core.errors import Rejected
 from tandem.core.seal import Sealed, Withheld
+from tandem.runtime.aggregates import Aggregate
 from tandem.runtime.counts import Counts
-from tandem.runtime.ledger import Aggregate, Ledger
+from tandem.runtime.ledger import Ledger
 from tandem.runtime.service import (
     RUNTIME_EVENTS,
     Quarantined,

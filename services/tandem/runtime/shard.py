@@ -18,6 +18,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any
 
+from tandem.core.access import CELL_TENANT
 from tandem.core.arbiter import Arbiter
 from tandem.core.commit import Claim, Commit, Effect, Envelope, Part, Record
 from tandem.core.decider import EffectEnded
@@ -28,11 +29,12 @@ from tandem.runtime import log_codec
 from tandem.runtime.counts import Counts
 from tandem.runtime.inflight import Appended, InFlight
 from tandem.runtime.keyring import KeyRing
-from tandem.runtime.ledger import CELL_TENANT, SHARD, STATE_HASHED, STEPPED, Ledger, Pending
+from tandem.runtime.ledger import SHARD, STATE_HASHED, STEPPED, Ledger
 from tandem.runtime.nodes import NODE_LOST_MS, Nodes
 from tandem.runtime.outputs import Append, AskLegs, Introduce, Lost, Noted, Output, Perform, Rebuild, Taken
 from tandem.runtime.service import Group
 from tandem.runtime.shardtime import Instant, ShardTime
+from tandem.runtime.state import Pending
 from tandem.runtime.step import Answered, KeysNeeded, Offer, Step
 from tandem.runtime.timers import Timers
 from tandem.runtime.traced import Committed

@@ -29,10 +29,12 @@ from tandem.core.decider import (
 )
 from tandem.core.errors import INTERNAL, NOT_IN_USE, OUT_OF_ORDER, REQUEST_ID_REUSED, UNKNOWN_NAME, Rejected
 from tandem.core.seal import AUDIO, Sealed, Secret, Withheld, associated, nonce, seal
+from tandem.runtime.aggregates import Aggregate
 from tandem.runtime.counts import Counts
-from tandem.runtime.ledger import REQUEST_TTL_MS, Aggregate, Ledger, Pending
+from tandem.runtime.ledger import REQUEST_TTL_MS, Ledger
 from tandem.runtime.refusals import Hop, PastLimit, Refusals, SetAside, Unfolded, Unreacted, no_secret
 from tandem.runtime.service import kind_of
+from tandem.runtime.state import Pending
 from tandem.runtime.traced import Change, Decided
 
 QUARANTINED = "QUARANTINED"
