@@ -62,7 +62,6 @@ class Decisions:
     """
 
     __slots__ = (
-        "_commit",
         "_decided",
         "_ledger",
         "_now_ms",
@@ -73,6 +72,7 @@ class Decisions:
         "answer",
         "awaited",
         "changes",
+        "commit",
         "effects",
         "events",
         "messages",
@@ -84,7 +84,7 @@ class Decisions:
     )
 
     def __init__(self, ledger: Ledger, commit: str, now_ms: int, sealer: Sealer) -> None:
-        self._ledger, self._commit, self._now_ms, self._sealer = ledger, commit, now_ms, sealer
+        self._ledger, self.commit, self._now_ms, self._sealer = ledger, commit, now_ms, sealer
         self.events: list[Envelope] = []
         self.effects: list[Effect] = []
         self.messages: list[Message] = []
@@ -108,11 +108,6 @@ class Decisions:
         self.answer: Any = None
         self.changes: list[Change] = []  # in a trace
         self._decided = 0
-
-    @property
-    def next_id(self) -> str:
-        """Id of the next event."""
-        return f"{self._commit}/{len(self.events)}"
 
     # ---------------------------------------------------------------- commands
 
@@ -176,7 +171,8 @@ class Decisions:
         aggregate.version = version
         ledger.aggregates[tenant, stream] = aggregate
         self.touched[tenant, stream] = None
-        event_id, at = self.next_id, len(self.events)
+        at = len(self.events)
+        event_id = f"{self.commit}/{at}"
         settles: list[str] = []
         envelope = Envelope(event_id, tenant, stream, version, self._now_ms, hop.cause, self.actor, trace, part)
         if trace:
@@ -202,7 +198,8 @@ class Decisions:
         ledger, tenant, stream = self._ledger, self.tenant, hop.stream
         aggregate = ledger.aggregates[tenant, stream]
         part = RUNTIME_EVENTS.close(event, no_secret)[1]
-        version, event_id, at = aggregate.version + 1, self.next_id, len(self.events)
+        version, at = aggregate.version + 1, len(self.events)
+        event_id = f"{self.commit}/{at}"
         trace = aggregate.trace if aggregate.kind.traced else self.trace
         envelope = Envelope(event_id, tenant, stream, version, self._now_ms, hop.cause, self.actor, trace, part)
         ledger.apply_quarantine(envelope, event, "")

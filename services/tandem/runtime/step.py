@@ -253,9 +253,9 @@ class Step:
 
     def note(self, part: Part, cause: str) -> None:
         """An event of the shard's own stream."""
-        decisions = self._decisions
-        where = (CELL_TENANT, SHARD, self.epoch, self.now_ms)
-        decisions.events.append(Envelope(decisions.next_id, *where, cause, "", "", part))
+        events = self._decisions.events
+        event_id = f"{self._decisions.commit}/{len(events)}"
+        events.append(Envelope(event_id, CELL_TENANT, SHARD, self.epoch, self.now_ms, cause, "", "", part))
 
     # ---------------------------------------------------------------- the commit
 
