@@ -10,8 +10,8 @@ from tandem.media.journal.changes import BadChange, Opened, decode_change, encod
 from tandem.media.journal.file import MAGIC, MemoryStore, Unreadable, _file_key, _seal_record, load, open_journal
 from tandem.runtime import media_codec
 from tandem.runtime.canonical import NotCanonical
-from tandem.runtime.ledger import Ledger
 from tandem.runtime.log_codec import BadRecord, decode, encode
+from tandem.runtime.restore import restore
 from tandem.runtime.snapshot import _split
 from tests.support.small_cell import live_group
 
@@ -62,7 +62,7 @@ def canonical(data: bytes) -> None:
     parts = list(_split(data))
     assert sum(map(len, parts)) <= len(data)
     with suppress(Exception):
-        Ledger.restored(GROUP, iter(parts))
+        restore(GROUP, iter(parts))
 
 
 def journal(data: bytes) -> None:

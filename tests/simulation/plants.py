@@ -20,9 +20,9 @@ from tandem.routing.domain import offers as routing_offers
 from tandem.routing.domain import words as rw
 from tandem.routing.domain.desk import Desk, Entry
 from tandem.runtime import shard as shard_module
+from tandem.runtime.decisions import Decisions
 from tandem.runtime.nodes import Nodes
 from tandem.runtime.outputs import Output, Perform, Taken
-from tandem.runtime.refusals import Refusals
 from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant, ShardTime
 from tandem.runtime.step import Answered, Step
@@ -141,12 +141,12 @@ def _nothing(state: Any, command: Any, context: Any) -> tuple[()]:
     return ()
 
 
-_runtime_event = Refusals._runtime_event
+_of_the_runtime = Decisions.of_the_runtime
 
 
-def _in_memory_alone(self: Refusals, *told: Any) -> None:
+def _in_memory_alone(self: Decisions, *told: Any) -> None:
     before = len(self.events)
-    _runtime_event(self, *told)
+    _of_the_runtime(self, *told)
     del self.events[before:]
 
 
@@ -229,7 +229,7 @@ PLANTS = (
         16,
         "a quarantine is not in the log",
         Parts(),
-        (lambda: patch.object(Refusals, "_runtime_event", _in_memory_alone),),
+        (lambda: patch.object(Decisions, "of_the_runtime", _in_memory_alone),),
     ),
     Plant(
         17,

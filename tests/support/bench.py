@@ -12,6 +12,7 @@ from tandem.runtime import log_codec
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.outputs import Append, LoadKeys, Output, Perform, Rebuild, Taken
 from tandem.runtime.rebuild import Refold
+from tandem.runtime.restore import restore
 from tandem.runtime.service import Group
 from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant
@@ -189,7 +190,7 @@ class Bench:
         """Owner, fold and a restored snapshot are one state, in one order."""
         parts = list(self.folded().parts())
         assert parts == list(self.shard.ledger.parts())
-        restored = Ledger.restored(self.group, iter(parts))
+        restored = restore(self.group, iter(parts))
         assert list(restored.parts()) == parts
         assert _by_stream(restored) == _by_stream(self.shard.ledger)
 

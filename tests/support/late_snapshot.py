@@ -14,6 +14,7 @@ from tandem.runtime.ledger import STATE_HASHED, Ledger
 from tandem.runtime.past import Row
 from tandem.runtime.redecide import Redecide
 from tandem.runtime.replay import Fold
+from tandem.runtime.restore import restore
 from tandem.runtime.service import Group
 from tandem.runtime.shard import Shard
 from tandem.runtime.statehash import total
@@ -36,7 +37,7 @@ class LateSnapshot:
         """Pack the rest: it is the state of then, byte for byte, and so is what is restored of it."""
         self._packed += map(self._group.canonical.encode, self._rows)
         assert sorted(self._packed) == sorted(self._wanted)
-        assert list(Ledger.restored(self._group, self._packed).parts()) == self._wanted
+        assert list(restore(self._group, self._packed).parts()) == self._wanted
 
 
 def changed_rows(rows: Rows, before: Any, after: Any) -> set[tuple[str, str]]:

@@ -26,6 +26,7 @@ from tandem.runtime.inbox import Inbox
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.outputs import Append, AskLegs, LoadKeys, Perform, Rebuild
 from tandem.runtime.rebuild import Refold
+from tandem.runtime.restore import restore
 from tandem.runtime.service import Group, Service
 from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant
@@ -356,7 +357,7 @@ class LiveWorld:
             parts = list(ledger.parts())
             if not lane.appended:
                 assert parts == list(lane.shard.ledger.parts())
-            assert list(Ledger.restored(lane.group, iter(parts)).parts()) == parts
+            assert list(restore(lane.group, iter(parts)).parts()) == parts
 
     def live(self) -> bool:
         """Whether every owner serves."""

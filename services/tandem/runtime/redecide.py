@@ -16,8 +16,10 @@ from typing import Any
 
 from tandem.core.commit import ENGINE, Claim, Commit, Envelope, Input, Record
 from tandem.core.seal import AUDIO, Damaged, Sealed, Secret, Withheld, nonce, unseal
+from tandem.runtime.cascade import CLAIM
 from tandem.runtime.ledger import OF_THE_RUNTIME, SHARD, Ledger
-from tandem.runtime.refusals import CLAIM
+from tandem.runtime.restore import restore
+from tandem.runtime.sealing import Closer, Sealer
 from tandem.runtime.service import Group
 from tandem.runtime.step import Offer, Step
 
@@ -44,22 +46,24 @@ class Again:
             self.told.append(f"commit {commit.n} ({streams}): {why}")
 
 
-@dataclass(slots=True)
-class _Same(Step):
-    """A step whose seals have the nonces that are recorded."""
+class _Recorded(Sealer):
+    """Its seals have the nonces that are recorded."""
 
-    seals: deque[int] = field(default_factory=deque)
-    missing: set[str] = field(default_factory=set)  # keys that were wanted and are not there
+    def __init__(self, key: Callable[[str], bytes | None], commit: Commit) -> None:
+        super().__init__(key, commit.epoch, commit.n)
+        self._recorded = deque(_seals(commit))
+        self.missing: set[str] = set()  # keys that were wanted and are not there
 
-    def _closer(self, key_id: str, stream: str, version: int) -> Callable[[str, Any], Sealed | Withheld]:
-        close = Step._closer(self, key_id, stream, version)
+    def closer(self, key_id: str, tenant: str, stream: str, version: int) -> Closer:
+        """See `Sealer`."""
+        close = super().closer(key_id, tenant, stream, version)
 
         def again(type_: str, value: Any) -> Sealed | Withheld:
             if isinstance(value, Secret) and not value.sensitive and key_id:
                 if self.key(key_id) is None:
                     self.missing.add(key_id)
-                elif self.seals:
-                    self._seals = self.seals.popleft() - 1
+                elif self._recorded:
+                    self._seals = self._recorded.popleft() - 1
             return close(type_, value)
 
         return again
@@ -90,11 +94,12 @@ class Redecide:
             for reply in record.replies:  # they went to clients who are not here
                 self._ledger.apply_reply(reply)
         else:
-            self._ledger = Ledger.restored(self._group, list(truth.parts()))
+            self._ledger = restore(self._group, list(truth.parts()))
 
     def _decide(self, commit: Commit) -> bool:
         keys = self._keys(tuple(self._key_ids(commit)))
-        step = _Same(
+        sealer = _Recorded(keys.get, commit)
+        step = Step(
             self._ledger,
             self._partition,
             commit.epoch,
@@ -102,11 +107,10 @@ class Redecide:
             commit.shard_time_ms,
             commit.boot_id,
             commit.boottime_ms,
-            keys.get,
+            sealer,
             lambda: None,
             lambda text, error: None,
         )
-        step.seals.extend(_seals(commit))
         withheld = False
         raised = ""
         try:
@@ -124,7 +128,7 @@ class Redecide:
             differs = raised = f"deciding it again raises {type(error).__name__}: {error}"
         if not differs:
             return True
-        erased = step.missing or {key for key in self._key_ids(commit) if key not in keys}
+        erased = sealer.missing or {key for key in self._key_ids(commit) if key not in keys}
         if any(envelope.type in OF_THE_RUNTIME and envelope.cause == CLAIM for envelope in commit.events):
             self.again.skipped("what a new owner cannot read is not the same for every release", commit)
         elif withheld:

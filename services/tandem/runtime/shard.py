@@ -19,21 +19,24 @@ from enum import Enum
 from typing import Any
 
 from tandem.core.arbiter import Arbiter
-from tandem.core.commit import Claim, Commit, Effect, Envelope, Part, Record
+from tandem.core.commit import Claim, Commit, Effect, Part, Record
 from tandem.core.decider import EffectEnded
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import CommandSettled
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime import log_codec
+from tandem.runtime.cascade import CLAIM
 from tandem.runtime.counts import Counts
 from tandem.runtime.inflight import Appended, InFlight
 from tandem.runtime.keyring import KeyRing
-from tandem.runtime.ledger import CELL_TENANT, SHARD, STATE_HASHED, STEPPED, Ledger, Pending
+from tandem.runtime.ledger import STATE_HASHED, STEPPED, Ledger
 from tandem.runtime.nodes import NODE_LOST_MS, Nodes
 from tandem.runtime.outputs import Append, AskLegs, Introduce, Lost, Noted, Output, Perform, Rebuild, Taken
+from tandem.runtime.sealing import KeysNeeded, Sealer
 from tandem.runtime.service import Group
 from tandem.runtime.shardtime import Instant, ShardTime
-from tandem.runtime.step import Answered, KeysNeeded, Offer, Step
+from tandem.runtime.state import Pending
+from tandem.runtime.step import Answered, Offer, Step
 from tandem.runtime.timers import Timers
 from tandem.runtime.traced import Committed
 from tandem.runtime.turns import Turns
@@ -457,7 +460,7 @@ class Shard:
             self._now_ms,
             self._instant.boot_id,
             self._instant.boottime_ms,
-            self._keys.get,
+            Sealer(self._keys.get, self.epoch, self.n + 1),
             self._keys.fresh,
             self._report,
             self.counts,
@@ -489,11 +492,11 @@ class Shard:
     def _append(self, step: Step) -> None:
         if self._stepped_from is not None:
             stepped = log_pb2.ShardTimeStepped(from_ms=self._stepped_from, to_ms=self._now_ms)
-            self._own_event(step, Part(STEPPED, stepped.SerializeToString()), "claim")
+            step.note(Part(STEPPED, stepped.SerializeToString()), CLAIM)
             self._stepped_from = None
         notes, self._notes = self._notes, []
         for part, _ in notes:
-            self._own_event(step, part, "owner")
+            step.note(part, "owner")
         commit = step.commit()
         self._keys.forget(step.ended_keys)
         self.n = step.n
@@ -516,11 +519,6 @@ class Shard:
         out += step.answers
         out += (Rebuild(tenant, stream, sound) for tenant, stream, sound in step.torn)
         return out
-
-    def _own_event(self, step: Step, part: Part, cause: str) -> None:
-        event_id = f"{self.partition}/{self.epoch}/{step.n}/{len(step.events)}"
-        where = (CELL_TENANT, SHARD, self.epoch, self._now_ms)
-        step.events.append(Envelope(event_id, *where, cause, "", "", part))
 
     # ---------------------------------------------------------------- snapshots and the state hash
 

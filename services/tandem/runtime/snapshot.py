@@ -19,6 +19,7 @@ from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.log import Partition
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.past import Row
+from tandem.runtime.restore import restore
 from tandem.runtime.service import Group
 
 FORMAT = 2
@@ -138,7 +139,7 @@ async def _read(blobs: Blobs, name: str, group: Group, end: int) -> Loaded:
             raise ValueError(f"part {index} is damaged")
         parts += _split(block)
     aside: list[Row] = []
-    ledger = Ledger.restored(group, parts, manifest["schema"], aside)
+    ledger = restore(group, parts, manifest["schema"], aside)
     if ledger.arbiter.n != manifest["n"]:
         raise ValueError(f"it says commit {manifest['n']} and holds {ledger.arbiter.n}")
     own = Place(manifest["offset"], ledger.arbiter)

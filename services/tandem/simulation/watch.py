@@ -14,6 +14,7 @@ from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import Command
 from tandem.runtime.ledger import OF_THE_RUNTIME, SHARD, STEPPED, Ledger
 from tandem.runtime.refusals import PastLimit
+from tandem.runtime.restore import restore
 from tandem.runtime.service import RUNTIME_EVENTS, Group, Quarantined, QuarantineLifted, kind_of
 from tandem.simulation import desks, oracle
 from tandem.simulation import invariants as inv
@@ -265,7 +266,7 @@ class Watch:
     def _snap(self, partition: Partition, fold: _Fold) -> None:
         """As a standby would. What is restored must give the same parts again."""
         parts = fold.parts.of(fold.ledger)
-        restored = Ledger.restored(fold.group, parts)
+        restored = restore(fold.group, parts)
         again = fold.restored.of(restored)
         if again != parts:
             raise Violation(

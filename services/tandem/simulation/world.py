@@ -19,8 +19,8 @@ from tandem.core.ports.log import Partition
 from tandem.core.ports.media import Command
 from tandem.routing import events as routing
 from tandem.runtime.counts import NAMES, Counts
-from tandem.runtime.ledger import Ledger
 from tandem.runtime.outputs import Perform
+from tandem.runtime.restore import restore
 from tandem.runtime.service import Group
 from tandem.runtime.shard import Shard
 from tandem.session import events as session
@@ -192,7 +192,7 @@ class Cell:
         poisoned = self._poisoned[group.name]
         if self.hot is not None and not self._odds.one_in(3):
             ahead = self.hot.ahead(partition)
-            ledger = Ledger.restored(poisoned, ahead.loaded.ledger.parts())
+            ledger = restore(poisoned, ahead.loaded.ledger.parts())
             offset, keys = ahead.loaded.offset, ahead.keys
             for sender in self.follows(group.name):
                 other = Partition(sender, number)
@@ -200,7 +200,7 @@ class Cell:
             self.reached("went on from a hot standby")
         elif snapshot is not None and not self.chance.one_in(4):
             offset, blob = snapshot
-            ledger = Ledger.restored(poisoned, iter(self.watch.unpacked(self.blobs.get(blob))))
+            ledger = restore(poisoned, iter(self.watch.unpacked(self.blobs.get(blob))))
             self.reached("started from a snapshot")
         shard = self.parts.shard(
             poisoned, number, owner, nodes, self._refused, ledger, offset, keys=keys, decode=self.log.decode

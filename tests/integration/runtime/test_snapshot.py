@@ -25,6 +25,7 @@ from tandem.runtime import log_codec, places, snapshot
 from tandem.runtime.canonical import NotCanonical
 from tandem.runtime.ledger import SNAPSHOT_TAKEN, Ledger
 from tandem.runtime.past import Past, Row
+from tandem.runtime.restore import restore
 from tandem.runtime.snapshot import KEEP, Writer, load, prefix, tidy
 from tandem.runtime.step import Offer
 from tandem.session.domain import reception as r
@@ -462,8 +463,8 @@ def test_an_image_does_not_change_with_the_state_that_it_is_of() -> None:
     for head, past, parts in taken:
         late = [pack(head), *map(pack, cell.shard.ledger.rows_at(past))]
         assert sorted(late) == sorted(parts)
-        assert list(Ledger.restored(cell.shard.group, late).parts()) == parts
-        restored = Ledger.restored(cell.shard.group, iter(parts))
+        assert list(restore(cell.shard.group, late).parts()) == parts
+        restored = restore(cell.shard.group, iter(parts))
         assert list(restored.parts()) == parts
 
 

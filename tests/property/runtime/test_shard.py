@@ -11,6 +11,7 @@ from tandem.core.ports.log import Stored
 from tandem.core.ports.media import CommandSettled, Outcome
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.outputs import Lost, Perform, Taken
+from tandem.runtime.restore import restore
 from tandem.runtime.shard import Phase
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered
@@ -136,7 +137,7 @@ class ShardLife(RuleBasedStateMachine):
             self.log.append(Stored(len(self.log) + 1, old.appended.popleft()))
         if reboot:
             now = Instant(77, now.wall_ms + 20_000, now.boot_id + "'")
-        ledger = Ledger.restored(toy_group(), old.folded().parts()) if snapshot else None
+        ledger = restore(toy_group(), old.folded().parts()) if snapshot else None
         self.owners += 1
         offset = len(self.log) if snapshot else 0
         self.bench = Bench(f"o{self.owners}", (NODE,), self.log, now=now, keys=self.keys, ledger=ledger, offset=offset)

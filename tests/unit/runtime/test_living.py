@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tandem.runtime.ledger import Aggregate, Aggregates, Ledger
+from tandem.runtime.aggregates import Aggregate, Aggregates
+from tandem.runtime.restore import restore
 from tests.support.bench import Bench
 from tests.support.toy import Toy, toy_group
 
@@ -30,5 +31,5 @@ def test_owner_fold_and_snapshot_count_alike() -> None:
         bench.do(stream, script)
     bench.settle()
     folded = bench.folded()
-    restored = Ledger.restored(bench.group, folded.parts())
+    restored = restore(bench.group, folded.parts())
     assert [ledger.aggregates.living("t1", "toy") for ledger in (bench.shard.ledger, folded, restored)] == [1, 1, 1]

@@ -14,7 +14,8 @@ from tandem.core.ports.media import CommandSettled, HangUp, Outcome
 from tandem.runtime.codec import Codec
 from tandem.runtime.counts import NAMES
 from tandem.runtime.gate import Gate
-from tandem.runtime.ledger import BadHistory, Ledger
+from tandem.runtime.ledger import BadHistory
+from tandem.runtime.restore import restore
 from tandem.runtime.service import Group, Service
 from tandem.runtime.step import Offer
 from tandem.runtime.timers import WAKE_AGAIN_MS
@@ -427,7 +428,7 @@ def test_a_snapshot_holds_what_is_in_quarantine() -> None:
     _quarantined(bench, "c1")
     bench.do("toy/desk", "boom")
     bench.settle()
-    restored = Ledger.restored(bench.group, bench.shard.ledger.parts())
+    restored = restore(bench.group, bench.shard.ledger.parts())
     assert [stream for _, stream, _ in restored.quarantined()] == ["toy/desk", "ward/a"]
     assert restored.aggregates["t1", "ward/a"].legs == ((NODE, "c1"),)
 

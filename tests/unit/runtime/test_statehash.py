@@ -11,6 +11,7 @@ from tandem.core.ports.log import Stored
 from tandem.internal.log.v1 import log_pb2
 from tandem.runtime import log_codec
 from tandem.runtime.ledger import STATE_HASHED, Ledger
+from tandem.runtime.restore import restore
 from tandem.runtime.service import Group
 from tandem.runtime.statehash import HASH_EVERY_MS, Differs, total
 from tests.support.bench import Bench
@@ -55,7 +56,7 @@ def test_a_snapshot_and_the_tail_give_the_same() -> None:
     bench = minutes(Bench().live(), 2)
     snapshot, offset = list(bench.folded().parts()), len(bench.log)
     minutes(bench, 2, "say:y;tell:toy/c:say:z")
-    ledger = Ledger.restored(bench.group, snapshot)
+    ledger = restore(bench.group, snapshot)
     for stored in bench.log[offset:]:
         ledger.fold(log_codec.decode(stored.body))
     assert (ledger.hash.checked, ledger.hash.wrong) == (2, [])
@@ -63,9 +64,7 @@ def test_a_snapshot_and_the_tail_give_the_same() -> None:
 
 def test_a_snapshot_written_otherwise_is_digested_anew() -> None:
     bench = minutes(Bench().live(), 1)
-    assert Ledger.restored(bench.group, list(bench.folded().parts()), "another").hash.value == total(
-        bench.folded().parts()
-    )
+    assert restore(bench.group, list(bench.folded().parts()), "another").hash.value == total(bench.folded().parts())
 
 
 def test_the_successor_of_a_dead_owner_goes_on() -> None:

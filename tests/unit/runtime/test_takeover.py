@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tandem.core.ports.media import CommandSettled, Originate, Outcome
 from tandem.core.seal import Withheld
-from tandem.runtime.ledger import STEPPED, Ledger
+from tandem.runtime.ledger import STEPPED
 from tandem.runtime.outputs import Append, AskLegs, Introduce, LoadKeys, Perform, Taken
+from tandem.runtime.restore import restore
 from tandem.runtime.shard import HEARTBEAT_MS, NODE_PATIENCE_MS, Phase
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered, Offer
@@ -95,7 +96,7 @@ def test_what_the_node_kept_comes_before_what_is_pending_even_if_it_comes_slowly
 def test_pending_effects_are_offered_oldest_first_with_their_first_keys() -> None:
     dead = _before(*[f"act:o{index}" for index in range(12)])
     keys = [f"t1/toy/a/{version}/0" for version in range(1, 13)]
-    snapshot = Ledger.restored(dead.group, iter(list(dead.folded().parts())))
+    snapshot = restore(dead.group, iter(list(dead.folded().parts())))
     for ledger in (None, snapshot):
         bench = Bench("b", (NODE,), list(dead.log), now=dead.now, ledger=ledger, offset=len(dead.log) if ledger else 0)
         bench.shard.claim(bench.now)
@@ -215,7 +216,7 @@ def test_the_marks_of_the_newest_incarnation_are_told_after_a_snapshot_too() -> 
     for incarnation in ("z9", "a1"):
         bench.do("toy/a", "say:x", source=f"media/{NODE}/{incarnation}")
     bench.settle()
-    ledger = Ledger.restored(bench.group, iter(list(bench.folded().parts())))
+    ledger = restore(bench.group, iter(list(bench.folded().parts())))
     successor = Bench("b", (NODE,), bench.log, ledger=ledger, offset=len(bench.log))
     successor.shard.claim(successor.now)
     successor.settle()

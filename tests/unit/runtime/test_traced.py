@@ -12,8 +12,8 @@ from tandem.core.ports import media
 from tandem.core.ports.log import Partition
 from tandem.runtime import log_codec
 from tandem.runtime.inbox import Inbox
-from tandem.runtime.ledger import Ledger
 from tandem.runtime.outputs import Perform
+from tandem.runtime.restore import restore
 from tandem.session.domain.contact import states as st
 from tests.support.live_world import LiveWorld
 
@@ -130,7 +130,7 @@ def test_a_snapshot_keeps_the_traces_of_what_lives(world: LiveWorld) -> None:
     talk(world, "traced")
     talk(world, "plain")
     ledger = world.talk.shard.ledger
-    restored = Ledger.restored(world.talk.group, ledger.parts())
+    restored = restore(world.talk.group, ledger.parts())
     assert {stream: row.trace for (_, stream), row in restored.aggregates.items()} == {
         stream: CONTEXT if stream == "contact/traced" else "" for _, stream in ledger.aggregates
     }

@@ -6,6 +6,7 @@ from tandem.core.ports import media
 from tandem.routing.domain.words import RoutingStatus
 from tandem.runtime import log_codec
 from tandem.runtime.ledger import Ledger
+from tandem.runtime.restore import restore
 from tandem.session.domain.contact import states as st
 from tests.support.small_cell import NODE, TENANT, SmallCell, live_group
 
@@ -47,7 +48,7 @@ def test_the_log_alone_folds_to_the_same_state() -> None:
     for stored in cell.log:
         assert folded.fold(log_codec.decode(stored.body))
     assert list(folded.parts()) == list(cell.shard.ledger.parts())
-    restored = Ledger.restored(live_group(), iter(list(folded.parts())))
+    restored = restore(live_group(), iter(list(folded.parts())))
     assert list(restored.parts()) == list(folded.parts())
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from tandem.core.ports import media
 from tandem.core.seal import Secret
-from tandem.runtime.ledger import Quarantine
 from tandem.runtime.nodes import NODE_LOST_MS
+from tandem.runtime.quarantine import Quarantine
 from tandem.runtime.step import Offer
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import states as st
