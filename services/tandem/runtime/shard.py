@@ -18,6 +18,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any
 
+from tandem.core.access import CELL_TENANT
 from tandem.core.arbiter import Arbiter
 from tandem.core.commit import Claim, Commit, Effect, Part, Record
 from tandem.core.decider import EffectEnded
