@@ -110,4 +110,4 @@ def _write_port(config: Config, port: int) -> None:
         temporary.write_text(json.dumps({"metrics": f"http://127.0.0.1:{port}/metrics"}), encoding="ascii")
         temporary.rename(path)
     except OSError as error:
-        _log.error("%s cannot be written (%s): metrics are served on port %d", path, error, port)
+        _log.error("file %s cannot be written: %s; metrics are on port %d", path, error, port)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -83,7 +83,7 @@ class _Fresh:
     """A whole file and its key."""
 
     data: bytes
-    file_key: bytes
+    file_key: bytes = field(repr=False)
     records: int
 
 
