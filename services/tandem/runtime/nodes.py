@@ -21,8 +21,8 @@ Marks = tuple[tuple[str, int], ...]
 @dataclass(slots=True)
 class _Node:
     """Introduced, kept events heard, asked for its legs, of which it should have those `expected`,
-    legs listed; those `listed_legs` are to be looked through for strays. Away since `away_ms`, if
-    it is not up."""
+    legs listed; those `listed_legs` are to be looked through for strays when what came `before_list`
+    is decided. Away since `away_ms`, if it is not up."""
 
     incarnation: str = ""
     up: bool = False
@@ -31,6 +31,7 @@ class _Node:
     expected: tuple[tuple[str, str, str], ...] = ()
     listed: bool = False
     listed_legs: tuple[tuple[str, str], ...] = ()
+    before_list: Earlier | None = None
     away_ms: int = 0
     given_up: bool = False
 
@@ -79,12 +80,12 @@ class Nodes:
         """All that the node had kept has been offered: it is among what waits."""
         self._rows.setdefault(node, _Node()).heard = earlier
 
-    def legs(self, node: str, legs: Iterable[tuple[str, str]], now_ms: int) -> None:
+    def legs(self, node: str, legs: Iterable[tuple[str, str]], now_ms: int, earlier: Earlier) -> None:
         """The legs that live on the node. Those that it should have had when it was asked, and
-        has not, are ended."""
+        has not, are ended. What it told before is among what waits."""
         row = self._rows.setdefault(node, _Node())
         row.listed = True
-        row.listed_legs = tuple(legs)
+        row.listed_legs, row.before_list = tuple(legs), earlier
         expected, row.expected = row.expected, ()
         there = set(row.listed_legs)
         for tenant, stream, leg in expected:
@@ -157,7 +158,7 @@ class Nodes:
         guessed = {tenant for (tenant, _), aside in self._ledger.aggregates.aside.items() if aside.guessed}
         for node, row in self._rows.items():
             listed = [of for of in row.listed_legs if of[0] not in guessed]
-            if not listed or make is None:
+            if not listed or make is None or row.before_list is None or not row.before_list.over:
                 continue
             row.listed_legs = tuple(of for of in row.listed_legs if of[0] in guessed)
             held = self._held()

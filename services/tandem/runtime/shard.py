@@ -245,7 +245,7 @@ class Shard:
 
     def node_legs(self, node: str, legs: Iterable[tuple[str, str]]) -> None:
         """The legs that live on the node, as (tenant, leg)."""
-        self._nodes.legs(node, legs, self._now_ms)
+        self._nodes.legs(node, legs, self._now_ms, self._turns.earlier())
 
     def marks_of(self, node: str, incarnation: str = "") -> tuple[str, tuple[tuple[str, int], ...]]:
         """See `Nodes.marks_of`."""
@@ -335,9 +335,11 @@ class Shard:
             if before is Phase.LIVE:
                 self._nodes.give_up(self._now_ms)
             self._decide()
-            if not len(self._turns) and not self._keys.incomplete:
+            if not self._keys.incomplete:
+                idle = not len(self._turns)
                 self._nodes.strays(self._now_ms, f"{self.epoch}.{self.n}")
-                self._decide()
+                if idle:
+                    self._decide()
             self._recover()
             if self.phase is not before:
                 self._decide()  # live: what was held, and what is due
