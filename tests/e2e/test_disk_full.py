@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tandem.__main__ import CANNOT_START
 from tests.e2e import sounds
 from tests.e2e.cell import Cell
 from tests.e2e.crowd import PATIENCE_S, Crowd
@@ -62,9 +63,14 @@ def cell_on_a_small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
 
 def journal_away(cell: Cell) -> str:
     """As the node's metrics have it, which is what the alert looks at."""
+    return reading(cell, "tandem_media_journal_away")
+
+
+def reading(cell: Cell, name: str) -> str:
+    """A metric of the node."""
     place = json.loads((cell.data_dir / "run" / "media-metrics.json").read_text())
     lines = httpx.get(str(place["metrics"])).text.splitlines()
-    (line,) = [line for line in lines if line.startswith("tandem_media_journal_away")]
+    (line,) = [line for line in lines if line.startswith(name)]
     return line.rpartition(" ")[2]
 
 
@@ -107,3 +113,48 @@ async def test_a_full_disk_and_room_again(cell_on_a_small_disk: tuple[Cell, Disk
         assert all(sounds.channels_of(await centre.rest.download(name)))
         again, _ = await crowd.talk_sitters("1", ann)
         crowd.hang_up(again)
+
+
+async def test_a_node_that_dies_on_a_full_disk_comes_back_on_it(cell_on_a_small_disk: tuple[Cell, Disk]) -> None:
+    """It knows what stood there: the phone of the talk that died with it, and who is registered."""
+    cell, disk = cell_on_a_small_disk
+    cell.start()
+    async with AsyncExitStack() as stack, cell.centre("ann") as centre:
+        crowd = Crowd(cell, centre, random.Random(1), stack)
+        ann = await crowd.agent("ann", 0)
+        caller, agent = await crowd.talk_sitters("1", ann)
+        contact = (await centre.the_contact())["name"]
+        disk.fill()
+        cell.kill_media()
+        disk.fill()
+        media = cell.start_media()
+        await asyncio.to_thread(media.wait_line, "cannot be written")
+        async with asyncio.timeout(PATIENCE_S):
+            await caller.until_over()
+            await agent.until_over()
+        assert float(journal_away(cell)) == 1
+        assert float(reading(cell, "tandem_media_registrations")) == 1
+        late = (await crowd.caller()).dial(centre.number)
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await late.until_over()).status == 503
+
+        disk.make_room()
+        await asyncio.to_thread(media.wait_line, "can be written again")
+        assert float(journal_away(cell)) == 0
+        await whole_story(centre, contact)
+        assert (await centre.rest.get(contact))["outcome"] == "OUTCOME_MEDIA_LOST"
+        await centre.available("ann")
+        again, _ = await crowd.talk_sitters("1", ann)
+        crowd.hang_up(again)
+
+
+def test_a_node_that_can_begin_no_journal_says_how_much_room_it_needs(
+    cell_on_a_small_disk: tuple[Cell, Disk],
+) -> None:
+    cell, disk = cell_on_a_small_disk
+    disk.fill()
+    media = cell.start_media()
+    assert media.wait_end() == CANNOT_START
+    assert str(disk.place / "journal") in media.lines[-1]
+    assert "16 MB free" in media.lines[-1]
+    assert len(media.lines) <= 2, media.output

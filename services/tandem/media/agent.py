@@ -101,14 +101,14 @@ class MediaAgent:
         self._shed: dict[tuple[str, str], int] = {}
         self._turn = Turn()
         self._restored = False
+        self._started_ms = 0
 
     def start(self, now_ms: int) -> None:
-        """Once, before anything else: give the backend back what the journal holds. `now_ms` is
-        CLOCK_BOOTTIME."""
+        """Once, before anything else: give the backend back what the journal holds, which changes
+        nothing and so waits for no disk. `now_ms` is CLOCK_BOOTTIME."""
         state, boot_id = self._state, self._settings.boot_id
         died_ms = min(state.time_ms, now_ms) if state.boot_id == boot_id else now_ms
-        if state.boot_id != boot_id:
-            self._change(TimeReached(boot_id, now_ms))
+        self._started_ms = now_ms
         if state.directories:
             self._turn.calls.append(Greet(self._merged()))
         self._turn.calls.append(Restore(state.backend_rows(), died_ms))
@@ -129,7 +129,10 @@ class MediaAgent:
     def take(self) -> Turn:
         """What has come up since the last call."""
         turn, self._turn = self._turn, Turn()
-        self._restored = True
+        if not self._restored:
+            self._restored = True
+            if self._state.boot_id != self._settings.boot_id:
+                self._change(TimeReached(self._settings.boot_id, self._started_ms))
         return turn
 
     def load(self) -> tuple[int, int, int]:

@@ -22,8 +22,9 @@ from tandem.core.ports.media import MediaEvent, ToNode
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import KEPT_MAX, KEYS_MAX, AgentSettings
 from tandem.media.backend import Backend, RowKind, Sink
-from tandem.media.journal.disk import DiskStore, node_key
-from tandem.media.journal.file import open_journal
+from tandem.media.journal.disk import DiskStore, NoJournal, node_key
+from tandem.media.journal.file import Journal, open_journal
+from tandem.media.journal.state import JournalState
 from tandem.media.link.address import LinkAddress
 from tandem.media.link.serve import LinkServer
 from tandem.media.turn import Outgoing, Turns
@@ -104,13 +105,12 @@ class MediaProcess:
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Until cancelled; `ready` is called when phones and owners can come.
 
-        Raises `BadNodeKey`, `JournalInUse`, `UnsafeLink`, and what the backend raises.
+        Raises `BadNodeKey`, `JournalInUse`, `NoJournal`, `UnsafeLink`, and what the backend raises.
         """
         settings = self._settings
         key = node_key(settings.node_key_file, self._entropy.secret, allow_on_disk=settings.allow_node_key_on_disk)
-        settings.journal_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with DiskStore(settings.journal_file) as store, self._beating():
-            journal, state, anew = open_journal(store, key, self._entropy.secret, self._entropy.token())
+        with self._store() as store, self._beating():
+            journal, state, anew = self._opened(store, key)
             if anew:
                 _log.warning(
                     "journal of node %s begins anew, incarnation %s: %s", settings.node, state.incarnation, anew
@@ -131,6 +131,20 @@ class MediaProcess:
                     await asyncio.get_running_loop().create_future()
                 finally:
                     await self._server.stop()
+
+    def _store(self) -> DiskStore:
+        path = self._settings.journal_file
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return DiskStore(path)
+        except OSError as error:
+            raise NoJournal(path, error) from error
+
+    def _opened(self, store: DiskStore, key: bytes) -> tuple[Journal, JournalState, str]:
+        try:
+            return open_journal(store, key, self._entropy.secret, self._entropy.token())
+        except OSError as error:
+            raise NoJournal(self._settings.journal_file, error) from error
 
     def readings(self) -> Iterator[Reading]:
         """What the agent holds, for `/metrics`; once it is `ready`."""

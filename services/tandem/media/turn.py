@@ -54,7 +54,7 @@ class Turns:
         self._points = points
         self._unwritten: Turn | None = None
         self.journal_away = False
-        """Whether something waits to be written."""
+        """Whether something waits to be written: of a turn, or all that this life begins with."""
 
     def run(self, now_ms: int) -> Outgoing:
         """Go on until nothing is left to do. `now_ms` is CLOCK_BOOTTIME."""
@@ -66,6 +66,7 @@ class Turns:
                     self._journal.append(turn.changes)
                 self._unwritten = None
                 self._carry_out(turn, out, now_ms)
+            self._journal.catch_up()
             if self._journal.overgrown():
                 self._journal.rewrite(self._state)
         except OSError as error:
@@ -74,7 +75,7 @@ class Turns:
         return out
 
     def _watch_journal(self, out: Outgoing) -> None:
-        away = self._unwritten is not None
+        away = self._unwritten is not None or not self._journal.is_written
         if away is self.journal_away:
             return
         self.journal_away = away

@@ -14,6 +14,7 @@ from tandem.runtime import snapshot
 from tandem.runtime.following import Ahead, Following, OtherShape
 from tandem.runtime.ledger import BadHistory
 from tandem.runtime.log_codec import BadRecord
+from tandem.runtime.retry_driver import Retry
 from tandem.runtime.service import Group
 from tandem.runtime.telemetry import names
 
@@ -21,8 +22,8 @@ _log = structlog.get_logger(__name__)
 
 SLICE_S = 0.002
 """How long folding may hold up the loop at a time: the partition may become ours at any moment."""
-AGAIN_S = 1.0
-"""Pause before a partition that could not be read is begun anew."""
+AGAIN_S, AGAIN_MAX_S = 1.0, 10.0
+"""Pauses before a partition that could not be read is begun anew: each time, all of it is read."""
 MAX_UNTAKEN = 2_000
 """Messages of another partition that are kept until the owner's marks say that they are taken."""
 
@@ -60,6 +61,7 @@ class Follower:
         self._follows = tuple(follows)
         self._following: Following | None = None
         self._folded = asyncio.Event()
+        self._retry = Retry(AGAIN_S, AGAIN_MAX_S)
         self.caught_up = asyncio.Event()
         """Set once it has read all that the log had a moment ago."""
 
@@ -76,7 +78,7 @@ class Follower:
             except* (LogFailed, OSError, BadHistory, BadRecord, OtherShape) as errors:
                 _log.warning(names.NOT_FOLLOWED, partition=str(self.partition), why=str(errors.exceptions[0]))
             self._following = None
-            await asyncio.sleep(AGAIN_S)
+            await self._retry.pause()
 
     async def _follow(self) -> None:
         end = await self._log.end(self.partition)
@@ -93,7 +95,7 @@ class Follower:
         _log.warning(names.SNAPSHOT_PASSED, name=name, why=why)
 
     async def _fold(self, following: Following) -> None:
-        end = await self._end_unless_reached(following, await self._log.end(self.partition))
+        end: int | None = await self._end_unless_reached(following, await self._log.end(self.partition))
         async for records in self._log.read(self.partition, following.offset):
             async for stored in self._in_slices(records):
                 for wrong in following.fold(stored):
@@ -102,14 +104,15 @@ class Follower:
             self._folded.set()
             self._folded = asyncio.Event()
             await self._get_keys(following)
-            if not self.caught_up.is_set():
+            if end is not None:
                 end = await self._end_unless_reached(following, end)
 
-    async def _end_unless_reached(self, following: Following, end: int) -> int:
+    async def _end_unless_reached(self, following: Following, end: int) -> int | None:
         """The log goes on while a long one is read: what counts is where it ended a batch ago."""
         if following.offset >= end:
             self.caught_up.set()
-            return end
+            self._retry.reset()  # not before: what stands behind may be what cannot be read
+            return None
         return await self._log.end(self.partition)
 
     async def _take_messages(self, following: Following, sender: Partition, after: int) -> None:

@@ -10,6 +10,7 @@ from tandem.core.ports.media import Originate, Outcome
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.service import Group
 from tandem.runtime.step import Offer
+from tandem.runtime.turns import Earlier
 
 NODE_LOST_MS = 600_000
 """A node that was away for so long does not come back with its calls: their contacts end."""
@@ -20,16 +21,17 @@ Marks = tuple[tuple[str, int], ...]
 @dataclass(slots=True)
 class _Node:
     """Introduced, kept events heard, asked for its legs, of which it should have those `expected`,
-    legs listed; those `listed_legs` are to be looked through for strays. Away since `away_ms`, if
-    it is not up."""
+    legs listed; those `listed_legs` are to be looked through for strays when what came `before_list`
+    is decided. Away since `away_ms`, if it is not up."""
 
     incarnation: str = ""
     up: bool = False
-    heard: bool = False
+    heard: Earlier | None = None
     asked: bool = False
     expected: tuple[tuple[str, str, str], ...] = ()
     listed: bool = False
     listed_legs: tuple[tuple[str, str], ...] = ()
+    before_list: Earlier | None = None
     away_ms: int = 0
     given_up: bool = False
 
@@ -55,7 +57,8 @@ class Nodes:
         """The node has answered our Hello; what it kept follows."""
         row = self._rows.setdefault(node, _Node())
         row.incarnation, row.up = incarnation, True
-        row.heard = row.asked = row.listed = row.given_up = False
+        row.asked = row.listed = row.given_up = False
+        row.heard = None
         prefix = f"media/{node}/"
         known: dict[str, bool] = {}  # tenant -> whether something was taken of this incarnation
         for source, tenant in self._ledger.marks:
@@ -69,19 +72,20 @@ class Nodes:
         row = self._rows.setdefault(node, _Node())
         if row.up:
             row.away_ms = now_ms
-        row.up = row.heard = row.asked = row.listed = False
+        row.up = row.asked = row.listed = False
+        row.heard = None
         row.listed_legs = ()
 
-    def kept(self, node: str) -> None:
-        """All that the node had kept has been offered."""
-        self._rows.setdefault(node, _Node()).heard = True
+    def kept(self, node: str, earlier: Earlier) -> None:
+        """All that the node had kept has been offered: it is among what waits."""
+        self._rows.setdefault(node, _Node()).heard = earlier
 
-    def legs(self, node: str, legs: Iterable[tuple[str, str]], now_ms: int) -> None:
+    def legs(self, node: str, legs: Iterable[tuple[str, str]], now_ms: int, earlier: Earlier) -> None:
         """The legs that live on the node. Those that it should have had when it was asked, and
-        has not, are ended."""
+        has not, are ended. What it told before is among what waits."""
         row = self._rows.setdefault(node, _Node())
         row.listed = True
-        row.listed_legs = tuple(legs)
+        row.listed_legs, row.before_list = tuple(legs), earlier
         expected, row.expected = row.expected, ()
         there = set(row.listed_legs)
         for tenant, stream, leg in expected:
@@ -110,10 +114,10 @@ class Nodes:
     # ---------------------------------------------------------------- the takeover
 
     def ask(self) -> Iterator[str]:
-        """Nodes that have told all that they kept: from now on each may have new orders, and is to
+        """Nodes of which all that they kept is decided: from now on each may have new orders, and is to
         be asked for its legs. What it should have by then is noted."""
         for name, row in self._rows.items():
-            if row.heard and not row.asked:
+            if row.heard is not None and row.heard.over and not row.asked:
                 row.asked, row.expected = True, self._expected(name)
                 yield name
 
@@ -154,7 +158,7 @@ class Nodes:
         guessed = {tenant for (tenant, _), aside in self._ledger.aggregates.aside.items() if aside.guessed}
         for node, row in self._rows.items():
             listed = [of for of in row.listed_legs if of[0] not in guessed]
-            if not listed or make is None:
+            if not listed or make is None or row.before_list is None or not row.before_list.over:
                 continue
             row.listed_legs = tuple(of for of in row.listed_legs if of[0] in guessed)
             held = self._held()

@@ -40,7 +40,7 @@ from tandem.runtime.state import Pending
 from tandem.runtime.step import Answered, Offer, Step
 from tandem.runtime.timers import Timers
 from tandem.runtime.traced import Committed
-from tandem.runtime.turns import Turns
+from tandem.runtime.turns import Earlier, Turns
 
 MAX_IN_FLIGHT = 256
 """Commits appended and not yet read back; more would only lengthen what a crash repeats."""
@@ -108,6 +108,7 @@ class Shard:
         self._timers = Timers(self.ledger)
         self._nodes = Nodes(nodes, group, self.ledger, self._turns.add, node_lost_ms)
         self._deadline_ms = 0
+        self._last_told: Earlier | None = None  # by the nodes, before the shard may be live
         self._durable_marks: dict[tuple[str, str], int] = {}
         self._last_commit_ms = 0
         self._stepped_from: int | None = None
@@ -244,19 +245,21 @@ class Shard:
 
     def node_kept(self, node: str) -> None:
         """All that the node had kept has been offered: offer it what is pending, then ask for its legs."""
-        self._nodes.kept(node)
+        self._nodes.kept(node, self._turns.earlier())
 
     def node_legs(self, node: str, legs: Iterable[tuple[str, str]]) -> None:
         """The legs that live on the node, as (tenant, leg)."""
-        self._nodes.legs(node, legs, self._now_ms)
+        self._nodes.legs(node, legs, self._now_ms, self._turns.earlier())
 
     def marks_of(self, node: str, incarnation: str = "") -> tuple[str, tuple[tuple[str, int], ...]]:
         """See `Nodes.marks_of`."""
         return self._nodes.marks_of(node, incarnation, self._durable_marks)
 
     def _recover(self) -> None:
-        """Go on with the takeover as far as the keys and the nodes have come."""
-        if self._keys.incomplete or self._turns:
+        """Go on with the takeover as far as the keys and the nodes have come. What the nodes kept is decided
+        first, for it may settle what is pending; what they tell since then has a turn as everything has,
+        or calls that go on would hold up a takeover for as long as they are many."""
+        if self._keys.incomplete:
             return
         for name in self._nodes.ask():
             self._offer_pending(lambda p, on=name: p.effect.kind == "media" and p.payload.node == on)  # type: ignore[misc]
@@ -264,6 +267,9 @@ class Shard:
         if self.phase is not Phase.RECOVERING:
             return
         if self._nodes.all_listed or self._now_ms >= self._deadline_ms:
+            self._last_told = self._last_told or self._turns.earlier()
+            if not self._last_told.over:
+                return
             self.phase = Phase.LIVE
             self._timers.begin()
             for offer in self._held:
@@ -340,9 +346,11 @@ class Shard:
             if before is Phase.LIVE:
                 self._nodes.give_up(self._now_ms)
             self._decide()
-            if not len(self._turns) and not self._keys.incomplete:
+            if not self._keys.incomplete:
+                idle = not len(self._turns)
                 self._nodes.strays(self._now_ms, f"{self.epoch}.{self.n}")
-                self._decide()
+                if idle:
+                    self._decide()
             self._recover()
             if self.phase is not before:
                 self._decide()  # live: what was held, and what is due

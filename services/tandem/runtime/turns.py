@@ -31,6 +31,25 @@ MAX_CLIENTS = 1_000
 """Commands of one tenant's clients that wait; some 300 ms of work."""
 
 
+class Earlier:
+    """What waited at a moment. A tenant's inputs wait in their order, so that it is enough to count them."""
+
+    def __init__(self, waiting: dict[str, int]) -> None:
+        self._waiting = waiting
+
+    @property
+    def over(self) -> bool:
+        """None of it waits any more."""
+        return not self._waiting
+
+    def less(self, tenant: str) -> None:
+        """The tenant's first has had its turn."""
+        if tenant in self._waiting:
+            self._waiting[tenant] -= 1
+            if not self._waiting[tenant]:
+                del self._waiting[tenant]
+
+
 class Turns:
     """What waits to be decided. `len` of it counts all."""
 
@@ -45,6 +64,7 @@ class Turns:
         self._resting: frozenset[str] = frozenset()
         self.cut = 0
         """Turns of the last round that ended while their tenant still had something to say."""
+        self._earlier: list[Earlier] = []
 
     def __len__(self) -> int:
         return self._count
@@ -123,7 +143,18 @@ class Turns:
             self._waiting[tenant] = self._waiting.pop(tenant)
         return taken
 
+    def earlier(self) -> Earlier:
+        """All that waits now, and nothing that comes later."""
+        earlier = Earlier({tenant: len(waiting) for tenant, waiting in self._waiting.items()})
+        if not earlier.over:
+            self._earlier.append(earlier)
+        return earlier
+
     def _forget(self, offer: Offer) -> None:
+        if self._earlier:
+            for earlier in self._earlier:
+                earlier.less(offer.tenant)
+            self._earlier = [earlier for earlier in self._earlier if not earlier.over]
         self._count -= 1
         if offer.handle is not None:
             self._clients[offer.tenant] -= 1

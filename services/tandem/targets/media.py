@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from tandem.media.builtin.config import BuiltinConfig, Fallback
 from tandem.media.builtin.driver import BuiltinNode, PortTaken
 from tandem.media.builtin.prompts import BadPrompts, load_prompts
 from tandem.media.driver import MediaProcess, MediaSettings
-from tandem.media.journal.disk import BadNodeKey, JournalInUse, default_node_key_file
+from tandem.media.journal.disk import BadNodeKey, JournalInUse, NoJournal, default_node_key_file
 from tandem.media.link.address import LinkAddress, UnsafeLink
 from tandem.runtime.config import Config
 from tandem.runtime.telemetry import names
@@ -26,12 +27,14 @@ from tandem.runtime.telemetry.process import Telemetry, traced_ratio
 from tandem.targets.groups import PROMPTS
 from tandem.wire.sip.guard import GuardConfig
 
+_log = logging.getLogger(__name__)
+
 METRICS = "media-metrics.json"
 """File in the run directory that says where the node's metrics are served."""
 DIGESTS = {"md5": ("MD5",), "sha-256": ("SHA-256",), "both": ("SHA-256", "MD5")}
 """Setting `sip.digest` -> what phones are challenged with, preferred first (RFC 8760)."""
 
-CANNOT_START = (CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, UnsafeLink, AdminPortTaken)
+CANNOT_START = (CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, NoJournal, UnsafeLink, AdminPortTaken)
 """Errors of `run_media` that say what to do."""
 
 
@@ -98,9 +101,13 @@ async def run_media(config: Config, points: Points, ready: Callable[[], None]) -
 
 
 def _write_port(config: Config, port: int) -> None:
-    """For scrapers of this host: the port may be 0 in the configuration."""
+    """For scrapers of this host: the port may be 0 in the configuration. On a full disk they have to know
+    it, or find what an earlier life wrote: calls are worth more."""
     path = config.run_dir / METRICS
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps({"metrics": f"http://127.0.0.1:{port}/metrics"}), encoding="ascii")
-    temporary.rename(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({"metrics": f"http://127.0.0.1:{port}/metrics"}), encoding="ascii")
+        temporary.rename(path)
+    except OSError as error:
+        _log.error("file %s cannot be written: %s; metrics are on port %d", path, error, port)

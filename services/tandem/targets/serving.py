@@ -24,6 +24,7 @@ from tandem.gateway.page import Page, PlaceCall, page_routes
 from tandem.runtime.config import Config, Http
 from tandem.runtime.grpc_server import GrpcServer
 from tandem.runtime.host import Host
+from tandem.runtime.retry_driver import Retry
 from tandem.runtime.telemetry.text import CONTENT_TYPE
 from tandem.targets.control import Control
 from tandem.tenant import module as tenant_module
@@ -40,8 +41,8 @@ SOON_S = 0.5
 """How long the servers wait for shards that come at once."""
 PORT_PATIENCE_S = 5.0
 """After this a port that is taken is another program's."""
-PORT_AGAIN_S = 0.02
-"""Between two attempts to have it."""
+PORT_AGAIN_S, PORT_AGAIN_MAX_S = 0.02, 0.2
+"""Pauses between attempts to have it."""
 DEMO_TENANT = "demo"
 
 
@@ -126,14 +127,14 @@ async def _bound(bind: Callable[[], Awaitable[T]]) -> T:
     """Bind, also where a predecessor that has let go of the lock still has the port: it is on its
     way out, and no event of another process tells when it is. Raises `PortTaken`."""
     clock = asyncio.get_running_loop()
-    patient = clock.time() + PORT_PATIENCE_S
+    patient, retry = clock.time() + PORT_PATIENCE_S, Retry(PORT_AGAIN_S, PORT_AGAIN_MAX_S)
     while True:
         try:
             return await bind()
         except PortTaken:
             if clock.time() > patient:
                 raise
-        await asyncio.sleep(PORT_AGAIN_S)
+        await retry.pause()
 
 
 async def _start(grpc: GrpcServer, host: str, port: int) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from functools import partial
+from typing import ClassVar
 
 import pytest
 
 from tandem.targets import serving
 from tandem.targets.serving import PortTaken, _bound, _listen
+from tests.support.pauses import NotedRetry, grow
 
 
 def _taken() -> socket.socket:
@@ -25,6 +27,20 @@ async def test_a_port_that_a_dying_predecessor_has_is_waited_for() -> None:
         assert not waiting.done()
     with await waiting as listener:
         assert listener.getsockname()[1] == port
+
+
+async def test_a_port_that_stays_taken_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pauses(NotedRetry):
+        pauses_s: ClassVar[list[float]] = []
+
+    async def bind() -> int:
+        if len(Pauses.pauses_s) < 6:
+            raise PortTaken("grpc.port", "127.0.0.1", 1)
+        return 1
+
+    monkeypatch.setattr(serving, "Retry", Pauses)
+    assert await _bound(bind) == 1
+    assert grow(Pauses.pauses_s, serving.PORT_AGAIN_S, serving.PORT_AGAIN_MAX_S)
 
 
 async def test_a_port_that_another_program_has_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from structlog.testing import capture_logs
@@ -25,6 +25,7 @@ from tandem.runtime.follower import Follower
 from tandem.runtime.following import Ahead
 from tandem.runtime.snapshot import prefix
 from tests.integration.runtime.toys import FAR, TOYS, Disk, HandNode, MemoryDisk, SqliteDisk, groups, process, until
+from tests.support.pauses import NotedRetry, grow
 
 CLOCK = SystemClock()
 
@@ -218,6 +219,36 @@ async def test_a_log_that_cannot_be_read_is_followed_again(memory: MemoryDisk, m
             await waiting.caught_up(p)
             known = await waiting.end()
             assert list(known[TOYS].loaded.ledger.parts()) == await p.parts(p.toys)
+
+
+async def test_a_log_that_cannot_be_read_is_tried_less_and_less_often(
+    memory: MemoryDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pauses(NotedRetry):
+        pauses_s: ClassVar[list[float]] = []
+
+    monkeypatch.setattr(follower_module, "Retry", Pauses)
+    records = MemoryPartitions.records
+    fails = [6]
+
+    def failing(self: MemoryPartitions, where: Partition, *rest: Any) -> Sequence[Stored]:
+        if fails[0] and where == FAR and "Follower" in str(asyncio.current_task()):
+            fails[0] -= 1
+            raise OSError("the disk")
+        return records(self, where, *rest)
+
+    async with process(memory) as p:
+        await p.told("far/x", "say:1;answer")
+        monkeypatch.setattr(MemoryPartitions, "records", failing)
+        async with standby(memory) as waiting:
+            await waiting.caught_up(p)
+            assert len(Pauses.pauses_s) == 6
+            assert grow(Pauses.pauses_s, follower_module.AGAIN_S, follower_module.AGAIN_MAX_S)
+            fails[0] = 1
+            await p.told("far/x", "say:2;answer")
+            await until(lambda: not fails[0])
+            await waiting.caught_up(p)
+    assert Pauses.pauses_s[6] <= follower_module.AGAIN_S, "it had gone on meanwhile"
 
 
 async def test_a_standby_tells_of_a_state_that_hashes_otherwise(

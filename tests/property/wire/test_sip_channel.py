@@ -14,8 +14,10 @@ from tandem.wire.sip.events import (
     CallConfirmed,
     CallEnded,
     CallProgress,
+    CancelSent,
     EndCause,
     Event,
+    InviteSettled,
     OfferAnswered,
     OfferReceived,
     OfferRefused,
@@ -137,22 +139,24 @@ def end_of(world: World, address: Address, handle: str | None) -> EndCause | Non
 
 
 def check_order(world: World, address: Address) -> None:
-    """No event after the end, no second answer, nothing out of turn."""
+    """No event after the end but what becomes of an INVITE that was given up, no second answer, nothing out of turn."""
     ended: list[str] = []
     counts: Counter[tuple[str, str]] = Counter()
     for event in world.events[address]:
         handle = getattr(event, "call", "")
-        assert handle not in ended, f"{event} after the end"
+        afterwards = isinstance(event, CancelSent | InviteSettled)
+        assert (handle in ended) is afterwards, f"{event} before or after the end"
         counts[handle, type(event).__name__] += 1
         if isinstance(event, CallEnded):
             ended.append(handle)
+        if afterwards:
+            assert not counts[handle, "CallAnswered"]
         if isinstance(event, CallProgress):
             assert not counts[handle, "CallAnswered"]
         if isinstance(event, OfferReceived | OfferAnswered | OfferRefused):
             assert counts[handle, "CallAnswered"] or counts[handle, "CallArrived"]
-    assert all(
-        count == 1 for (_, kind), count in counts.items() if kind in ("CallAnswered", "CallArrived", "CallEnded")
-    )
+    once = ("CallAnswered", "CallArrived", "CallEnded", "CancelSent", "InviteSettled")
+    assert all(count == 1 for (_, kind), count in counts.items() if kind in once)
 
 
 def check_answers(world: World) -> None:

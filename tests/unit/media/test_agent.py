@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pytest
+
 from tandem.core.points import KillAt, Point, Points
 from tandem.core.ports.log import Partition
 from tandem.core.ports.media import (
@@ -43,7 +45,7 @@ from tandem.core.seal import secret
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import BEAT_MS, BEHIND, TOO_MANY_KEYS, AgentSettings, Notice
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind
-from tandem.media.journal.file import MemoryStore, open_journal
+from tandem.media.journal.file import MemoryStore, load, open_journal
 from tandem.media.turn import BACKEND_FAULT, Turns
 
 ARRIVED = LegArrived("+4930100", secret("+49301234567"))
@@ -446,15 +448,46 @@ def test_a_command_is_written_before_the_point_and_the_point_is_before_it_begins
     raise AssertionError("the point was not reached")
 
 
+class Full(MemoryStore):
+    """A disk that may have no room."""
+
+    full = False
+
+    def append(self, data: bytes) -> None:
+        self.check()
+        super().append(data)
+
+    def replace(self, data: bytes) -> None:
+        self.check()
+        super().replace(data)
+
+    def check(self) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("boot_id", ["boot", "another boot"])
+def test_a_life_that_begins_on_a_full_disk_has_what_stands_there_and_tells_when_there_is_room(boot_id: str) -> None:
+    store = Full()
+    earlier = Node(store)
+    earlier.put("a", hello(), directory(1, "t1"))
+    earlier.agent.remember(RowKind.REGISTRATION, "ann", {"at": 1})
+    earlier.run()
+    store.full = True
+    node = Node(store, boot_id=boot_id)
+    assert node.backend.asked[1:] == [(Row(RowKind.REGISTRATION, "ann", {"at": 1}),), ("journal away", True)]
+    assert node.turns.run(1_001).journal_error is not None
+    store.full = False
+    node.run()
+    assert node.backend.asked[-1] == ("journal away", False)
+    node.put("a", hello(2), directory(1, "t1"))
+    node.agent.emit("t1", "c1", ARRIVED, 1_002)
+    node.run()
+    again = load(store.data, bytes(32))
+    assert (again.boot_id, again.kept_count("t1")) == (boot_id, 1)
+
+
 def test_nothing_leaves_while_the_journal_cannot_be_written() -> None:
-    class Full(MemoryStore):
-        full = False
-
-        def append(self, data: bytes) -> None:
-            if self.full:
-                raise OSError(28, "No space left on device")
-            super().append(data)
-
     store = Full()
     node = Node(store)
     node.put("a", hello(), directory(1, "t1"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -170,6 +171,60 @@ def test_what_a_full_disk_left_behind_is_cut_off(tmp_path: Path) -> None:
             torn.write(b"half a rec")
         write(journal, state, digits(2))
     assert [event.number for event in load(path.read_bytes(), KEY).kept("t1")] == [1, 2]
+
+
+class Full(MemoryStore):
+    """A disk without room, until it has some."""
+
+    full = True
+
+    def append(self, data: bytes) -> None:
+        self.check()
+        super().append(data)
+
+    def replace(self, data: bytes) -> None:
+        self.check()
+        super().replace(data)
+
+    def check(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_stands_on_a_full_disk_is_taken_up_and_written_when_there_is_room() -> None:
+    old = MemoryStore()
+    write(*opened(old)[:2], EpochSeen(LIVE, 7), digits(1))
+    store = Full(old.data)
+    journal, state, anew = opened(store, incarnation="i2")
+    assert (state.incarnation, state.kept_count("t1"), anew) == ("i1", 1, "")
+    assert not journal.is_written
+    for number in (2, 3):
+        with pytest.raises(OSError, match="No space"):
+            write(journal, state, digits(number))
+    assert store.data == old.data, "what an earlier life wrote stands"
+    store.full = False
+    for number in (2, 3):
+        write(journal, state, digits(number))
+    assert journal.is_written
+    again = load(store.data, KEY)
+    assert (again.epochs, again.kept("t1")) == ({LIVE: 7}, state.kept("t1"))
+
+
+@pytest.mark.parametrize("data", [b"", b"damaged"])
+def test_a_journal_that_can_neither_be_read_nor_made_is_none(data: bytes) -> None:
+    with pytest.raises(OSError, match="No space"):
+        opened(Full(data))
+
+
+def test_a_copy_that_a_full_disk_did_not_take_leaves_its_room(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with DiskStore(path) as store:
+        open_journal(store, KEY, os.urandom, "i1")
+        path.unlink()
+        path.mkdir()  # so that no file can take its place
+        with pytest.raises(OSError, match="journal"):
+            store.replace(b"whole")
+        assert not path.with_name("journal.new").exists()
 
 
 def test_a_file_left_by_a_death_while_rewriting_does_no_harm(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from tandem.core.ports.media import CommandSettled, Originate, Outcome
 from tandem.core.seal import Withheld
 from tandem.runtime.ledger import STEPPED
@@ -11,6 +13,7 @@ from tandem.runtime.shard import HEARTBEAT_MS, NODE_PATIENCE_MS, Phase
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Answered, Offer
 from tandem.runtime.traced import Committed
+from tandem.runtime.turns import MAX_INPUTS
 from tandem.session.domain.words import MediaOrder
 from tests.support.bench import BOOT, Bench, value
 from tests.support.toy import NODE, Do
@@ -91,6 +94,37 @@ def test_what_the_node_kept_comes_before_what_is_pending_even_if_it_comes_slowly
     bench.shard.node_kept(NODE)
     bench.settle()
     assert [(p.key, p.again) for p in bench.performed()] == [("t1/toy/a/2/0", True)]
+
+
+def test_a_takeover_waits_for_what_was_kept_and_not_for_what_keeps_coming() -> None:
+    dead = _before("act:play", "act:ring")
+    bench = _successor(dead)
+    bench.shard.node_up(NODE, "i1")
+    numbers = count(bench.shard.ledger.mark(SOURCE, "t1") + 1)
+
+    def turn_with_more() -> None:
+        """More comes than a step decides."""
+        for _ in range(3 * MAX_INPUTS):
+            assert bench.shard.offer(Offer(SOURCE, next(numbers), "t1", "toy/a", Do("say:later")))
+        bench.one_turn()
+        bench.store()
+
+    kept = 100
+    for _ in range(kept):
+        assert bench.shard.offer(Offer(SOURCE, next(numbers), "t1", "toy/a", Do("say:kept")))
+    bench.shard.settled(SOURCE, next(numbers), "t1", "toy/a", CommandSettled("t1/toy/a/1/0", Outcome.DONE))
+    bench.shard.node_kept(NODE)
+    while bench.words("toy/a").count("kept") < kept:
+        assert not bench.performed(), "what was kept may settle it"
+        turn_with_more()
+    turn_with_more()
+    assert [p.payload.leg for p in bench.performed()] == ["ring"]
+    bench.shard.node_legs(NODE, [])
+    turn_with_more()
+    told = bench.words("toy/a").count("later") + bench.shard.waiting
+    while bench.words("toy/a").count("later") < told:
+        turn_with_more()
+    assert bench.shard.phase is Phase.LIVE
 
 
 def test_pending_effects_are_offered_oldest_first_with_their_first_keys() -> None:

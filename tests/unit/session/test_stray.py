@@ -3,6 +3,8 @@ never return. Written with the races that must not hit a call."""
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from tandem.core.ports import media
@@ -10,6 +12,7 @@ from tandem.core.seal import Secret
 from tandem.runtime.nodes import NODE_LOST_MS
 from tandem.runtime.quarantine import Quarantine
 from tandem.runtime.step import Offer
+from tandem.runtime.turns import MAX_INPUTS
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import states as st
 from tests.support.small_cell import NODE, TENANT, SmallCell
@@ -103,6 +106,23 @@ def test_a_call_that_has_just_arrived_is_left_alone() -> None:
     cell.settle()
     assert hung_up(cell) == []
     assert isinstance(cell.state("contact/c9"), st.InFlow)
+
+
+def test_calls_that_go_on_do_not_hide_it() -> None:
+    """It is looked for when what came before the list is decided, though more and more comes."""
+    cell = SmallCell()
+    cell.configure()
+    listed(cell, "nobodys")
+    numbers = count(1_000)
+    for _ in range(20):
+        for _ in range(3 * MAX_INPUTS):
+            gone = w.NoteLeg(NODE, "c9", cell.shard.now_ms, media.LegRinging())
+            cell.shard.offer(Offer(f"media/{NODE}/i1/{TENANT}", next(numbers), TENANT, "contact/c9", gone))
+        for output in cell.turn():
+            cell._do(output)
+        assert cell.shard.waiting
+    waiting = [one.payload for one in cell.shard.ledger.pending.values() if one.effect.kind == "media"]
+    assert "nobodys" in [*hung_up(cell), *(order.leg for order in waiting)]
 
 
 def test_a_call_whose_arrival_waits_for_a_key_is_left_alone() -> None:

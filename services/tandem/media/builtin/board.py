@@ -19,6 +19,7 @@ from tandem.core.ports.media import (
 from tandem.media.backend import MergedDirectory, RowKind, Sink
 from tandem.media.builtin.causes import reason_of
 from tandem.media.builtin.config import BuiltinConfig
+from tandem.media.builtin.goodbyes import Goodbyes
 from tandem.media.builtin.leg import Leg, Stage
 from tandem.media.builtin.stream import Session, Stream
 from tandem.media.builtin.timers import Timers
@@ -26,9 +27,6 @@ from tandem.wire.sdp import LocalAudio, Negotiation
 from tandem.wire.sip.endpoint import Endpoint
 from tandem.wire.sip.guard import Guard
 from tandem.wire.wav import Audio
-
-GOODBYE_S = 40.0
-"""How long a phone's end of a call is remembered: BYE and CANCEL are given up after 32 s (64 * T1)."""
 
 
 class Ports(Protocol):
@@ -90,8 +88,12 @@ class Board:
     """By blob name, from `RecordStart` until stored or failed."""
     directory: MergedDirectory | None = None
     owners: set[int] = field(default_factory=set)
+    goodbyes: Goodbyes = field(init=False)
     journal_away: bool = False
     """Nothing that is told is written down: no call may begin."""
+
+    def __post_init__(self) -> None:
+        self.goodbyes = Goodbyes(self.sink, self.timers)
 
     # ------------------------------------------------------------------ telling
 
@@ -169,13 +171,7 @@ class Board:
         self._settle_all(leg, cause, now)
         self.sink.remember(RowKind.LEG, leg.id, None)
         if by is not By.FAR and leg.row is not None:
-            self.keep_goodbye(leg.id, leg.row, now)
-
-    def keep_goodbye(self, leg: str, row: Mapping[str, Any], now: float) -> None:
-        """Its phone is told that it is over, by a datagram that leaves behind this line of the journal and
-        may be lost: a later life says it again."""
-        self.sink.remember(RowKind.GOODBYE, leg, row)
-        self.timers.set("goodbye", leg, now + GOODBYE_S)
+            self.goodbyes.keep(leg.id, leg.row, leg.call, now)
 
     def _settle_all(self, leg: Leg, cause: Cause, now: float) -> None:
         self.settle(leg.tenant, leg.id, leg.originate_key, now, cause.value)

@@ -100,6 +100,7 @@ class Devices:
         assert leg.negotiation is not None
         agreed = leg.negotiation.accept(event.answer) if event.answer is not None else None
         if agreed is None or isinstance(agreed, SdpError):
+            board.note(leg)  # its INVITE is answered: a later life has to say BYE
             board.give_up(leg, Cause.NO_MEDIA, now, agreed.reason if agreed is not None else "no SDP in the answer")
             return
         leg.stage = Stage.UP

@@ -36,8 +36,10 @@ from tandem.wire.sip.events import (
     CallConfirmed,
     CallEnded,
     CallProgress,
+    CancelSent,
     DatagramRefused,
     DigitReceived,
+    InviteSettled,
     OfferReceived,
     RegisterArrived,
 )
@@ -79,6 +81,8 @@ class Node:
             CallAnswered: self._of_leg(self._devices.answered),
             CallConfirmed: self._of_leg(self._talks.confirmed),
             CallEnded: self._of_leg(self._call_ended),
+            CancelSent: self._board.goodbyes.heard,
+            InviteSettled: self._board.goodbyes.settled,
             OfferReceived: self._of_leg(self._talks.offered),
             DigitReceived: self._of_leg(self._talks.digit_by_info),
             RegisterArrived: self._registrations.arrived,
@@ -110,7 +114,7 @@ class Node:
             if row.kind is RowKind.LEG:
                 self._restart.lost(row.id, row.value, died_ms, now)
             elif row.kind is RowKind.GOODBYE:
-                self._restart.repeat_goodbye(row.id, row.value, now)
+                self._restart.say_goodbye(row.id, row.value, now)
             elif row.kind is RowKind.RECORDING:
                 self._recorder.restore(row.id, row.value)
         self._registrations.restore([row for row in kept if row.kind is RowKind.REGISTRATION], now)
@@ -172,7 +176,7 @@ class Node:
         self._take_events(now)
         while (name := self._board.timers.pop(now)) is not None:
             if name.what == "goodbye":
-                self._board.sink.remember(RowKind.GOODBYE, name.of, None)
+                self._board.goodbyes.forget(name.of)
             elif name.what == "expire":
                 self._registrations.expire(name.of, now)
             elif name.what == "repeat":

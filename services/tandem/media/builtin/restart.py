@@ -35,25 +35,21 @@ class Restart:
     def lost(self, leg: str, row: Mapping[str, Any], died_ms: int, now: float) -> None:
         """A journalled leg: tell its end, which was at `died_ms`, and tell the phone."""
         board = self._board
-        self._say_goodbye(leg, row, now, resend=True)
+        self.say_goodbye(leg, row, now)
         board.sink.emit(row["tenant"], leg, LegEnded(Cause.MEDIA_LOST, By.NODE), died_ms)
         board.sink.remember(RowKind.LEG, leg, None)
 
-    def repeat_goodbye(self, leg: str, row: Mapping[str, Any], now: float) -> None:
-        """A leg that had ended, and its phone may not have heard of it. What it had not answered then it
-        may have answered since, so that the INVITE would be a new call to it: it is not sent again."""
-        self._say_goodbye(leg, row, now, resend=False)
-
-    def _say_goodbye(self, leg: str, row: Mapping[str, Any], now: float, *, resend: bool) -> None:
-        board = self._board
+    def say_goodbye(self, leg: str, row: Mapping[str, Any], now: float) -> None:
+        """Tell the phone, also that of a leg that had ended: it may not have heard of it."""
+        board, call = self._board, ""
         if row["invite"] is not None:
             self._refuse(leg, row, now)
         elif (pending := row.get("pending")) is not None:
             kept, reason = PendingInvite.from_dict(pending), reason_of(Cause.MEDIA_LOST)
-            board.endpoint.take_back(kept, now, reason=reason, resend=resend)
+            call = board.endpoint.take_back(kept, now, reason=reason)
         elif row["dialog"] is not None:
             board.endpoint.bye_restored(Dialog.from_dict(row["dialog"]), now, reason=reason_of(Cause.MEDIA_LOST))
-        board.keep_goodbye(leg, row, now)
+        board.goodbyes.keep(leg, row, call, now)
 
     def _refuse(self, leg: str, row: Mapping[str, Any], now: float) -> None:
         """The caller's INVITE waits for a final response; the callee must not say BYE (RFC 3261, 15)."""

@@ -6,11 +6,15 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 KEY_BYTES = 32
 """AES-256."""
+
+ROOM_MB = 16
+"""A journal of 4 MB and its copy while it is rewritten, twice."""
 
 MOUNTS = Path("/proc/self/mountinfo")
 """The kernel's mount table (proc(5))."""
@@ -20,6 +24,16 @@ _IN_MEMORY = ("tmpfs", "ramfs")
 
 class JournalInUse(Exception):
     """Another agent writes this journal."""
+
+
+class NoJournal(Exception):
+    """The journal can neither be read nor made."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"the journal {path} can neither be read nor made ({error.strerror or error}): this user must be able to "
+            f"read and write it, with {ROOM_MB} MB free on its disk; or set data_dir to a disk that has them"
+        )
 
 
 class BadNodeKey(Exception):
@@ -70,6 +84,8 @@ class DiskStore:
             fresh.replace(self._path)
         except OSError:
             os.close(file)
+            with suppress(OSError):  # the room that it takes is wanted; the next one is written over it
+                fresh.unlink()
             raise
         if self._file >= 0:
             os.close(self._file)

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -76,6 +78,15 @@ class MemoryStore:
         self.data = data
 
 
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A whole file and its key."""
+
+    data: bytes
+    file_key: bytes = field(repr=False)
+    records: int
+
+
 class Journal:
     """An open journal. Make one with `open_journal`."""
 
@@ -87,10 +98,23 @@ class Journal:
         self._records = 0
         self._size = 0
         self._compact_at = 0
+        self._unwritten: _Fresh | None = None
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the file that this life begins with is there; see `open_journal`."""
+        return self._unwritten is None
+
+    def catch_up(self) -> None:
+        """Write the file that this life begins with, if that is not there yet. Raises OSError."""
+        if self._unwritten is not None:
+            self._put(self._unwritten)
+            self._unwritten = None
 
     def append(self, changes: Sequence[bytes]) -> None:
         """Write the changes of one turn, all or none. Raises OSError (a full disk); the same
         call again is then the way to go on."""
+        self.catch_up()
         record = _seal_record(self._file_key, self._records, changes)
         self._store.append(record)
         self._records += 1
@@ -102,13 +126,26 @@ class Journal:
 
     def rewrite(self, state: JournalState) -> None:
         """Write the fold anew, under a new key. Raises OSError; the old file then stands."""
+        self._put(self._fresh(state))
+
+    def take_up(self, state: JournalState) -> None:
+        """Begin with what an earlier life left. If that cannot be written now, its file stands, and what
+        this life begins with is written before anything else."""
+        self._unwritten = self._fresh(state)
+        with suppress(OSError):
+            self.catch_up()
+
+    def _fresh(self, state: JournalState) -> _Fresh:
         salt = self._entropy(SALT_BYTES)
         file_key = _file_key(self._node_key, salt)
         rows = list(state.rows())
         parts = [rows[start : start + _ROWS_PER_RECORD] for start in range(0, len(rows), _ROWS_PER_RECORD)]
         data = b"".join([MAGIC, salt, *(_seal_record(file_key, place, part) for place, part in enumerate(parts))])
-        self._store.replace(data)
-        self._file_key, self._records, self._size = file_key, len(parts), len(data)
+        return _Fresh(data, file_key, len(parts))
+
+    def _put(self, fresh: _Fresh) -> None:
+        self._store.replace(fresh.data)
+        self._file_key, self._records, self._size = fresh.file_key, fresh.records, len(fresh.data)
         self._compact_at = max(COMPACT_FROM_BYTES, COMPACT_FACTOR * self._size)
 
 
@@ -117,7 +154,9 @@ def open_journal(
 ) -> tuple[Journal, JournalState, str]:
     """Take up what stands in the store, or begin anew under `incarnation`.
 
-    The third value says why it began anew, empty if it did not. Raises OSError.
+    The third value says why it began anew, empty if it did not. What was read is taken up also on a
+    full disk: the journal then is not written yet (`Journal.is_written`), and goes on when there is
+    room. Raises OSError if it can neither be read nor made.
     """
     anew = ""
     try:
@@ -132,7 +171,10 @@ def open_journal(
         opened = Opened(incarnation)
         state.apply(opened, encode_change(opened))
     journal = Journal(store, node_key, entropy)
-    journal.rewrite(state)
+    if anew:
+        journal.rewrite(state)
+    else:
+        journal.take_up(state)
     return journal, state, anew
 
 

@@ -323,6 +323,11 @@ _line(
     "error",
     "Talks go on as they are; it is tried again every second.",
 )
+_line(
+    "file %s cannot be written: %s; metrics are on port %d",
+    "error",
+    "Scrapers that look there find an earlier life's port.",
+)
 _line("journal %s can be written again", "warning", "What waited is told now; calls are taken.")
 _line("the audio of leg %s failed, it is hung up", "error", "A fault of ours in one leg's audio; the others go on.")
 _line("%s", "error", "The disk of the spool refused; the recording that is named next is lost.")

@@ -213,12 +213,9 @@ class Endpoint:
         found = self._calls.get(call)
         return found.pending if isinstance(found, OutgoingCall) else None
 
-    def take_back(
-        self, invite: PendingInvite, now: float, *, reason: Reason | None = None, resend: bool = True
-    ) -> None:
-        """End an INVITE that an earlier life has sent: CANCEL, or ACK and BYE if it was answered meanwhile.
-        Nothing is told of it. Without `resend` it is not sent again to learn whether the far end has it:
-        for one that may have been settled since it was noted down."""
+    def take_back(self, invite: PendingInvite, now: float, *, reason: Reason | None = None) -> str:
+        """End an INVITE that an earlier life has sent and that was not settled: CANCEL, or ACK and BYE if
+        it was answered meanwhile. Returns the handle of `CancelSent` and `InviteSettled`, the earlier life's."""
         headers = (reason.header(),) if reason else ()
         call = OutgoingCall(
             self._calls,
@@ -227,7 +224,8 @@ class Endpoint:
             invite.address,
             Authorisation(None, self._layer.token),
         )
-        call.take_back(invite, now, headers, resend=resend)
+        call.take_back(invite, now, headers)
+        return call.handle
 
     def bye_restored(self, dialog: Dialog, now: float, *, reason: Reason | None = None) -> None:
         """Send BYE in a dialog of an earlier life (`Dialog.from_dict`); then `ByeSettled`.

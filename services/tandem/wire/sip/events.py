@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from tandem.wire.sip.dialog import Dialog
 from tandem.wire.sip.headers import Headers
 from tandem.wire.sip.message import Request
 from tandem.wire.sip.reason import Reason
@@ -123,7 +124,8 @@ class CallConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """The call is over; the handle is spent. Comes exactly once per handle."""
+    """The call is over; the handle is spent. Comes exactly once per handle; behind it there are only
+    `CancelSent` and `InviteSettled`."""
 
     call: str
     cause: EndCause
@@ -135,6 +137,24 @@ class CallEnded:
 
     headers: Headers = field(default_factory=Headers)
     """Headers of the far end's BYE, CANCEL or final response (e.g. Retry-After)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelSent:
+    """A call of ours that was hung up or taken back before its answer: the far end has shown that it has
+    the INVITE. After `CallEnded`, with its handle."""
+
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class InviteSettled:
+    """A call of ours that was hung up or taken back before its answer has its final response now. After
+    `CallEnded`, with its handle; once for each far end that answered all the same."""
+
+    call: str
+    dialog: Dialog | None
+    """It was answered all the same: ACK and BYE were sent in this dialog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +259,8 @@ Event = (
     | CallAnswered
     | CallConfirmed
     | CallEnded
+    | CancelSent
+    | InviteSettled
     | OfferReceived
     | OfferAnswered
     | OfferRefused

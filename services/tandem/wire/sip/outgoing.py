@@ -5,7 +5,15 @@ from __future__ import annotations
 from tandem.wire.sip.authorisation import Authorisation, credentials_of
 from tandem.wire.sip.calls import Calls
 from tandem.wire.sip.dialog import Dialog, dialog_of_client
-from tandem.wire.sip.events import Address, CallAnswered, CallEnded, CallProgress, EndCause
+from tandem.wire.sip.events import (
+    Address,
+    CallAnswered,
+    CallEnded,
+    CallProgress,
+    CancelSent,
+    EndCause,
+    InviteSettled,
+)
 from tandem.wire.sip.layer import Client, HeaderPairs
 from tandem.wire.sip.message import Request, Response
 from tandem.wire.sip.pending import PendingInvite
@@ -47,12 +55,11 @@ class OutgoingCall:
         """What a later life needs to take the INVITE back."""
         return PendingInvite(self._invite, self._address, self._sent_at, self._provisional)
 
-    def take_back(self, kept: PendingInvite, now: float, headers: HeaderPairs, *, resend: bool) -> None:
-        """End what an earlier life began, as `hangup` would have; the application is told nothing. See
-        `tandem.wire.sip.pending`."""
+    def take_back(self, kept: PendingInvite, now: float, headers: HeaderPairs) -> None:
+        """End what an earlier life began, as `hangup` would have. See `tandem.wire.sip.pending`."""
         self._ended, self._cancel, self._provisional = True, tuple(headers), kept.heard
         is_young = 0 <= now - kept.sent_at < self._layer.config.timers.give_up
-        resend = resend and is_young and not kept.heard
+        resend = is_young and not kept.heard
         self._client = self._layer.resume(self._invite, self._address, self, now, resend=resend)
         if kept.heard:
             self._send_cancel(now)
@@ -74,7 +81,7 @@ class OutgoingCall:
         elif response.status < 300:
             self._on_answer(response, source, now)
         elif self._ended:
-            return
+            self._settled(None)
         elif response.status in (401, 407) and self._authorisation.accepts(response):
             self._provisional = False
             self._invite = self._authorisation.again(request, self._layer.via())
@@ -117,6 +124,7 @@ class OutgoingCall:
         if self._ended:
             # Another phone was first, or we had cancelled: this one must not talk into the void.
             Farewell(self._layer, dialog, self._authorisation).send(now, self._cancel or ())
+            self._settled(dialog)
             return
         self._ended = True
         self._authorisation.settled()
@@ -144,6 +152,11 @@ class OutgoingCall:
         )
         if self._client is not None:
             self._client.give_up_at(now + self._layer.config.timers.give_up)
+        self._layer.emit(CancelSent(self.handle))
+
+    def _settled(self, dialog: Dialog | None) -> None:
+        if self._cancel is not None:
+            self._layer.emit(InviteSettled(self.handle, dialog))
 
     def _end(self, event: CallEnded) -> None:
         self._ended = True

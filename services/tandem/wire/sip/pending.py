@@ -1,12 +1,12 @@
 """An INVITE of ours that has no final answer yet: a frozen value that a journal can keep.
 
-Whoever finds one that an earlier life of the process left behind takes it back. RFC 3261 lets a
-CANCEL go only when a provisional response shows that the far end has the INVITE (9.1), and the
-far end repeats its 180 once a minute at best (13.3.1.1). So, if none was heard, the INVITE is sent
-again as timer A would have done (17.1.1.2): byte for byte, in the same branch, by which the far end
-knows it for a retransmission, rings no second time, and repeats what it last answered (17.2.1).
-After 64 * T1 that is no longer so, for its transaction may be over and the INVITE would be a new
-call: then nothing is sent, and the far end's late answer is waited for.
+Whoever finds one that an earlier life of the process left behind, given up already or not, takes it
+back. RFC 3261 lets a CANCEL go only when a provisional response shows that the far end has the
+INVITE (9.1), and the far end repeats its 180 once a minute at best (13.3.1.1). So, if none was
+heard, the INVITE is sent again as timer A would have done (17.1.1.2): byte for byte, in the same
+branch, by which the far end knows it for a retransmission, rings no second time, and repeats what
+it last answered (17.2.1). After 64 * T1 that is no longer so, for its transaction may be over and
+the INVITE would be a new call: then nothing is sent, and the far end's late answer is waited for.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tandem.core.ports.media import Bridge, Cause, HangUp, Originate
+from tandem.core.ports.media import Bridge, Cause, HangUp, LegEnded, Originate
 from tandem.core.ports.media import Command as MediaCommand
 from tandem.core.seal import secret
 from tandem.media.backend import RowKind
 from tandem.wire.sip import events as sip
 from tandem.wire.sip.message import Request, parse
-from tests.unit.media.builtin.bench import TENANT, Bench
+from tests.unit.media.builtin.bench import NODE, TENANT, Bench
 
 
 def hang_up_and_die(bench: Bench, leg: str, cause: Cause = Cause.NORMAL) -> list[Request]:
@@ -25,7 +25,8 @@ def next_life(bench: Bench, after_s: float = 1.0) -> list[Request]:
     bench.node.restore(rows, int(bench.now * 1000), bench.now)
     sent = bench.node.take_sip()
     for data, target in sent:
-        bench.phones[target].endpoint.receive(data, (bench.config.host, bench.config.sip_port), bench.now)
+        if target in bench.phones:
+            bench.phones[target].endpoint.receive(data, NODE, bench.now)
     bench.settle_wire()
     return [message for data, _ in sent if isinstance(message := parse(data), Request)]
 
@@ -65,15 +66,108 @@ def test_a_refusal_that_never_left_is_sent() -> None:
     is_told_nothing_and_forgets(bench)
 
 
-def test_an_invite_that_may_have_been_settled_is_not_sent_again() -> None:
-    """The phone had not answered when its leg ended; it may have been cancelled since."""
+class Unheard:
+    """A leg that is given up before anything has come from its phone: no CANCEL may go (RFC 3261, 9.1)."""
+
+    def __init__(self) -> None:
+        self.bench = Bench()
+        self.ann = self.bench.phone("ann")
+        self.ann.register()
+        self.perform("k1", Originate("ann", 9000, "o", secret("1")))
+        self.invite = self.bench.node.take_sip()
+        assert self.perform("k2", HangUp()) == []
+        self.bench.events = []
+
+    def perform(self, key: str, verb: Originate | HangUp) -> list[tuple[bytes, tuple[str, int]]]:
+        self.bench.node.perform(MediaCommand(TENANT, key, "c1.1", verb), self.bench.now)
+        return [] if isinstance(verb, Originate) else self.bench.node.take_sip()
+
+    def arrives(self) -> None:
+        """The INVITE does; what the phone answers is on its way."""
+        for data, _ in self.invite:
+            self.ann.endpoint.receive(data, NODE, self.bench.now)
+        for event in self.ann.endpoint.take_events():
+            self.ann.happened(event)
+
+    def rang(self) -> int:
+        return sum(isinstance(event, sip.CallArrived) for event in self.ann.events)
+
+
+def test_a_phone_that_nobody_had_heard_is_cancelled() -> None:
+    """Its 180 met no node, and it would say it again after a minute at best."""
+    given_up = Unheard()
+    given_up.arrives()
+    given_up.ann.endpoint.take_datagrams()
+    assert [request.method for request in next_life(given_up.bench)] == ["INVITE"]
+    assert given_up.ann.told(sip.CallEnded).cause is sip.EndCause.CANCELLED
+    is_told_nothing_and_forgets(given_up.bench)
+    assert given_up.rang() == 1
+
+
+def test_a_phone_that_rings_late_is_cancelled_then() -> None:
+    given_up = Unheard()
+    del given_up.bench.phones[given_up.ann.address]
+    next_life(given_up.bench)
+    given_up.bench.phones[given_up.ann.address] = given_up.ann
+    given_up.bench.advance(2)
+    assert given_up.ann.told(sip.CallEnded).cause is sip.EndCause.CANCELLED
+    is_told_nothing_and_forgets(given_up.bench)
+    assert given_up.rang() == 1
+
+
+def test_a_phone_that_was_picked_up_unheard_is_hung_up() -> None:
+    given_up = Unheard()
+    given_up.arrives()
+    given_up.ann.endpoint.answer(given_up.ann.call, b"v=0\r\n", given_up.bench.now)
+    given_up.ann.endpoint.take_datagrams()
+    next_life(given_up.bench)
+    given_up.bench.advance(4)  # its next 200
+    assert given_up.ann.told(sip.CallEnded).cause is sip.EndCause.REMOTE_BYE
+    is_told_nothing_and_forgets(given_up.bench)
+    assert given_up.rang() == 1
+
+
+def test_an_invite_that_was_settled_before_the_death_is_not_sent_again() -> None:
+    """To the phone it would be a new call."""
+    given_up = Unheard()
+    given_up.arrives()
+    given_up.bench.settle_wire()
+    assert given_up.ann.told(sip.CallEnded).cause is sip.EndCause.CANCELLED
+    given_up.bench.advance(10)  # the phone has forgotten it
+    assert next_life(given_up.bench) == []
+    is_told_nothing_and_forgets(given_up.bench)
+    assert given_up.rang() == 1
+
+
+def test_a_cancel_that_may_be_lost_is_sent_again_and_no_invite() -> None:
+    given_up = Unheard()
+    given_up.arrives()
+    given_up.bench.node.sip(given_up.ann.endpoint.take_datagrams()[-1][0], given_up.ann.address, given_up.bench.now)
+    assert [request.method for request in next_life(given_up.bench)] == ["CANCEL"]
+    assert given_up.ann.told(sip.CallEnded).cause is sip.EndCause.CANCELLED
+    is_told_nothing_and_forgets(given_up.bench)
+
+
+def test_a_bye_to_a_late_answer_that_never_left_is_sent() -> None:
+    given_up = Unheard()
+    given_up.arrives()
+    given_up.ann.endpoint.answer(given_up.ann.call, b"v=0\r\n", given_up.bench.now)
+    given_up.bench.node.sip(given_up.ann.endpoint.take_datagrams()[-1][0], given_up.ann.address, given_up.bench.now)
+    assert [request.method for request in next_life(given_up.bench)] == ["BYE"]
+    assert given_up.ann.told(sip.CallEnded).cause is sip.EndCause.REMOTE_BYE
+    is_told_nothing_and_forgets(given_up.bench)
+
+
+def test_a_bye_to_an_answer_without_audio_that_never_left_is_sent() -> None:
     bench = Bench()
     ann = bench.phone("ann")
     ann.register()
-    bench.node.perform(MediaCommand(TENANT, "k1", "c1.1", Originate("ann", 9000, "o", secret("1"))), bench.now)
-    assert hang_up_and_die(bench, "c1.1") == []
-    assert ann.told(sip.CallArrived) is None
-    is_told_nothing_and_forgets(bench)
+    bench.ring("c1.1")
+    ann.endpoint.answer(ann.call, b"v=0\r\n", bench.now)
+    bench.node.sip(ann.endpoint.take_datagrams()[-1][0], ann.address, bench.now)
+    assert bench.last(LegEnded).cause is Cause.NO_MEDIA
+    assert [request.method for request in next_life(bench)] == ["BYE"]
+    assert ann.told(sip.CallEnded).cause is sip.EndCause.REMOTE_BYE
 
 
 def test_a_phone_that_hung_up_itself_is_told_nothing() -> None:
