@@ -103,19 +103,20 @@ async def test_there_is_an_end_at_both_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "dialled", "live", "lag", "answer"),
+    ("said", "dialled", "refused", "live", "lag", "answer"),
     [
-        ("", 50.0, (40, 60), (0, 300), 0.3),
-        ("came to 20/s alone", 20.0, (40, 60), (0, 300), 0.3),
-        ("40 calls under way grew to 400", 50.0, (40, 400), (0, 300), 0.3),
-        ("from 0 to 900 commits", 50.0, (40, 60), (0, 900), 0.3),
-        ("after 1.5 s", 50.0, (40, 60), (0, 300), 1.5),
+        ("", 50.0, 0, (40, 60), (0, 300), 0.3),
+        ("came to 20/s alone", 20.0, 0, (40, 60), (0, 300), 0.3),
+        ("3 calls were refused", 50.0, 3, (40, 60), (0, 300), 0.3),
+        ("40 calls under way grew to 400", 50.0, 0, (40, 400), (0, 300), 0.3),
+        ("from 0 to 900 commits", 50.0, 0, (40, 60), (0, 900), 0.3),
+        ("after 1.5 s", 50.0, 0, (40, 60), (0, 300), 1.5),
     ],
 )
 def test_why_a_rate_does_not_hold(
-    said: str, dialled: float, live: tuple[int, int], lag: tuple[int, int], answer: float
+    said: str, dialled: float, refused: int, live: tuple[int, int], lag: tuple[int, int], answer: float
 ) -> None:
-    assert said in (why := why_not(50.0, dialled, live, lag, answer))
+    assert said in (why := why_not(50.0, dialled, refused, live, lag, answer))
     assert bool(said) == bool(why)
 
 
@@ -172,6 +173,10 @@ def contact(name: str, outcome: str, rings: int = 0, phase: Phase = Phase.ENDED,
         (["a talked 2"], [contact("a", "HANDLED", 1)], "other rings"),
         (["a talked 0"], [contact("a", "HANDLED", 1)], "other rings"),
         (["b gave_up 0"], [contact("b", "ABANDONED", 1, answered_ms=0)], ""),
+        (["a refused 0"], [contact("a", "REFUSED")], ""),  # by a quota
+        (["a refused 0"], [contact("x", "REFUSED")], ""),  # by the node: the contact has a name of its own
+        (["a refused 0", "b refused 0"], [contact("x", "REFUSED")], "that the node refused"),
+        (["a refused 0"], [contact("a", "FLOW_ENDED")], "outcomes that the phones tell otherwise"),
     ],
 )
 async def test_each_call_is_one_contact(tmp_path: Path, lines: list[str], rows: list[Put], wrong: str) -> None:

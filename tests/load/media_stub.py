@@ -390,7 +390,7 @@ def _became(leg: _Leg, by: By) -> str:
     if leg.heard:
         return "talked"
     if by is not By.FAR:
-        return "ended"
+        return "ended" if leg.up else "refused"
     return "gave_up" if leg.queued_s else "left"
 
 

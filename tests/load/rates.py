@@ -44,11 +44,16 @@ async def highest(probe: Callable[[float], Awaitable[Probe]], first: float, most
             rate = (low + high) / 2 if high else min(2 * rate, most)
 
 
-def why_not(rate: float, dialled_s: float, live: tuple[float, float], lag: tuple[float, float], answer_s: float) -> str:
-    """Why a rate does not hold, "" if it does: queues that grow from the middle of the probe to its end,
-    or callers who wait. `live` and `lag` are each (in the middle, at the end); `answer_s` is the p99."""
+def why_not(
+    rate: float, dialled_s: float, refused: float, live: tuple[float, float], lag: tuple[float, float], answer_s: float
+) -> str:
+    """Why a rate does not hold, "" if it does: calls that are refused, queues that grow from the middle of the
+    probe to its end, or callers who wait. `live` and `lag` are each (in the middle, at the end); `answer_s` is
+    the p99."""
     if dialled_s < 0.95 * rate:
         return f"the callers' own process came to {dialled_s:.0f}/s alone"
+    if refused:
+        return f"{refused:.0f} calls were refused"
     if live[1] > 1.3 * live[0] + rate:
         return f"{live[0]:.0f} calls under way grew to {live[1]:.0f}"
     if lag[1] > 1.3 * lag[0] + COMMITS_EACH * rate:

@@ -32,6 +32,7 @@ from tandem.client.manner import Answers, Declines, Manner, RingsForEver
 from tandem.client.palette import agent_hz, caller_hz
 from tandem.client.phone import Phone
 from tandem.client.ticker import Ticker
+from tandem.session.sweep import OVER
 from tests.e2e import cell, sounds
 from tests.e2e.cell import Cell, Centre
 from tests.e2e.kill_checks import all_contacts, blames_of
@@ -244,6 +245,8 @@ class Floor:
         by_caller: dict[str, list[Json]] = {}
         for contact in contacts:
             by_caller.setdefault(contact["caller"]["value"], []).append(contact)
+        refused = by_caller.pop("", [])  # by the node: who called does not stand in history
+        alone = [call for call in self.calls if call.caller not in by_caller and _is_refused(call)]
         together: dict[str, list[CallFacts]] = {}
         for facts in calls:
             together.setdefault(facts.caller, []).append(facts)
@@ -265,6 +268,7 @@ class Floor:
             counted("phones: calls that are not one contact, with the outcome that they tell", unlike, of),
             counted("phones: contacts whose story has no end", untold, of),
             counted("phones: contacts of nobody", nobody, of),
+            Verdict("phones: calls refused, contacts", f"{len(alone)}, {len(refused)}", len(alone) == len(refused)),
             counted("phones: calls that were cut", cut, of),
             counted("phones: silences of more than a second in a talk", silent, of),
             counted("phones: rung twice for one offer", twice, of),
@@ -313,7 +317,7 @@ class Floor:
                     page = await self._centre.rest.get(f"{contact}/events", pageSize=200, pageToken=token)
                     found += page["events"]
                     token = page["nextPageToken"]
-                if any(event["type"] == "contact.completed" for event in found):
+                if any(event["type"] in OVER for event in found):
                     return found
                 await asyncio.sleep(0.2)
 
@@ -354,11 +358,15 @@ FLOW_ENDS = (Floor._presses_wrong, Floor._presses_nothing)
 """After them the flow says good-bye."""
 
 
+def _is_refused(call: CallFacts) -> bool:
+    return call.answered is None and call.by is not By.SELF
+
+
 def expected_of(call: CallFacts, agents: list[CallFacts]) -> set[str]:
     """The outcomes that history may give a call, as its phones know it; `none` if there need be no contact."""
     if call.answered is None:
         # Turned away, or hung up before anybody answered.
-        return {"none", "OUTCOME_REFUSED"} if call.by is not By.SELF else {"none", "OUTCOME_LEFT_IN_FLOW"}
+        return {"none", "OUTCOME_REFUSED"} if _is_refused(call) else {"none", "OUTCOME_LEFT_IN_FLOW"}
     answered = [agent for agent in agents if agent.answered is not None]
     if count.talks(call, agents):
         return {"OUTCOME_HANDLED"}

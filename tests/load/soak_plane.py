@@ -45,7 +45,9 @@ CALLERS: Mapping[str, tuple[float, dict[str, Any]]] = {
     "hang up in the menu": (0.08, {"think_ms": 2000, "leave_ms": 400}),
 }
 """What callers do, and how many of them."""
-OUTCOMES = {"talked": "HANDLED", "gave_up": "ABANDONED", "left": "LEFT_IN_FLOW", "ended": "FLOW_ENDED"}
+OUTCOMES = {
+    "talked": "HANDLED", "gave_up": "ABANDONED", "left": "LEFT_IN_FLOW", "ended": "FLOW_ENDED", "refused": "REFUSED"
+}  # fmt: skip
 """What a phone says of its call, and what history must say of the contact."""
 BREAK_S, BREAKS_EVERY_S = 3.0, 0.5
 LOOK_EVERY_S = 30.0
@@ -121,7 +123,8 @@ class Plane:
         dialled_s = (end["dialled"] - middle["dialled"]) / (seconds / 2)
         answer_s = end.get("answer_p99_ms", 1000 * seconds) / 1000
         lags, calls = (middle["view_lag"], end["view_lag"]), (middle["calls"], end["calls"])
-        why = why_not(rate, dialled_s, calls, lags, answer_s)
+        refused = end["turned_away"] - middle["turned_away"]
+        why = why_not(rate, dialled_s, refused, calls, lags, answer_s)
         await self.end()
         told = (
             f"{calls[1]:.0f} calls under way, answered within {1000 * answer_s:.0f} ms (p99), history {lags[1]:.0f} "
@@ -231,22 +234,30 @@ async def accounted(witness: Path, views: Path, tenant: str, told: Mapping[str, 
         if leg in said:
             twice.append(leg)
         said[leg] = OUTCOMES[became], int(rung)
-    calls, unknown, differ, rings = len(said), [], [], []
+    calls, unknown, differ, rings, refused = len(said), [], [], [], 0
     api_differs = [
         name for name, contact in told.items()
-        if name not in said or contact["outcome"] != f"OUTCOME_{said[name][0]}"
+        if contact["outcome"] != (f"OUTCOME_{said[name][0]}" if name in said else "OUTCOME_REFUSED")
     ]  # fmt: skip
     async for name, row in _history(views, tenant):
         call = said.pop(name, None)
-        if call is None:
+        if call is None and row.outcome == "REFUSED":
+            refused += 1
+        elif call is None:
             unknown.append(name)
         elif row.phase is not Phase.ENDED or row.outcome != call[0]:
             differ.append(f"{name}: {row.phase} {row.outcome}, the phone says {call[0]}")
         elif not _answers(row) <= call[1] <= _offers(row):
-            rings.append(f"{name}: {_offers(row)} offers, {_answers(row)} answered, {call[1]} rings")
+            rings.append(f"{name}: {_offers(row)} offers, {_answers(row)} answered, {call[1]} rings: {row.legs}")
+    # A call that the node itself refused never was a leg of its contact: there are as many, under names of their own.
+    turned_away = sum(outcome == "REFUSED" for outcome, _ in said.values())
+    missing = [name for name, (outcome, _) in said.items() if outcome != "REFUSED"]
     return [
-        counted("plane: calls that are no contact", list(said), calls),
+        counted("plane: calls that are no contact", missing, calls),
         counted("plane: contacts that no phone made, or more than one of a call", unknown + twice, calls),
+        Verdict(
+            "plane: calls that the node refused, contacts refused", f"{turned_away}, {refused}", turned_away == refused
+        ),
         counted("plane: outcomes that the phones tell otherwise", differ, calls),
         counted("plane: contacts with other rings than the phones had", rings, calls),
         counted("plane: newest contacts that the API tells otherwise", api_differs, len(told)),
