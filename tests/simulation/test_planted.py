@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Iterator
 from functools import partial
 from multiprocessing.pool import Pool
@@ -12,9 +11,9 @@ import pytest
 
 from tandem.simulation.run import run_seed
 from tests.simulation.plants import PLANTS, Plant
+from tests.support.budget import PROCESSES
 
 MINUTES = 6
-PROCESSES = min(2, os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="module")
