@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from hypothesis import settings
 
 # No deadline: a busy machine is no fault of the code. A failure prints what replays it.
@@ -27,6 +30,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for program in marker.args:
             if shutil.which(program) is None:
                 pytest.skip(f"{program} is not installed; `make test` installs it as root")
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def no_task_is_left() -> AsyncIterator[None]:
+    """All tests share one event loop (gRPC has one poller for a process, which outlives a loop of one test's
+    own and then stumbles over it), so a test must end what it began; what is ending has a second for it."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=1)
+    assert not left, f"{len(left)} tasks still run: {sorted(map(repr, left))[:5]}"
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.e2e.browser import chromium, opened, play
 from tests.e2e.cell import environment
 from tests.e2e.programs import Program, free_ports
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.needs("chromium")
 
 ROBOTS = 2
 CALL_MS = 60_000
@@ -40,7 +40,7 @@ class Demo:
         os.kill(int((self.data_dir / "run" / "control.pid").read_text()), signal.SIGKILL)
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(scope="module")
 async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
     """All processes of the demo on free ports, robots too."""
     http, grpc = free_ports(2)
@@ -55,7 +55,7 @@ async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
         program.stop()
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as running:
         yield running

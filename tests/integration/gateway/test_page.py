@@ -20,12 +20,12 @@ from tests.e2e.fake_api import FakeCell, ScriptedContact, fill, now_ms, served, 
 from tests.integration.gateway.conftest import fill as configure
 from tests.support.mini_cell import MiniCell, SeededEntropy, mini_cell
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.needs("chromium")
 
 EVIL = "<img src=x onerror=alert(1)><b>bold</b>"
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as running:
         yield running

@@ -157,6 +157,7 @@ async def nothing_unheard(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None
     yield
     gc.collect()
     await asyncio.sleep(0)
+    loop.set_exception_handler(None)
     assert unheard == []
 
 

@@ -51,6 +51,7 @@ async def test_a_storm_lets_each_other_tenant_in_after_one_of_its_own() -> None:
     order = [tenant for _, tenant in crowd.passed]
     first = order.index("calm")
     assert order[first : first + 5] == ["calm", "storm", "calm", "storm", "calm"]
+    await asyncio.gather(*crowd.tasks)
 
 
 async def test_one_alone_does_not_wait() -> None:
