@@ -21,6 +21,7 @@ from tandem.runtime.service import Group, Service
 from tandem.runtime.step import Offer
 from tandem.runtime.timers import WAKE_AGAIN_MS
 from tests.support.bench import Bench, reason
+from tests.support.late_snapshot import check_replay
 from tests.support.toy import NODE, Did, Do, Toy, evolve, service
 
 
@@ -346,6 +347,18 @@ def test_what_lasts_is_kept_in_quarantine_and_the_next_owner_tries_again() -> No
     successor.settle()
     assert successor.words("toy/desk") == ("a", "b")
     successor.same()
+
+
+def test_what_lasts_is_taken_back_in_the_order_of_names_whoever_folded_it() -> None:
+    """Another order would not be the same decision: of who came from a snapshot, and of a replay."""
+    bench = _live()
+    for stream in ("toy/b", "toy/a"):
+        bench.do(stream, "say:x")
+        bench.do(stream, "boom")
+        bench.settle()
+    successor = Bench("b", nodes=(NODE,), log=bench.log, keys=bench.keys).live()
+    assert successor.shard.counts.quarantines_lifted == 2
+    check_replay(successor.group, successor.log, successor.keys)
 
 
 def test_timers_of_what_lasts_wait_until_it_is_taken_back() -> None:
