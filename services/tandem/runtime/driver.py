@@ -402,9 +402,12 @@ class ShardDriver:
         found = await self._snapshots.load(end)
         ledger, offset = (found.ledger, found.offset) if found else (None, 0)
         refold = Refold(self.group, wanted.tenant, wanted.stream, wanted.sound, ledger)
-        if not refold.done:
+        if offset < end:
             async for records in self._log.read(self.partition, offset):
-                if any(refold.take(log_codec.decode(stored.body)) for stored in records):
+                for stored in records:
+                    refold.take(log_codec.decode(stored.body))
+                    offset = stored.offset
+                if offset >= end:
                     break
                 await asyncio.sleep(0)
         shard.rebuilt(wanted.tenant, wanted.stream, refold.state)

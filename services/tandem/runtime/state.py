@@ -63,8 +63,8 @@ class State:
         return self.marks.get((source, tenant), 0)
 
     def quarantined(self) -> Iterator[tuple[str, str, Aggregate]]:
-        """(tenant, stream, aggregate) of all that are in quarantine."""
-        for tenant, stream in self.aggregates.aside:
+        """(tenant, stream, aggregate) of all that are in quarantine, in the order of their names."""
+        for tenant, stream in sorted(self.aggregates.aside):
             yield tenant, stream, self.aggregates[tenant, stream]
 
     @property

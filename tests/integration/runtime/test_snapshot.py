@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from tandem.adapters.memory import BlobTable, MemoryBlobs, MemoryKeys, MemoryLog, MemoryPartitions
 from tandem.core.commit import Commit, Mark
+from tandem.core.errors import Rejected
 from tandem.core.points import Point
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import By, Cause, LegEnded, LegRinging
@@ -102,6 +103,21 @@ async def test_a_restart_reads_only_what_is_behind_the_newest_snapshot(memory: M
     async with process(memory, "b") as p:
         assert (TOYS, newest) in p.log.begun
         assert newest > 40
+
+
+async def test_a_state_is_folded_anew_behind_a_snapshot_that_holds_an_earlier_life(disk: Disk) -> None:
+    async with process(disk, snapshot_commits=1) as p:
+        await p.ask("toy/a", "say:a;say:b;say:c;answer")
+        await until(lambda: p.points.passes(Point.IN_SNAPSHOT) > 0)
+        await until(lambda: p.toys._snapshotting is None)
+    async with process(disk, "b") as p:
+        await p.ask("toy/a", "over;answer")
+        await p.ask("toy/a", "say:d;answer")
+        with pytest.raises(Rejected):
+            await p.ask("toy/a", "boom")
+        await until(lambda: p.toys.counts.rebuilt)
+        assert await p.words("toy/a") == ("d",)
+        assert await p.parts(p.toys) == await folded(p.log, p.toys)
 
 
 async def test_what_a_crash_left_of_the_same_snapshot_is_in_nobody_s_way(memory: MemoryDisk) -> None:

@@ -15,11 +15,13 @@ from tandem.runtime.codec import Codec
 from tandem.runtime.counts import NAMES
 from tandem.runtime.gate import Gate
 from tandem.runtime.ledger import BadHistory
+from tandem.runtime.rebuild import NotFolded, Refold
 from tandem.runtime.restore import restore
 from tandem.runtime.service import Group, Service
 from tandem.runtime.step import Offer
 from tandem.runtime.timers import WAKE_AGAIN_MS
 from tests.support.bench import Bench, reason
+from tests.support.late_snapshot import check_replay
 from tests.support.toy import NODE, Did, Do, Toy, evolve, service
 
 
@@ -280,6 +282,56 @@ def test_a_mutable_state_is_folded_anew_before_anybody_looks_at_it() -> None:
     bench.same()
 
 
+def test_a_state_folded_anew_is_that_of_the_life_that_goes_on() -> None:
+    """The versions of an earlier one of the same name were counted from 1 too."""
+    bench = _live()
+    for script in ("say:a;say:b", "over", "say:c", "boom"):
+        bench.do("toy/a", script)
+        bench.settle()
+    assert bench.shard.counts.rebuilt == 1
+    assert bench.words("toy/a") == ("c",)
+    bench.same()
+
+
+def test_a_state_is_folded_anew_behind_a_snapshot_of_an_earlier_life() -> None:
+    bench = _live()
+    bench.do("toy/a", "say:a;say:b;say:c")
+    bench.settle()
+    behind, earlier = len(bench.log), bench.folded()
+    for script in ("over", "say:d", "boom"):
+        bench.do("toy/a", script)
+        bench.settle()
+    refold = Refold(bench.group, "t1", "toy/a", 2, earlier)
+    for record in bench.records()[behind:]:
+        refold.take(record)
+    assert refold.state.words == ("d",)
+
+
+def test_an_earlier_life_that_cannot_be_read_costs_the_next_one_nothing() -> None:
+    newer = _live()
+    for script in ("say:a;say:new;say:b", "over", "say:c;say:d"):
+        newer.do("toy/a", script)
+        newer.settle()
+    older = Bench("b", nodes=(NODE,), log=newer.log, keys=newer.keys, group=_with(_older, "toy")).live()
+    older.do("toy/a", "boom")
+    older.settle()
+    assert older.shard.counts.rebuilt == 1
+    assert older.words("toy/a") == ("c", "d")
+    older.same()
+
+
+def test_a_state_that_cannot_be_folded_anew_is_told() -> None:
+    newer = _live()
+    newer.do("toy/a", "say:a;say:new;say:b")
+    newer.settle()
+    refold = Refold(_with(_older, "toy"), "t1", "toy/a", 3)
+    for record in newer.records():
+        refold.take(record)
+    with pytest.raises(NotFolded, match=r"toy/a of t1 .* version 3, the log gives version 1") as told:
+        _ = refold.state
+    assert isinstance(told.value.__cause__, KeyError)
+
+
 def test_what_lasts_is_kept_in_quarantine_and_the_next_owner_tries_again() -> None:
     bench = _live()
     bench.do("toy/desk", "say:a")
@@ -295,6 +347,18 @@ def test_what_lasts_is_kept_in_quarantine_and_the_next_owner_tries_again() -> No
     successor.settle()
     assert successor.words("toy/desk") == ("a", "b")
     successor.same()
+
+
+def test_what_lasts_is_taken_back_in_the_order_of_names_whoever_folded_it() -> None:
+    """Another order would not be the same decision: of who came from a snapshot, and of a replay."""
+    bench = _live()
+    for stream in ("toy/b", "toy/a"):
+        bench.do(stream, "say:x")
+        bench.do(stream, "boom")
+        bench.settle()
+    successor = Bench("b", nodes=(NODE,), log=bench.log, keys=bench.keys).live()
+    assert successor.shard.counts.quarantines_lifted == 2
+    check_replay(successor.group, successor.log, successor.keys)
 
 
 def test_timers_of_what_lasts_wait_until_it_is_taken_back() -> None:
