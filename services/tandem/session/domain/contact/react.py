@@ -141,6 +141,12 @@ def _not_held(state: Any, event: w.OfferNotHeld) -> Actions:
 
 def _recovered(state: Any, event: w.ContactRecovered) -> Actions:
     """What may never have been ordered is ordered again, under the same names."""
+    if event.half and isinstance(state, st.Live):
+        return *(_hang_up(state.call, leg) for leg in state.call.parting), *_as_recovered(state, event)
+    return _as_recovered(state, event)
+
+
+def _as_recovered(state: Any, event: w.ContactRecovered) -> Actions:
     match state:
         case st.Waiting():
             return _waits_again(state, event)
