@@ -57,6 +57,7 @@ SAMPLES: dict[type, Any] = {
     w.TakeDigits: w.TakeDigits("c1", AT, "menu#1", Secret(b"1"), media.Collected.COMPLETE),
     w.OfferContact: OFFER,
     w.RescindOffer: w.RescindOffer("o1", "OVERDUE"),
+    w.AskPlace: w.AskPlace("sales"),
     w.RefuseQueue: w.RefuseQueue("sales", "UNKNOWN_QUEUE"),
     w.EndWrapUp: w.EndWrapUp("o1", AT),
     w.HangUpContact: w.HangUpContact(),
@@ -278,7 +279,7 @@ def test_that_they_hear_each_other_is_a_fact() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in SAMPLES if kind not in (w.NoteLeg, w.OfferContact)])
 def test_a_talk_goes_on(kind: type) -> None:
     when = refused(TALKING, SAMPLES[kind])
-    assert isinstance(when.state, st.Talking) and len(when.events) == 1
+    assert isinstance(when.state, st.Talking) and len(when.events) == 1 + (kind is w.AskPlace)
 
 
 def test_the_agent_who_hung_up_ends_the_talk() -> None:
@@ -365,6 +366,21 @@ def test_who_asks_after_a_talk_that_is_over_is_told_that() -> None:
     when = given(*ENDED).when(w.RescindOffer("o1", "OVERDUE"))
     when.then([w.OfferNotHeld("o1", AT)], [desk(w.TalkEnded("o1", "c1", True, False, AT))])
     given(*TALKING).when(w.RescindOffer("o1", "OVERDUE")).nothing()  # it goes on
+
+
+@pytest.mark.parametrize("state", PASTS, ids=lambda cls: cls.__name__)
+def test_who_does_not_wait_has_no_place_and_who_does_keeps_it(state: type) -> None:
+    """That it left the line may have been lost with a desk that was out of service."""
+    ask = w.AskPlace("sales")
+    when = given(*PASTS[state]).when(ask)
+    if state in (st.Waiting, st.Ringing):
+        when.nothing()
+    else:
+        why = "CONNECTED" if state in (st.Connecting, st.Talking) else "NOT_WAITING"
+        when.then([w.PlaceNotHeld("sales", AT)], [desk(w.LeaveQueue("c1", why))])
+    again = refused(PASTS[state], ask)  # it could not be decided
+    assert again.events[1:] == when.events and again.actions == when.actions
+    assert isinstance(again.state, state)
 
 
 # ------------------------------------------------------------------- quarantined

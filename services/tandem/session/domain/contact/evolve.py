@@ -178,6 +178,7 @@ _EVOLVE: dict[type, Callable[[Any, Any], st.State]] = {
     w.ContactRecovered: _recovered,
     w.QueueRejoined: _same,
     w.OfferNotHeld: _same,
+    w.PlaceNotHeld: _same,
     w.ContactCompleted: _done,
 }
 

@@ -139,6 +139,11 @@ def _not_held(state: Any, event: w.OfferNotHeld) -> Actions:
     return (Tell(DESK, w.OfferClosed(event.offer, contact, w.OfferOutcome.RESCINDED, 0, event.at_ms)),)
 
 
+def _no_place(state: Any, event: w.PlaceNotHeld) -> Actions:
+    why = "CONNECTED" if isinstance(state, st.WithAgent) else "NOT_WAITING"
+    return (Tell(DESK, w.LeaveQueue(state.call.contact, why)),)
+
+
 def _recovered(state: Any, event: w.ContactRecovered) -> Actions:
     """What may never have been ordered is ordered again, under the same names."""
     if event.half and isinstance(state, st.Live):
@@ -293,6 +298,7 @@ _REACT: dict[type, Callable[[Any, Any], Actions]] = {
     w.ContactRecovered: _recovered,
     w.QueueRejoined: _rejoined,
     w.OfferNotHeld: _not_held,
+    w.PlaceNotHeld: _no_place,
 }
 
 

@@ -29,6 +29,7 @@ from tandem.session.domain.contact.waiting import MAX_RECOVERIES
 
 APOLOGY_PROMPT = "apology"
 OFFER, RESCIND = "session.offer_contact", "session.rescind_offer"
+ASK_PLACE = "session.ask_place"
 NO_WAY_BACK = ("session.refuse_queue", "session.give_up_waiting")
 """After these a contact does not wait any more, whatever else cannot be decided."""
 NOT_OF_THE_FLOW = (OFFER, RESCIND, "session.refuse_queue", "session.end_wrap_up", "session.rejoin_queue")
@@ -41,7 +42,7 @@ Events = Sequence[Any]
 class Recover:
     """From the runtime: `refused` could not be decided. The rest is what it said that the Media
     port knows: a leg, whether it was answered, bridged or has ended, an order that ended; and
-    the offer that it was about."""
+    the offer or the queue that it was about."""
 
     refused: str
     why: str
@@ -55,6 +56,7 @@ class Recover:
     order: str = ""
     offer: str = ""
     agent: str = ""
+    queue: str = ""
 
 
 def recover(refusal: Refusal, now_ms: int) -> Recover:
@@ -71,6 +73,8 @@ def recover(refusal: Refusal, now_ms: int) -> Recover:
             return replace(plain, offer=offer, agent=agent)
         case w.RescindOffer(offer=offer) | w.EndWrapUp(offer=offer):
             return replace(plain, offer=offer)
+        case w.AskPlace(queue=queue):
+            return replace(plain, queue=queue)
         case EffectEnded(name=name):
             return replace(plain, order=name)
         case _:
@@ -117,6 +121,8 @@ def _parted(state: Any, command: Recover) -> Events:
 
 def _fallback(state: Any, command: Recover, context: Context) -> Events:
     match state:
+        case _ if command.refused == ASK_PLACE:
+            return () if isinstance(state, st.InLine) else (w.PlaceNotHeld(command.queue, command.at_ms),)
         case st.Closing():
             return _closing(state, command)
         case st.Ended():
