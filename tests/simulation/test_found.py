@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tandem.core.commit import ENGINE, Commit, Envelope, Part
 from tandem.core.flow import AnswerStep, FlowStep, PlayStep
 from tandem.core.ports import media
-from tandem.core.seal import Secret
+from tandem.core.ports.log import Partition
+from tandem.core.seal import Secret, Withheld
 from tandem.media.backend import MergedDirectory
 from tandem.media.journal.changes import Acked, encode_change
 from tandem.media.link.nodetime import NodeTime
@@ -16,7 +20,9 @@ from tandem.runtime.step import Offer
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import states as st
 from tandem.session.domain.reception import PublishFlow
-from tandem.simulation.phones import Caller
+from tandem.simulation.invariants import Violation
+from tandem.simulation.oracle import Outcomes
+from tandem.simulation.phones import Caller, Device
 from tandem.simulation.world import Cell, grouped
 from tests.support.desk_world import DeskWorld
 from tests.support.small_cell import NODE, STEPS, TENANT, SmallCell, live_group
@@ -183,6 +189,52 @@ def test_an_end_that_its_next_agent_told_late_is_lost_with_the_journal() -> None
     assert not phones.dialogs["c1"].dead
     node.lose_journal(b"", alone=True)
     assert phones.dialogs["c1"].dead and phones.dialogs["c2"].open
+
+
+def _ended_as(cell: Cell, outcome: w.ContactOutcome, *before: tuple[str, object]) -> None:
+    """The oracle hears that the contact `c1` ended so, after these events of it."""
+    ended = w.ContactDisconnected(outcome, w.EndedBy.CALLER, media.Cause.NORMAL, (), 0)
+    happened = [
+        (Envelope(f"e{at}", "t1", "contact/c1", at, 0, "", "", "", Part(name, b"")), event)
+        for at, (name, event) in enumerate((*before, ("contact.disconnected", ended)))
+    ]
+    commit = Commit(1, 1, 0, "boot", 0, ENGINE)
+    Outcomes(cell.phones.dialogs, cell.phones.callers).commit(Partition("live", 0), commit, happened)
+
+
+def test_that_two_talk_is_known_to_nobody_once_the_journal_that_was_to_tell_it_is_lost() -> None:
+    """Seed 10420 of 30 minutes, grouped: a journal was lost in the millisecond in which two were joined; they
+    hung up before there was another agent, and that the contact ended as abandoned was taken for wrong. A
+    fault of the oracle alone."""
+    cell = Cell(1, grouped())
+    node, phones, ring = cell.node, cell.phones, "c1.o1"
+    phones.calm = True
+    node.start()
+    calls = node.media
+    assert calls is not None
+    devices = {"phone": media.DirectoryDevice("phone", "t1", 0, "t1", "", "")}
+    calls.directory(MergedDirectory({"100": media.DirectoryNumber("100", "t1", 0)}, devices))
+    phones.add_device(Device("phone", "t1", "ana"))
+    calls.register("phone")
+    phones.call(Caller("c1", "t1", "100", "+49555", 0, patience_ms=60_000, digits=(), talk_ms=30_000))
+    for key, leg, verb in (
+        ("k1", "c1", media.Answer()),
+        ("k2", ring, media.Originate("phone", 15_000, "o1", Secret(b""))),
+    ):
+        calls.perform(media.Command("t1", key, leg, verb))
+    cell.scheduler.run(10_000)
+    calls.perform(media.Command("t1", "k3", "c1", bridge := media.Bridge(ring)))
+    assert not phones.dialogs["c1"].unheard
+    node.lose_journal(b"", alone=True)
+    phones.hang_up("c1")
+    assert phones.dialogs["c1"].talked_to_end
+    _ended_as(cell, w.ContactOutcome.ABANDONED)
+    connected = ("contact.connected", w.ContactConnected("o1", "ana", "c1-o1", Withheld(), 0))
+    with pytest.raises(Violation, match="the caller was talking"):
+        _ended_as(cell, w.ContactOutcome.ABANDONED, connected)  # an owner had taken it
+    phones.joined("c1", bridge.other)
+    phones.ended("c1", media.Cause.NORMAL, media.By.FAR)
+    assert not phones.dialogs["c1"].unheard  # the next agent was told of it
 
 
 def test_who_goes_away_and_comes_back_is_not_rung_before_the_pause_is_over() -> None:

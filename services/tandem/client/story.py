@@ -75,6 +75,7 @@ _WORDS: Mapping[str, Callable[[Data], str]] = {
     "contact.requeued": lambda data: f"back in queue {data.get('queue')} at the old place",
     "contact.queue_rejoined": lambda data: f"back in queue {data.get('queue')} at the old place",
     "contact.offer_not_held": lambda data: "routing asks after an offer that is over; its end is told again",
+    "contact.place_not_held": lambda data: "routing asks whether it still waits; it does not",
     "contact.recovered": _recovered,
     "contact.disconnected": _disconnected,
     "contact.leg_closed": lambda data: "a phone is off the line",

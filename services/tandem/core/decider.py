@@ -191,8 +191,9 @@ class Kind:
     leg) pairs that the aggregate holds. A state is small and frozen, or it has `rows`. Snapshots are
     made of frozen dataclasses out of `states`, tuples and plain values. `rescue` is for kinds with
     legs. A kind without one lasts: in quarantine its state is kept as it was, and the next owner tries
-    again: `resume(event)` is the command that it gets if `react` to that event raised; back in service
-    it gets that of `Resumed()`, and then `resume(None)` until nothing more comes of it.
+    again: `resume(event)` is the command that it gets if `react` to that event raised, `resume(command)` if
+    that command could not be decided; back in service it gets that of `Resumed()`, and then
+    `resume(None)` until nothing more comes of it.
     """
 
     name: str

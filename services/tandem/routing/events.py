@@ -29,6 +29,7 @@ EVENTS = Codec(
     ("agent.wrap_up_finished", w.WrapUpFinished, pb.WrapUpFinished),
     ("line.entered", w.ContactEnteredLine, pb.ContactEnteredLine),
     ("line.left", w.ContactLeftLine, pb.ContactLeftLine),
+    ("line.asked", w.LineAsked, pb.LineAsked),
     ("line.queue_refused", w.QueueRefused, pb.QueueRefused),
 )
 
@@ -52,6 +53,7 @@ COMMANDS = Codec(
 MESSAGES = Codec(
     ("session.offer_contact", w.OfferContact, session.OfferContact),
     ("session.rescind_offer", w.RescindOffer, session.RescindOffer),
+    ("session.ask_place", w.AskPlace, session.AskPlace),
     ("session.refuse_queue", w.RefuseQueue, session.RefuseQueue),
     ("session.end_wrap_up", w.EndWrapUp, session.EndWrapUp),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from tandem.core.decider import HOPS, Act, Refusal, Tell
+from tandem.core.decider import HOPS, MAX_HOPS, Act, Refusal, Tell
 from tandem.runtime.aggregates import Aggregate
 from tandem.runtime.counts import Counts
 from tandem.runtime.decisions import Decisions, Hop, Unfolded, Unreacted
@@ -59,7 +59,16 @@ class Refusals:
             self._counts.recovered += 1
         elif not self.recover(hop, error, key):
             self._decisions.gone(hop)
+            self._look_again(hop)
         return type(cause).__name__
+
+    def _look_again(self, hop: Hop) -> None:
+        """What a refused command said is lost: a kind with `resume` may ask those whom it concerns, once."""
+        aggregate = self._ledger.aggregate(self._decisions.tenant, hop.stream)
+        if aggregate is None or aggregate.kind.resume is None or hop.recovering or hop.hop > MAX_HOPS:
+            return
+        again = aggregate.kind.resume(hop.command)
+        self._decisions.queue.append(Hop(hop.stream, again, hop.hop + 1, hop.cause, "", None, recovering=True))
 
     def _make_good(self, hop: Hop, error: Unreacted) -> bool:
         """What was not done because of an event is made good by the kind's `resume`; False if it has none."""

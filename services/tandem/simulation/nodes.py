@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tandem.core.ports.media import Hello, LegEnded, MediaEvent, RecordingStored, Welcome
+from tandem.core.ports.media import Event, Hello, MediaEvent, RecordingStored, Welcome
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
 from tandem.media.backend import RowKind
@@ -64,7 +64,7 @@ class NodeKinds:
 
 class MediaNode:
     """One node. `died` is told of its death, which drops agent and backend and keeps the journal, and of
-    the legs whose end went with the journal.
+    the events that went with the journal.
     `dies_alone`: the next trap kills the agent and leaves the calls."""
 
     def __init__(
@@ -73,7 +73,7 @@ class MediaNode:
         host: Host,
         entropy: SeededEntropy,
         party: Party,
-        died: Callable[[Collection[str]], None],
+        died: Callable[[Collection[Event]], None],
         kinds: NodeKinds,
     ) -> None:
         self.name, self.host, self.store = name, host, NodeStore()
@@ -115,9 +115,9 @@ class MediaNode:
         self._agent.start(self.host.boottime_ms)
         self._soon()
 
-    def crash(self, *, alone: bool = False, forgotten: Collection[str] = ()) -> None:
-        """kill -9. What stands in the journal's bytes is all that is left, but for the ends of the
-        `forgotten` legs; with `alone` the calls live on, as FreeSWITCH's do."""
+    def crash(self, *, alone: bool = False, forgotten: Collection[Event] = ()) -> None:
+        """kill -9. What stands in the journal's bytes is all that is left, but for the events that are
+        `forgotten`; with `alone` the calls live on, as FreeSWITCH's do."""
         if not self.up:
             return
         self.up = False
@@ -139,7 +139,7 @@ class MediaNode:
         """The process dies and its journal is not what it wrote: what no owner has taken is lost.
         With `alone` the calls live on."""
         kept = [event for tenant in self.state.last for event in self.state.kept(tenant)]
-        self.crash(alone=alone, forgotten=[event.leg for event in kept if isinstance(event.body, LegEnded)])
+        self.crash(alone=alone, forgotten=kept)
         self.store.data = left
 
     def crash_alone(self) -> None:

@@ -20,6 +20,7 @@ class Outcomes(Checker):
         self.of: dict[Place, str] = {}
         self.started: dict[Place, None] = {}
         self.completed: dict[Place, None] = {}
+        self._talking: dict[Place, None] = {}
 
     def commit(self, partition: Partition, commit: Commit, happened: Happened) -> None:
         """See `Checker`."""
@@ -31,11 +32,15 @@ class Outcomes(Checker):
                     if place in self.started:
                         raise Violation("a contact begins once", contact)
                     self.started[place] = None
+                case "contact.connected":
+                    self._talking[place] = None
+                case "contact.requeued":
+                    self._talking.pop(place, None)
                 case "contact.disconnected" | "contact.turned_away":
                     if place in self.of:
                         raise Violation("exactly one outcome", f"{contact} after {self.of[place]}")
                     self.of[place] = "REFUSED" if envelope.type.endswith("away") else event.outcome.value
-                    self._by_the_phones(contact, self.of[place], event)
+                    self._by_the_phones(place, self.of[place], event)
                 case "shard.quarantined" if envelope.stream.startswith("contact/"):
                     self.of.setdefault(place, "FAILED")
                 case "contact.completed":
@@ -47,7 +52,13 @@ class Outcomes(Checker):
         """Whether a phone of the contact was cut off, or its end was lost with a journal."""
         return any(dialog.dead for leg, dialog in self._dialogs.items() if contact_of(leg) == contact)
 
-    def _by_the_phones(self, contact: str, outcome: str, event: Any) -> None:
+    def _heard_talking(self, place: Place, dialog: Dialog) -> bool:
+        """Whether they talked to the end and that could be known: what went with a journal cannot, unless
+        the log has it."""
+        return dialog.talked_to_end and (place in self._talking or not dialog.unheard)
+
+    def _by_the_phones(self, place: Place, outcome: str, event: Any) -> None:
+        _, contact = place
         dialog, caller = self._dialogs.get(contact), self._callers.get(contact)
         if dialog is None or caller is None:
             return
@@ -56,7 +67,7 @@ class Outcomes(Checker):
         match outcome:
             case "HANDLED" if not talked:
                 wrong = "the phones never talked"
-            case "ABANDONED" | "LEFT_IN_FLOW" if dialog.talked_to_end:
+            case "ABANDONED" | "LEFT_IN_FLOW" if self._heard_talking(place, dialog):
                 wrong = "the caller was talking"
             case "ABANDONED" | "LEFT_IN_FLOW" if event.by.value == "CALLER" and not dialog.own:
                 wrong = "the caller did not hang up"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from tandem.core.ports.media import By, Cause, contact_of
+from tandem.core.ports.media import By, Cause, Event, LegBridged, LegEnded, contact_of
 from tandem.simulation.chance import Chance
 from tandem.simulation.nodes import MediaNode
 from tandem.simulation.scheduler import Scheduler
@@ -35,6 +35,7 @@ class Dialog:
     answered_ms: int = -1
     joined_ms: int = -1
     parted: bool = False
+    unheard: bool = False  # that they were joined went with the journal, and no owner had taken it
     ended_ms: int = -1
     cause: Cause | None = None
     by: By | None = None
@@ -277,7 +278,7 @@ class Phones:
         caller = self.callers[contact_of(leg)]
         for one in (leg, other):
             dialog = self.dialogs[one]
-            dialog.joined_ms, dialog.parted = self._scheduler.now_ms, False
+            dialog.joined_ms, dialog.parted, dialog.unheard = self._scheduler.now_ms, False, False
             self._witness.saw("talks", dialog)
         agent = other if leg == caller.contact else leg
         self._talk(caller, agent)
@@ -323,12 +324,15 @@ class Phones:
 
     # ---------------------------------------------------------------- the node's death
 
-    def node_died(self, unwritten_ms: int, forgotten: Collection[str], *, alone: bool) -> None:
+    def node_died(self, unwritten_ms: int, forgotten: Collection[Event], *, alone: bool) -> None:
         """No RTP any more; whoever still has a dialog hangs up in a while. What happened from
-        `unwritten_ms` on did not come to the journal, and the ends of the `forgotten` legs went with it.
-        With `alone` the calls go on."""
+        `unwritten_ms` on did not come to the journal, and what is `forgotten` went with it. With
+        `alone` the calls go on."""
+        ends = {event.leg for event in forgotten if isinstance(event.body, LegEnded)}
+        joins = {event.leg for event in forgotten if isinstance(event.body, LegBridged)}
         for dialog in self.dialogs.values():
-            if dialog.ended_ms >= unwritten_ms or dialog.leg in forgotten:
+            dialog.unheard = dialog.unheard or dialog.leg in joins
+            if dialog.ended_ms >= unwritten_ms or dialog.leg in ends:
                 dialog.dead = True  # its end was not written any more
             if dialog.began_ms >= unwritten_ms and not dialog.device:
                 self.callers[dialog.leg].reached = False  # nor was that it began

@@ -36,6 +36,7 @@ BRANCHES = (
     "contact.recovered",
     "contact.queue_rejoined",
     "contact.offer_not_held",
+    "contact.place_not_held",
     "a contact quarantined",
     "a desk quarantined",
     "a desk back in service",

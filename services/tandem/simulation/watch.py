@@ -44,6 +44,7 @@ TOLD = (
     "contact.recovered",
     "contact.queue_rejoined",
     "contact.offer_not_held",
+    "contact.place_not_held",
 )
 """Events that a seed tells it has reached."""
 

@@ -16,7 +16,7 @@ from tandem.adapters.memory.blobs import BlobTable
 from tandem.adapters.memory.keys import KeyTable
 from tandem.core.arbiter import Place
 from tandem.core.ports.log import Partition
-from tandem.core.ports.media import Command
+from tandem.core.ports.media import Command, Event
 from tandem.routing import events as routing
 from tandem.runtime.counts import NAMES, Counts
 from tandem.runtime.outputs import Perform
@@ -290,7 +290,7 @@ class Cell:
         if partition in self.groups:
             self.watch.stored(partition, self.log.partitions.records(partition, self.watch.offset(partition)))
 
-    def _node_died(self, forgotten: Collection[str]) -> None:
+    def _node_died(self, forgotten: Collection[Event]) -> None:
         self.fact(f"{NODE} dies")
         self.phones.node_died(self.node.unwritten_ms, forgotten, alone=self.node.media is not None)
 

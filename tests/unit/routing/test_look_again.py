@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tandem.core.decider import Resumed
+from tandem.core.flow import SkillNeed
 from tandem.routing.domain import words as w
-from tandem.routing.domain.fold import evolve
+from tandem.routing.domain.fold import KIND, evolve
 from tandem.routing.domain.words import Outcome
 from tandem.routing.domain.words import RoutingStatus as Status
 from tests.support.desk_world import DeskWorld
@@ -52,8 +53,43 @@ def test_back_in_service_all_open_offers_are_asked_after(world: DeskWorld) -> No
         world.ready(agent)
         world.caller(contact)
     world.accept(world.offer_of("ana"))
-    events = world.do(w.LookAgain(Resumed()))
+    line, *events = world.do(w.LookAgain(Resumed()))
     assert {event.offer for event in events} == set(world.desk.reservations)
+    assert line == w.LineAsked(("c2",), world.now_ms)
+
+
+def test_back_in_service_who_stands_in_line_is_asked_whether_they_wait(world: DeskWorld) -> None:
+    """Seed 10462 of 30 minutes, grouped: a caller hung up as the desk went out of service, and kept a place
+    that nobody with the skill ever came to find empty."""
+    world.queue("support")
+    world.caller("c1")
+    world.caller("c2", "support", skills=(SkillNeed("deep", 2),))
+    world.told.clear()
+    assert world.do(w.LookAgain(Resumed())) == [w.LineAsked(("c1", "c2"), world.now_ms)]
+    assert world.told == [("contact/c1", w.AskPlace("sales")), ("contact/c2", w.AskPlace("support"))]
+    world.do(w.RemoveContact("c2", "NOT_WAITING"))
+    assert [entry.contact for entry in world.desk.entries.values()] == ["c1"]
+    assert world.do(w.LookAgain()) == []
+
+
+def test_who_is_gone_for_good_has_no_place_either(world: DeskWorld) -> None:
+    world.caller("c1")
+    (event,) = world.do(w.LookAgain(Resumed()))
+    (asked,) = KIND.react(world.desk, event)
+    world.do(asked.gone)
+    assert world.desk.entries == {}
+
+
+def test_a_contact_whose_leaving_was_refused_is_asked_whether_it_waits(world: DeskWorld) -> None:
+    """With an offer as well: its end would give the place back."""
+    world.ready("ana")
+    world.caller("c1")
+    world.caller("c2")
+    for contact in ("c1", "c2"):
+        lost = w.RemoveContact(contact, "ABANDONED")
+        assert world.do(w.LookAgain(lost)) == [w.LineAsked((contact,), world.now_ms)]
+    assert world.do(w.LookAgain(w.LineAsked(("c2", "c9"), 0))) == [w.LineAsked(("c2",), world.now_ms)]
+    assert world.do(w.LookAgain(w.RemoveContact("c9", "ABANDONED"))) == []
 
 
 def test_an_agent_whose_offer_is_gone_is_free(world: DeskWorld) -> None:

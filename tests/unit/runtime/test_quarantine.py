@@ -245,6 +245,49 @@ def test_a_takeover_finds_it_in_quarantine() -> None:
 # ------------------------------------------------------------------- what lasts
 
 
+def _looks_again(script: str, heard: list[object]) -> Group:
+    """Toys that do this once they have lost something."""
+
+    def resume(lost: object) -> Do:
+        heard.append(lost)
+        return Do(script)
+
+    return _with(lambda kind: replace(kind, resume=resume), "toy")
+
+
+def test_what_lasts_looks_again_after_a_command_that_could_not_be_decided() -> None:
+    """What the command said is lost, and nobody says it again: the asker may be over."""
+    heard: list[object] = []
+    bench = _live(_looks_again("say:looked", heard))
+    bench.do("toy/desk", "say:a")
+    bench.do("toy/desk", "raise")
+    bench.settle()
+    assert bench.words("toy/desk") == ("a", "looked") and heard == [Do("raise")]
+    assert [taken.refused for taken in bench.commits()[-1].inputs] == ["", "ZeroDivisionError"]
+    bench.same()
+
+
+def test_who_cannot_look_again_is_not_asked_for_ever_nor_set_aside() -> None:
+    heard: list[object] = []
+    bench = _live(_looks_again("raise", heard))
+    bench.do("toy/desk", "say:a")
+    bench.do("toy/desk", "raise")
+    bench.do("toy/desk", "say:b")
+    bench.settle()
+    assert bench.words("toy/desk") == ("a", "b") and heard == [Do("raise")]
+    assert _in_quarantine(bench) == []
+    bench.same()
+
+
+def test_a_legal_refusal_is_no_reason_to_look_again() -> None:
+    heard: list[object] = []
+    bench = _live(_looks_again("say:looked", heard))
+    bench.do("toy/desk", "say:a")
+    bench.do("toy/desk", "reject")
+    bench.settle()
+    assert heard == []
+
+
 @dataclass
 class Slate:
     """A mutable fold."""

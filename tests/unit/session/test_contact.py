@@ -515,8 +515,71 @@ def test_the_end_of_an_agents_leg_never_ends_the_contact_of_a_caller_who_is_in_t
     requeued = w.ContactRequeued("sales", AT, "o1", w.WhyRequeued.NOT_BRIDGED, AT)
     gave_up = (w.ContactDequeued("sales", "MAX_WAIT", AT), step("bye", w.StepKind.HANG_UP, "goodbye"))
     past = (*ACCEPTED, requeued, *gave_up)
-    given(*past).when(leg(LegEnded(Cause.NORMAL, By.TANDEM), LEG)).nothing()
+    when = given(*past).when(leg(LegEnded(Cause.NORMAL, By.TANDEM), LEG))
+    when.then([w.LegClosed(LEG, Cause.NORMAL, By.TANDEM, AT)], [Settle(f"hangup/{LEG}")])
     given(*past).when(leg(LegAnswered(), LEG)).nothing()
+
+
+# ------------------------------------------------------------------- a phone that is left behind
+
+LEFT = (*ACCEPTED, w.ContactRequeued("sales", AT, "o1", w.WhyRequeued.NOT_BRIDGED, AT))
+"""The bridge did not come about: the caller waits again, and the agent's phone is going down."""
+NEXT = w.AgentOffered("o2", "ben", "ben-phone", "c1.o2", "sales", 15_000, AT)
+LEFT_IN: dict[type, tuple[Any, ...]] = {
+    st.InFlow: (*LEFT, w.ContactDequeued("sales", "MAX_WAIT", AT), step("bye", w.StepKind.HANG_UP, "goodbye")),
+    st.Waiting: LEFT,
+    st.Ringing: (*LEFT, NEXT),
+    st.Connecting: (*LEFT, NEXT, w.AgentAnswered("o2", "ben", AT)),
+    st.Talking: (
+        *(*LEFT, NEXT, w.AgentAnswered("o2", "ben", AT)),
+        w.ContactConnected("o2", "ben", "c1-o2", Withheld(), AT),
+    ),
+}
+PARTED = {
+    "event": leg(LegEnded(Cause.CANCELED, By.TANDEM), LEG),
+    "outcome": EffectEnded(f"hangup/{LEG}", Outcome.FAILED, "LEG_GONE"),
+}
+
+
+@pytest.mark.parametrize("told", PARTED.values(), ids=PARTED)
+def test_a_contact_is_not_over_before_the_phone_that_it_left_is_down(told: Any) -> None:
+    """The caller leaves in the same breath: an order to hang up dies with whoever gave it."""
+    contact = given(*LEFT)
+    contact.when(leg(LegEnded(Cause.NORMAL, By.FAR)))
+    assert contact.state.open == (LEG,)
+    when = contact.when(told)
+    assert [type(event) for event in when.events] == [w.LegClosed, w.ContactCompleted]
+    assert isinstance(contact.state, st.Done)
+
+
+@pytest.mark.parametrize("told", PARTED.values(), ids=PARTED)
+@pytest.mark.parametrize("state", LEFT_IN, ids=lambda cls: cls.__name__)
+def test_the_end_of_a_phone_that_was_left_is_told_once_and_changes_nothing_else(state: type, told: Any) -> None:
+    contact = given(*LEFT_IN[state])
+    assert (NODE, LEG) in st.legs(contact.state)
+    contact.when(told).then([w.LegClosed(LEG, Cause.CANCELED, By.TANDEM, AT)], [Settle(f"hangup/{LEG}")])
+    assert isinstance(contact.state, state) and (NODE, LEG) not in st.legs(contact.state)
+    contact.when(told).nothing()
+
+
+@pytest.mark.parametrize("state", LEFT_IN, ids=lambda cls: cls.__name__)
+def test_a_supervisor_who_ends_the_call_ends_it_with_the_phone_that_was_left(state: type) -> None:
+    contact = given(*LEFT_IN[state])
+    contact.when(w.HangUpContact())
+    assert LEG in contact.state.open
+
+
+def test_a_flow_that_ends_waits_for_the_phone_that_was_left() -> None:
+    contact = given(*LEFT_IN[st.InFlow])
+    contact.when(EffectEnded("play", Outcome.DONE))
+    contact.when(leg(LegEnded(Cause.NORMAL, By.TANDEM)))
+    assert isinstance(contact.state, st.Closing) and contact.state.open == (LEG,)
+
+
+def test_an_agent_who_was_lost_is_not_waited_for() -> None:
+    contact = given(*TALKING)
+    contact.when(leg(LegEnded(Cause.NO_MEDIA, By.NODE), LEG))
+    assert st.legs(contact.state) == ((NODE, "c1"),)
 
 
 # ------------------------------------------------------------------- L7: what the desk asks, and its answer

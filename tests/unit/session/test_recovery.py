@@ -24,6 +24,7 @@ from tests.unit.session.test_contact import (
     CANCELLING,
     IN_LINE,
     IN_MENU,
+    LEFT_IN,
     LEG,
     NODE,
     OFFER,
@@ -56,6 +57,7 @@ SAMPLES: dict[type, Any] = {
     w.TakeDigits: w.TakeDigits("c1", AT, "menu#1", Secret(b"1"), media.Collected.COMPLETE),
     w.OfferContact: OFFER,
     w.RescindOffer: w.RescindOffer("o1", "OVERDUE"),
+    w.AskPlace: w.AskPlace("sales"),
     w.RefuseQueue: w.RefuseQueue("sales", "UNKNOWN_QUEUE"),
     w.EndWrapUp: w.EndWrapUp("o1", AT),
     w.HangUpContact: w.HangUpContact(),
@@ -277,7 +279,7 @@ def test_that_they_hear_each_other_is_a_fact() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in SAMPLES if kind not in (w.NoteLeg, w.OfferContact)])
 def test_a_talk_goes_on(kind: type) -> None:
     when = refused(TALKING, SAMPLES[kind])
-    assert isinstance(when.state, st.Talking) and len(when.events) == 1
+    assert isinstance(when.state, st.Talking) and len(when.events) == 1 + (kind is w.AskPlace)
 
 
 def test_the_agent_who_hung_up_ends_the_talk() -> None:
@@ -324,6 +326,31 @@ def test_what_may_never_have_been_ordered_is_ordered_again() -> None:
     assert isinstance(half(TALKING).state, st.Talking)
 
 
+def test_a_phone_that_was_up_when_its_bridge_failed_by_halves_is_down_before_the_contact_is_over() -> None:
+    """The caller hangs up in the same millisecond: the order for the agent's leg may not have left yet."""
+    contact = given(*ACCEPTED)
+    contact.when(recovery.recover(Refusal("media.note_leg", None, "KeyError", half=True), AT))
+    assert isinstance(contact.state, st.Waiting)
+    when = contact.when(leg(CALLER_LEFT))
+    assert isinstance(contact.state, st.Closing) and contact.state.open == (LEG,)
+    assert order(f"hangup/{LEG}", media.HangUp(), LEG) in when.actions
+    contact.when(leg(LegEnded(Cause.NORMAL, By.TANDEM), LEG))
+    assert isinstance(contact.state, st.Done)
+
+
+@pytest.mark.parametrize("state", LEFT_IN, ids=lambda cls: cls.__name__)
+def test_the_end_of_a_phone_that_was_left_is_a_fact(state: type) -> None:
+    for told in (leg(CALLER_LEFT, LEG), EffectEnded(f"hangup/{LEG}", Outcome.DONE)):
+        when = refused(LEFT_IN[state], told)
+        assert [type(event) for event in when.events] == [w.ContactRecovered, w.LegClosed]
+        assert isinstance(when.state, state) and (NODE, LEG) not in st.legs(when.state)
+
+
+def test_a_phone_whose_hang_up_may_never_have_been_ordered_is_hung_up() -> None:
+    down = order(f"hangup/{LEG}", media.HangUp(), LEG)
+    assert all(down in half(past).actions for past in LEFT_IN.values())
+
+
 # ------------------------------------------------------------------- routing asks again
 
 
@@ -339,6 +366,21 @@ def test_who_asks_after_a_talk_that_is_over_is_told_that() -> None:
     when = given(*ENDED).when(w.RescindOffer("o1", "OVERDUE"))
     when.then([w.OfferNotHeld("o1", AT)], [desk(w.TalkEnded("o1", "c1", True, False, AT))])
     given(*TALKING).when(w.RescindOffer("o1", "OVERDUE")).nothing()  # it goes on
+
+
+@pytest.mark.parametrize("state", PASTS, ids=lambda cls: cls.__name__)
+def test_who_does_not_wait_has_no_place_and_who_does_keeps_it(state: type) -> None:
+    """That it left the line may have been lost with a desk that was out of service."""
+    ask = w.AskPlace("sales")
+    when = given(*PASTS[state]).when(ask)
+    if state in (st.Waiting, st.Ringing):
+        when.nothing()
+    else:
+        why = "CONNECTED" if state in (st.Connecting, st.Talking) else "NOT_WAITING"
+        when.then([w.PlaceNotHeld("sales", AT)], [desk(w.LeaveQueue("c1", why))])
+    again = refused(PASTS[state], ask)  # it could not be decided
+    assert again.events[1:] == when.events and again.actions == when.actions
+    assert isinstance(again.state, state)
 
 
 # ------------------------------------------------------------------- quarantined
@@ -365,8 +407,19 @@ def test_the_agent_is_free_when_their_own_leg_is_down() -> None:
     assert recovery.leg_over("contact/c1", LEG, (), False, AT) == (desk(closed),)
     # An old leg of the agent: the caller may talk with another by now.
     assert recovery.leg_over("contact/c1", LEG, ((NODE, "c1"),), True, AT) == (desk(closed),)
+    # Another agent's leg is up: the old one was being taken down, or the talk ends with the other.
+    both = ((NODE, "c1"), (NODE, "c1.o2"))
+    assert recovery.leg_over("contact/c1", LEG, both, False, AT) == (desk(closed),)
     talk_ended = recovery.leg_over("contact/c1", LEG, ((NODE, "c1"),), False, AT)
     assert talk_ended == (desk(closed), order("hangup/c1", media.HangUp(Cause.FAILED), "c1"))
+
+
+@pytest.mark.parametrize("state", LEFT_IN, ids=lambda cls: cls.__name__)
+def test_in_quarantine_a_phone_that_was_left_goes_down_in_any_case(state: type) -> None:
+    actions = recovery.part(given(*LEFT_IN[state]).state, "contact/c1", AT)
+    assert order(f"hangup/{LEG}", media.HangUp(Cause.FAILED), LEG) in actions
+    down = {action.payload.leg for action in actions[1:]}
+    assert ("c1" in down) == (state not in (st.Connecting, st.Talking))
 
 
 def test_what_says_that_a_leg_is_over() -> None:

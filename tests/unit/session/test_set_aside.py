@@ -149,6 +149,20 @@ async def test_a_desk_is_folded_anew_from_the_log_and_its_line_is_kept(live: Liv
     assert [row.contact for row in waiting.waiting] == ["tenants/green/contacts/g1"]
 
 
+async def test_a_caller_who_left_and_whose_leaving_the_desk_could_not_decide_has_no_place(
+    live: LiveHost, poison: Poison
+) -> None:
+    for contact in ("g1", "g2"):
+        await live.wait("green", contact)
+    poison.plant(Plant("desk", "decide", 1))
+    await live.hang_up("green", "g1")
+    await live.until(lambda: poison.struck)
+    routing = RoutingServicer(live.host)
+    request = routing_api.ListWaitingRequest(parent="tenants/green/queues/sales")
+    waiting = await routing.list_waiting(request, live.call(tenant="green"))
+    assert [row.contact for row in waiting.waiting] == ["tenants/green/contacts/g2"]
+
+
 async def test_an_event_of_a_newer_release_is_told_and_changes_no_row(
     live: LiveHost, servicer: SessionServicer
 ) -> None:

@@ -32,6 +32,7 @@ BEGUN = "the call has been taken: a repeat of its arrival"
 AFTER = "a contact that is over leaves the live state; in the step itself the runtime answers `gone`"
 NO_MENU = "digits of a menu that the flow has left"
 NO_LINE = "the wait is over: the wake was settled with it, or lost the race"
+IT_WAITS = "the place is the contact's: nothing is to be answered"
 NOT_ENDED = "only an ended contact waits to be completed"
 NO_WRAP_UP = "the wrap-up of an earlier talk of this contact, which goes on without it"
 REFUSED_BEFORE = "the queue was refused or left before"
@@ -50,6 +51,7 @@ NOTHING: dict[tuple[type, type], str] = {
         (state, w.RejoinQueue): NO_LINE
         for state in (st.InFlow, st.Ringing, st.Connecting, st.Talking, st.Closing, st.Ended)
     },
+    **{(state, w.AskPlace): IT_WAITS for state in (st.Waiting, st.Ringing)},
     **{(state, w.EndWrapUp): NO_WRAP_UP for state in (st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking)},
     **{(state, w.CompleteAnyway): NOT_ENDED for state in STATES[1:-2]},
 }

@@ -126,6 +126,7 @@ const EVENTS = {
   "contact.requeued": (d) => `Back at the old place in line: ${label(REQUEUED, "WHY_REQUEUED_", d.why)}`,
   "contact.queue_rejoined": (d, n) => `Back in line for ${n.queue(d.queue)}, at the old place`,
   "contact.offer_not_held": () => "Routing asked after an offer that is over, and is told its end again",
+  "contact.place_not_held": () => "Routing asked whether the call still waits, and is told that it does not",
   "contact.recovered": recovered,
   "contact.disconnected": (d) => `${label(OUTCOMES, "CONTACT_OUTCOME_", d.outcome)}, ended by ${endedByLabel(d.by)}`,
   "contact.leg_closed": (d, n, own) => `The ${d.leg === own ? "caller's" : "agent's"} line is down (${label(CAUSES, "CAUSE_", d.cause)})`,

@@ -149,6 +149,7 @@ _EVOLVE: dict[type, Callable[[Desk, Any], None]] = {
     w.WrapUpFinished: _nothing,
     w.ContactEnteredLine: _entered,
     w.ContactLeftLine: _left,
+    w.LineAsked: _nothing,
     w.QueueRefused: _nothing,
 }
 
@@ -194,6 +195,11 @@ def react(desk: Desk, event: Any) -> Sequence[Action]:
             return (Settle(f"backoff/{agent}"),)
         case w.PresenceSet(agent):
             return (Answer(w.AgentChanged(agent)),)
+        case w.LineAsked(contacts):
+            return [
+                Tell(f"contact/{contact}", w.AskPlace(desk.entries[contact].queue), w.RemoveContact(contact, "GONE"))
+                for contact in contacts
+            ]
         case w.QueueRefused(contact, queue, why):
             return (Tell(f"contact/{contact}", w.RefuseQueue(queue, why)),)
         case _:

@@ -1,8 +1,8 @@
-"""What a desk sets right: agents who would wait for something that was lost."""
+"""What a desk sets right: agents who would wait for something that was lost, places of whom has gone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tandem.core.decider import Context, Resumed
@@ -43,11 +43,17 @@ def _set_right(desk: Desk, agent: Agent, context: Context) -> Events:
 
 
 def _lost(desk: Desk, lost: Any, context: Context) -> Events:
-    """A request or a timer of this event was never made: the agent must not wait for it."""
+    """A request or a timer of this event was never made, or this command was refused: nobody must
+    wait for it."""
     match lost:
         case Resumed():
             # What became of them meanwhile was told to nobody.
-            return [w.ReservationRescinded(offer, "RESUMED", context.now_ms) for offer in desk.reservations]
+            asked = [w.ReservationRescinded(offer, "RESUMED", context.now_ms) for offer in desk.reservations]
+            return *_ask_line(desk, desk.entries, context), *asked
+        case w.LineAsked(contacts):
+            return _ask_line(desk, contacts, context)
+        case w.RemoveContact(contact):
+            return _ask_line(desk, (contact,), context)
         case w.AgentReserved(offer) | w.ReservationRescinded(offer) | w.AgentEngaged(offer):
             known = offer in desk.reservations
             return (w.ReservationRescinded(offer, "LOST", context.now_ms),) if known else ()
@@ -59,6 +65,12 @@ def _lost(desk: Desk, lost: Any, context: Context) -> Events:
             return (lost,)  # said again
         case _:
             return ()
+
+
+def _ask_line(desk: Desk, contacts: Iterable[str], context: Context) -> Events:
+    """Ask those who stand in line, also who is offered: the end of an offer gives the place back."""
+    asked = tuple(contact for contact in contacts if contact in desk.entries)
+    return (w.LineAsked(asked, context.now_ms),) if asked else ()
 
 
 HANDLERS: dict[tuple[type, type], Any] = {

@@ -173,8 +173,8 @@ class AskOffer:
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """From the runtime: what had to be done because of `lost` was not; or, without it, the desk is
-    back in service, and gets this until nothing more comes of it."""
+    """From the runtime: what had to be done because of `lost`, an event or a command, was not; or,
+    without it, the desk is back in service, and gets this until nothing more comes of it."""
 
     lost: Any = None
 
@@ -199,6 +199,13 @@ class RescindOffer:
 
     offer: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskPlace:
+    """To a contact: does it still wait?"""
+
+    queue: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +414,14 @@ class ContactLeftLine:
     contact: str
     queue: str
     why: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineAsked:
+    """That they left may have been lost: these contacts are asked whether they still wait."""
+
+    contacts: tuple[str, ...]
     at_ms: int
 
 

@@ -153,6 +153,13 @@ class RescindOffer:
 
 
 @dataclass(frozen=True, slots=True)
+class AskPlace:
+    """From routing: does the contact still wait?"""
+
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
 class NoteNewJournal:
     """A media node begins a new journal: which recordings it had begun is lost with the old one."""
 
@@ -562,6 +569,14 @@ class OfferNotHeld:
     """Routing asked after an offer that the contact has not, or no longer; its end is told again."""
 
     offer: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceNotHeld:
+    """Routing asked whether the contact still waits, and is told that it does not."""
+
+    queue: str
     at_ms: int
 
 

@@ -647,6 +647,34 @@ class ContactLeftLine(_message.Message):
 Global___ContactLeftLine: _TypeAlias = ContactLeftLine  # noqa: Y015
 
 @_typing.final
+class LineAsked(_message.Message):
+    """That they left the line may have been lost: these contacts are asked whether they still wait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACTS_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    @_builtins.property
+    def contacts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Contact ids."""
+
+    def __init__(
+        self,
+        *,
+        contacts: _abc.Iterable[_builtins.str] | None = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "contacts", b"contacts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineAsked: _TypeAlias = LineAsked  # noqa: Y015
+
+@_typing.final
 class QueueRefused(_message.Message):
     """A contact was sent to a queue that there is not."""
 

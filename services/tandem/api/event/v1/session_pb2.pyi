@@ -1231,6 +1231,32 @@ class OfferNotHeld(_message.Message):
 Global___OfferNotHeld: _TypeAlias = OfferNotHeld  # noqa: Y015
 
 @_typing.final
+class PlaceNotHeld(_message.Message):
+    """Routing asked whether the contact still waits, and is told that it does not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """Queue id."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "queue", b"queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlaceNotHeld: _TypeAlias = PlaceNotHeld  # noqa: Y015
+
+@_typing.final
 class ContactCompleted(_message.Message):
     """Nothing more will happen to this contact."""
 

@@ -284,6 +284,28 @@ class RescindOffer(_message.Message):
 Global___RescindOffer: _TypeAlias = RescindOffer  # noqa: Y015
 
 @_typing.final
+class AskPlace(_message.Message):
+    """From routing: does the contact still wait? Answered by one that does not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """Queue id."""
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskPlace: _TypeAlias = AskPlace  # noqa: Y015
+
+@_typing.final
 class RefuseQueue(_message.Message):
     """From routing: there is no such queue; the contact goes on in its flow."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tandem.core.decider import Context, dispatch
-from tandem.session.domain.contact import ending, flow, offers, recordings, talking, waiting
+from tandem.session.domain.contact import ending, flow, offers, parting, recordings, talking, waiting
 from tandem.session.domain.contact import states as st
 
 HANDLERS: dict[tuple[type, type], Any] = {
@@ -25,4 +25,4 @@ HANDLERS: dict[tuple[type, type], Any] = {
 
 def decide(state: st.State, command: Any, context: Context) -> Sequence[Any]:
     """The events that a command leads to, none if it came too late."""
-    return dispatch(HANDLERS, state, command, context)
+    return parting.decide(state, command, context) or dispatch(HANDLERS, state, command, context)

@@ -88,7 +88,9 @@ def _requeued(state: Any, event: w.ContactRequeued) -> st.State:
     if isinstance(state, st.Talking) and place.give_up_ms:
         # Time with an agent is no wait: the rest of the longest wait is what it was.
         place = changed(place, give_up_ms=place.give_up_ms + event.at_ms - state.connected_ms)
-    return st.Waiting(state.call, place, state.recordings)
+    # Whoever comes next, the contact is not over before this leg is.
+    call = changed(state.call, parting=(*state.call.parting, state.offered.leg))
+    return st.Waiting(call, place, state.recordings)
 
 
 def _disconnected(state: Any, event: w.ContactDisconnected) -> st.State:
@@ -97,8 +99,10 @@ def _disconnected(state: Any, event: w.ContactDisconnected) -> st.State:
     accepted = isinstance(state, st.Connecting | st.Talking)
     audio = isinstance(state, st.Talking)
     recordings = getattr(state, "recordings", ())
+    open_ = (*event.open, *(leg for leg in state.call.parting if leg not in event.open))
+    call = changed(state.call, parting=())
     return _closed_or_closing(
-        st.Closing(state.call, event.outcome, event.at_ms, event.open, place, offered, accepted, audio, recordings)
+        st.Closing(call, event.outcome, event.at_ms, open_, place, offered, accepted, audio, recordings)
     )
 
 
@@ -113,8 +117,15 @@ def _closed_or_closing(state: st.Closing) -> st.State:
 
 def _leg_closed(state: Any, event: w.LegClosed) -> st.State:
     if not isinstance(state, st.Closing):
-        return state  # type: ignore[no-any-return]
+        return _parted(state, event.leg)
     return _closed_or_closing(changed(state, open=tuple(leg for leg in state.open if leg != event.leg)))
+
+
+def _parted(state: Any, leg: str) -> st.State:
+    parting = getattr(getattr(state, "call", None), "parting", ())
+    if leg not in parting:
+        return state  # type: ignore[no-any-return]
+    return _with(state, call=changed(state.call, parting=tuple(other for other in parting if other != leg)))
 
 
 def _recording(state: Any, event: w.RecordingEnded) -> st.State:
@@ -167,6 +178,7 @@ _EVOLVE: dict[type, Callable[[Any, Any], st.State]] = {
     w.ContactRecovered: _recovered,
     w.QueueRejoined: _same,
     w.OfferNotHeld: _same,
+    w.PlaceNotHeld: _same,
     w.ContactCompleted: _done,
 }
 

@@ -139,8 +139,19 @@ def _not_held(state: Any, event: w.OfferNotHeld) -> Actions:
     return (Tell(DESK, w.OfferClosed(event.offer, contact, w.OfferOutcome.RESCINDED, 0, event.at_ms)),)
 
 
+def _no_place(state: Any, event: w.PlaceNotHeld) -> Actions:
+    why = "CONNECTED" if isinstance(state, st.WithAgent) else "NOT_WAITING"
+    return (Tell(DESK, w.LeaveQueue(state.call.contact, why)),)
+
+
 def _recovered(state: Any, event: w.ContactRecovered) -> Actions:
     """What may never have been ordered is ordered again, under the same names."""
+    if event.half and isinstance(state, st.Live):
+        return *(_hang_up(state.call, leg) for leg in state.call.parting), *_as_recovered(state, event)
+    return _as_recovered(state, event)
+
+
+def _as_recovered(state: Any, event: w.ContactRecovered) -> Actions:
     match state:
         case st.Waiting():
             return _waits_again(state, event)
@@ -287,6 +298,7 @@ _REACT: dict[type, Callable[[Any, Any], Actions]] = {
     w.ContactRecovered: _recovered,
     w.QueueRejoined: _rejoined,
     w.OfferNotHeld: _not_held,
+    w.PlaceNotHeld: _no_place,
 }
 
 

@@ -17,6 +17,7 @@ from tandem.core.decider import HOPS, Act, Answer, Context, EffectEnded, Refusal
 from tandem.core.ports.media import By, Cause, HangUp, LegAnswered, LegBridged, LegEnded
 from tandem.core.values import dataclass
 from tandem.session.domain import words as w
+from tandem.session.domain.contact import parting
 from tandem.session.domain.contact import states as st
 from tandem.session.domain.contact.decide import decide as decide_contact
 from tandem.session.domain.contact.ending import closed
@@ -28,6 +29,7 @@ from tandem.session.domain.contact.waiting import MAX_RECOVERIES
 
 APOLOGY_PROMPT = "apology"
 OFFER, RESCIND = "session.offer_contact", "session.rescind_offer"
+ASK_PLACE = "session.ask_place"
 NO_WAY_BACK = ("session.refuse_queue", "session.give_up_waiting")
 """After these a contact does not wait any more, whatever else cannot be decided."""
 NOT_OF_THE_FLOW = (OFFER, RESCIND, "session.refuse_queue", "session.end_wrap_up", "session.rejoin_queue")
@@ -40,7 +42,7 @@ Events = Sequence[Any]
 class Recover:
     """From the runtime: `refused` could not be decided. The rest is what it said that the Media
     port knows: a leg, whether it was answered, bridged or has ended, an order that ended; and
-    the offer that it was about."""
+    the offer or the queue that it was about."""
 
     refused: str
     why: str
@@ -54,6 +56,7 @@ class Recover:
     order: str = ""
     offer: str = ""
     agent: str = ""
+    queue: str = ""
 
 
 def recover(refusal: Refusal, now_ms: int) -> Recover:
@@ -70,6 +73,8 @@ def recover(refusal: Refusal, now_ms: int) -> Recover:
             return replace(plain, offer=offer, agent=agent)
         case w.RescindOffer(offer=offer) | w.EndWrapUp(offer=offer):
             return replace(plain, offer=offer)
+        case w.AskPlace(queue=queue):
+            return replace(plain, queue=queue)
         case EffectEnded(name=name):
             return replace(plain, order=name)
         case _:
@@ -91,7 +96,7 @@ def decide(state: st.State, command: Any, context: Context) -> Events:
             rejoin = isinstance(state, st.Waiting) and _stays(state, command) and _left_line(command)
             half, at_ms = command.half, command.at_ms
             noted = w.ContactRecovered(command.refused, command.why, counted, rejoin, half, at_ms)
-            return noted, *_fallback(state, command, context)
+            return noted, *(_parted(state, command) or _fallback(state, command, context))
 
 
 def _never_began(command: Recover, context: Context) -> Events:
@@ -107,8 +112,17 @@ def _never_began(command: Recover, context: Context) -> Events:
     )
 
 
+def _parted(state: Any, command: Recover) -> Events:
+    """A phone that the contact has left behind is down, whatever else could not be decided."""
+    if command.ended is not None:
+        return parting.parted(state, command.leg, command.ended, command.at_ms)
+    return parting.hung_up(state, command.order, command.at_ms)
+
+
 def _fallback(state: Any, command: Recover, context: Context) -> Events:
     match state:
+        case _ if command.refused == ASK_PLACE:
+            return () if isinstance(state, st.InLine) else (w.PlaceNotHeld(command.queue, command.at_ms),)
         case st.Closing():
             return _closing(state, command)
         case st.Ended():
@@ -258,7 +272,8 @@ def part(state: Any, stream: str, now_ms: int) -> Sequence[Act | Tell]:
     """Out of the line; nobody will attend to a caller who does not talk, nor to a phone that rings."""
     left = Tell(DESK, w.LeaveQueue(st.id_of(stream), "QUARANTINED"))
     if isinstance(state, st.Connecting | st.Talking):
-        return (left,)  # their talk goes on, or is just beginning
+        # Their talk goes on, or is just beginning.
+        return left, *(_down(state.call.node, leg) for leg in state.call.parting)
     return left, *(_down(node, leg) for node, leg in st.legs(state))
 
 
@@ -266,14 +281,16 @@ def leg_over(
     stream: str, leg: str, rest: Sequence[tuple[str, str]], guessed: bool, now_ms: int
 ) -> Sequence[Act | Tell]:
     """The agent is free once their own leg is down; with one side gone there is no talk. Where legs
-    are guessed an agent's leg may be an old one, and the caller talks with another agent by now."""
+    are guessed, or another agent's is up, an agent's leg may be an old one, and the caller talks with
+    another agent by now."""
     contact = st.id_of(stream)
     down = tuple(_down(node, other) for node, other in rest)
     offer = leg.removeprefix(f"{contact}.")
     if offer == leg:
         return down
     closed = w.OfferClosed(offer, contact, w.OfferOutcome.UNKNOWN, 0, now_ms)
-    return Tell(DESK, closed), *(() if guessed else down)
+    talks_on = guessed or any(other != contact for _, other in rest)
+    return Tell(DESK, closed), *(() if talks_on else down)
 
 
 def over(command: Any) -> str:

@@ -27,6 +27,7 @@ class Call:
     answered_ms: int = 0
     connected_ms: int = 0  # first talk
     recoveries: int = 0  # things told of it that could not be decided
+    parting: tuple[str, ...] = ()  # legs of agents that it has left behind, and that are going down
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +196,14 @@ def legs(state: State) -> tuple[tuple[str, str], ...]:
     """(node, leg) of every leg that is up or on its way."""
     match state:
         case InFlow(call) | Waiting(call):
-            return ((call.node, call.contact),)
+            up = (call.contact, *call.parting)
         case Ringing(call, _, offered) | Connecting(call, _, offered) | Talking(call, _, offered):
-            return (call.node, call.contact), (call.node, offered.leg)
+            up = (call.contact, offered.leg, *call.parting)
         case Closing(call, open=open_):
-            return tuple((call.node, leg) for leg in open_)
+            up = open_
         case _:
             return ()
+    return tuple((call.node, leg) for leg in up)
 
 
 def id_of(stream: str) -> str:

@@ -70,10 +70,16 @@ def _rejoin(state: st.Waiting, command: w.RejoinQueue, context: Context) -> Even
     return (w.QueueRejoined(state.place.queue, state.place.enqueued_ms, context.now_ms),)
 
 
+def _no_place(state: st.State, command: w.AskPlace, context: Context) -> Events:
+    """That the contact left the line was lost: who does not wait has no place in it."""
+    return (w.PlaceNotHeld(command.queue, context.now_ms),)
+
+
 HANDLERS: dict[tuple[type, type], Any] = {
     (st.Waiting, w.NoteLeg): _waiting_leg,
     (st.Waiting, EffectEnded): _waiting_effect,
     (st.Waiting, w.RefuseQueue): _queue_refused,
     (st.Waiting, w.RejoinQueue): _rejoin,
+    **{(state, w.AskPlace): _no_place for state in (st.InFlow, st.Connecting, st.Talking, st.Closing, st.Ended)},
     **{(state, w.GiveUpWaiting): _give_up for state in (st.Waiting, st.Ringing)},
 }
