@@ -28,6 +28,7 @@ from tandem.runtime.outputs import Append, LoadKeys, Perform
 from tandem.runtime.shard import Phase, Shard
 from tandem.runtime.shardtime import Instant
 from tandem.runtime.step import Offer
+from tandem.runtime.turns import MAX_CLIENTS
 from tandem.session.domain import reception as r
 from tandem.session.inbox import media_offer
 from tests.load.media_stub import Plan, Running, StubBackend
@@ -70,7 +71,7 @@ class Filler:
         """See `media.backend.Sink`."""
         self._number += 1
         event = Event(tenant, self._number, media_time_ms, leg, body)
-        self.shard.offer(media_offer(self.node, "i1", event, self.shard.shard_time(media_time_ms)))
+        self._offer(media_offer(self.node, "i1", event, self.shard.shard_time(media_time_ms)))
 
     def remember(self, kind: RowKind, id: str, value: Any) -> None:
         """See `media.backend.Sink`. The stub remembers nothing."""
@@ -80,6 +81,9 @@ class Filler:
             self._soon.append(lambda: act(*given))
 
     # ------------------------------------------------------------------- driving
+
+    def _offer(self, offer: Offer) -> None:
+        assert self.shard.offer(offer), f"the shard has no room for {offer.command}"
 
     def settle(self) -> None:
         """Until nothing moves."""
@@ -120,14 +124,16 @@ class Filler:
             published = r.PublishDevice(device, 1, agent, "bench", Withheld(), Withheld(), False)
             rows.append(("reception", published))
         for number, (stream, command) in enumerate(rows, 1):
-            self.shard.offer(Offer(f"tenant/0/{TENANT}", number, TENANT, stream, command))
+            self._offer(Offer(f"tenant/0/{TENANT}", number, TENANT, stream, command))
         self.settle()
-        for agent in agent_names(agents):
+        for place, agent in enumerate(agent_names(agents), 1):
             ready = r.NoteDevice(f"{agent}.{TENANT}", self.node, True, self.shard.now_ms)
             self._number += 1
             source = f"media/{self.node}/i1/{TENANT}"
-            self.shard.offer(Offer(source, self._number, TENANT, "reception", ready))
-            self.shard.offer(Offer("client/k", 0, TENANT, "desk", rw.SetPresence(agent, rw.AVAILABLE), handle=agent))
+            self._offer(Offer(source, self._number, TENANT, "reception", ready))
+            self._offer(Offer("client/k", 0, TENANT, "desk", rw.SetPresence(agent, rw.AVAILABLE), handle=agent))
+            if place % MAX_CLIENTS == 0:
+                self.settle()
         self.settle()
 
     def call(self, count: int, digit: str = "1", at_once: int = 256, talk_ms: int = 0) -> Running:

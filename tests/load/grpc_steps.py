@@ -72,7 +72,7 @@ class Decider(Filler):
         self._durable = asyncio.Event()
 
     async def serve(self, address: str, home: Path) -> None:
-        """Until the process is ended."""
+        """Until stdin ends."""
         self.configure(AGENTS)
         self.log = await SqliteLog.open(home / "log")
         server = grpc.aio.server()
@@ -86,6 +86,7 @@ class Decider(Filler):
         await server.start()
         print("ready", flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        await server.stop(None)
 
     async def _step(self, body: bytes, context: Any) -> bytes:
         _, frame = decode_from_node(body)[0]
@@ -138,6 +139,7 @@ class Caller:
             for _, frame in decode_to_node(await self._step(body)):
                 assert isinstance(frame, Command)
                 self.phones.perform(frame)
+            lane.task_done()
 
     async def contacts(self, count: int) -> Running:
         """So many, to their end."""
@@ -145,8 +147,10 @@ class Caller:
         await self.phones.carry_out(running)
         return running
 
-    def close(self) -> None:
-        """End what runs."""
+    async def close(self) -> None:
+        """End what runs, once all calls are answered: phones of agents are hung up after the caller is over."""
+        for lane in self._lanes.values():
+            await lane.join()
         for task in self._tasks:
             task.cancel()
 
@@ -169,7 +173,7 @@ async def hops(home: Path, count: int) -> float:
             running = await caller.contacts(count)
             used = time.process_time() - mine + float(await cpu(b"")) - theirs
             assert running.told.talked == running.told.over == count
-            caller.close()
+            await caller.close()
     finally:
         process.stdin.close()
         await process.wait()

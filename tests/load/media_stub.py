@@ -61,6 +61,9 @@ from tandem.media.link.address import LinkAddress
 
 TICK_S = 0.002
 """How often callers of an open-loop plan dial: at 500 a second that is one at a time."""
+AGAIN_MS = 1_000
+"""Where so many callers are kept alive, one who was turned away dials again after so long: at once it
+would only be turned away again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class Told:
 
     dialled: int = 0
     refused: int = 0  # ended before an agent was heard, and not by the caller
+    turned_away: int = 0  # of these, before an answer: no room for another call
     gave_up: int = 0
     talked: int = 0
     over: int = 0  # all legs gone
@@ -112,6 +116,7 @@ class _Leg:
     rang: bool = False
     heard: bool = False
     rung: int = 0
+    turned_away: bool = False
 
 
 Later = Callable[..., None]
@@ -190,9 +195,13 @@ class StubBackend:
         if running is None:
             return
         running.told.over += 1
-        if not running.plan.rate and running.told.dialled < running.count:
-            self.dial(running)
+        if not running.plan.rate:
+            self._later(AGAIN_MS if leg.turned_away else 0, self._next, running)
         self.look_if_done(running)
+
+    def _next(self, running: Running) -> None:
+        if running.told.dialled < running.count:
+            self.dial(running)
 
     def look_if_done(self, running: Running) -> None:
         """All who were to dial have, and all of them are over."""
@@ -351,6 +360,8 @@ class StubBackend:
             self.causes[cause.value] = self.causes.get(cause.value, 0) + 1
             if by is not By.FAR and not leg.heard:
                 leg.plan.told.refused += 1
+                leg.turned_away = cause is Cause.REFUSED and not leg.up
+                leg.plan.told.turned_away += leg.turned_away
             if self._witness is not None:
                 self._witness(f"{name} {_became(leg, by)} {leg.rung}\n")
             self._later(0, self._over, leg)
@@ -440,8 +451,10 @@ class Orders:
         told.answer_ms.clear()
 
     async def do_figures(self) -> dict[str, Any]:
-        """See `StubBackend.figures`."""
-        return self._backend.figures()
+        """See `StubBackend.figures`; and how many callers of all plans talked or were turned away."""
+        told = [running.told for running in self._plans]
+        sums = {name: sum(getattr(one, name) for one in told) for name in ("talked", "turned_away")}
+        return self._backend.figures() | sums
 
     async def do_cpu(self) -> float:
         """Processor seconds of this process."""

@@ -24,6 +24,7 @@ from tandem.core.flow import AnswerStep, FlowStep, HangUpStep, MenuOption, MenuS
 from tandem.core.points import Points
 from tandem.core.ports.media import Event
 from tandem.core.seal import Sealed, Secret, seal
+from tandem.media.agent_io import BEHIND
 from tandem.media.link.address import LinkAddress
 from tandem.media.link.owner_end import Heard
 from tandem.media.link.owners import MediaOwners
@@ -33,6 +34,8 @@ from tandem.runtime.host import Host
 from tandem.runtime.service import Group
 from tandem.runtime.shared import Shared
 from tandem.runtime.step import Offer
+from tandem.runtime.telemetry import names
+from tandem.runtime.telemetry.meters import Meters
 from tandem.runtime.telemetry.shards import Instruments
 from tandem.session.directory import make_directory
 from tandem.session.domain import reception as r
@@ -80,6 +83,7 @@ class Plane:
     log: Any
     keys: SqliteKeys
     blobs: LocalBlobs
+    meters: Meters
     numbers: int = 0
 
     async def configure(self, agents: int, *, wrap_up_ms: int = 0, queue: str = QUEUES[0], first: int = 0) -> None:
@@ -103,10 +107,10 @@ class Plane:
             assert self.driver.offer(Offer(source, self.numbers, TENANT, stream, command))
         await self.driver.taken(source, self.numbers, TENANT)
         who = Principal(TENANT, "bench/supervisor", Role.SUPERVISOR)
-        names = agent_names(agents, first)
-        for place in range(0, len(names), AT_WORK):
+        at_work = agent_names(agents, first)
+        for place in range(0, len(at_work), AT_WORK):
             async with asyncio.TaskGroup() as tasks:
-                for agent in names[place : place + AT_WORK]:
+                for agent in at_work[place : place + AT_WORK]:
                     ready = rw.SetPresence(agent, rw.AVAILABLE)
                     tasks.create_task(self.host.ask(TENANT, "desk", ready, principal=who))
 
@@ -133,6 +137,12 @@ class Plane:
             await asyncio.sleep(0.005)
         before, self.driver.watch = self.driver.watch, watch
         return before
+
+    def on_record(self) -> tuple[int, int]:
+        """Offers that agents accepted, and calls that the node turned away, by what is committed."""
+        counted = self.meters._counts  # `read` would look up all that can be looked up, while a loop is timed
+        accepted = counted.get(names.OFFERS_ENDED, {}).get((TENANT, "ACCEPTED"), 0)
+        return int(accepted), int(counted.get(names.CONTACTS_TURNED_AWAY, {}).get((TENANT, BEHIND), 0))
 
     async def aggregates(self) -> int:
         """Live aggregates of the shard."""
@@ -181,7 +191,7 @@ async def plane(
         driver = ShardDriver(live_group(), 0, shared, (node,), {"media": owners})
         host = Host([driver], the_log, keys, lambda tenant: 0, {})
         hosts.append(host)
-        made = Plane(host, driver, owners, the_log, keys, blobs)
+        made = Plane(host, driver, owners, the_log, keys, blobs, instruments.meters)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(host.run()), tasks.create_task(owners.run())]
             if views:
