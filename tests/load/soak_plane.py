@@ -123,7 +123,8 @@ class Plane:
         dialled_s = (end["dialled"] - middle["dialled"]) / (seconds / 2)
         answer_s = end.get("answer_p99_ms", 1000 * seconds) / 1000
         lags, calls = (middle["view_lag"], end["view_lag"]), (middle["calls"], end["calls"])
-        refused = end["turned_away"] - middle["turned_away"]
+        # A counter with labels is not exposed before it counts.
+        refused = end.get("turned_away", 0.0) - middle.get("turned_away", 0.0)
         why = why_not(rate, dialled_s, refused, calls, lags, answer_s)
         await self.end()
         told = (
