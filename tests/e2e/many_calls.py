@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.points import Points
-from tandem.core.ports.media import Command, HangUp, Play
+from tandem.core.ports.media import Answer, Cause, Collect, Command, HangUp, Play
 from tandem.media.driver import MediaProcess, MediaSettings
 from tandem.media.link.address import LinkAddress
 from tandem.runtime.config import Config
@@ -20,24 +21,35 @@ from tandem.simulation.scripted_media import ScriptedMedia
 from tests.e2e.cell import Cell
 
 TICK_S = 0.02
-UNDER_WAY = 300
-"""Callers on their way into the line at a time."""
+UNDER_WAY = 50
+"""Callers on their way into the line at a time: they keep the control plane busy on a quiet machine."""
+PATIENCE_S = 60
+"""How long the line may stand still while callers are on their way into it."""
 EVENTS_KEPT = 200_000
 
 
 class ManyCalls(ScriptedMedia):
-    """Notes who hears music, and whom Tandem told to hang up."""
+    """Notes who hears the menu, who hears music, who was turned away, and whom Tandem told to hang up."""
 
     def __init__(self, sink: Any, now_ms: int) -> None:
         super().__init__(sink, now_ms, capacity=100_000)
+        self.deciding: list[str] = []
         self.in_line: dict[str, None] = {}
+        self.turned_away = 0
         self.told_to_hang_up: list[str] = []
+        self._answered: set[str] = set()
 
     def perform(self, command: Command) -> None:
         """See `Backend`."""
         match command.verb:
+            case Answer():
+                self._answered.add(command.leg)
+            case Collect():
+                self.deciding.append(command.leg)
             case Play(loop=True):
                 self.in_line[command.leg] = None
+            case HangUp(Cause.REFUSED) if command.leg not in self._answered:
+                self.turned_away += 1
             case HangUp():
                 self.told_to_hang_up.append(command.leg)
             case _:
@@ -52,29 +64,45 @@ class Node:
     def __init__(self, media: ManyCalls, clock: SystemClock) -> None:
         self.media = media
         self._clock = clock
-        self._deciding: dict[str, None] = {}
-        self.called = 0
+        self._dialled = 0
+        self._heard_of = 0
 
     async def tick(self) -> None:
         """Let time go by, and callers press their digit as soon as they are asked, for ever."""
         while True:
             self.media.advance(self._clock.boottime_ms())
-            for leg in [leg for leg in self._deciding if self.media.collects(leg)]:
-                del self._deciding[leg]
+            asked, self.media.deciding = self.media.deciding, []
+            for leg in asked:
                 self.media.press(leg, "1")
             await asyncio.sleep(TICK_S)
 
     async def call(self, number: str, count: int) -> None:
-        """So many callers, until each waits in line."""
-        wanted = self.called + count
-        while self.called < wanted or len(self.media.in_line) < wanted:
-            while self.called < wanted and self.called - len(self.media.in_line) < UNDER_WAY:
-                leg = f"caller{self.called:06d}"
-                if not self.media.call(number, leg, f"49170{self.called:07d}"):
-                    break  # the node does not know the number yet
-                self._deciding[leg] = None
-                self.called += 1
+        """So many callers, until each waits in line. The node turns callers away while the control plane is
+        behind with those before them (`media.agent_io`): they dial again when those stand in line."""
+        media, wanted = self.media, len(self.media.in_line) + count
+        stood, end = -1, 0.0
+        while len(media.in_line) < wanted:
+            if len(media.in_line) > stood:
+                stood, end = len(media.in_line), time.monotonic() + PATIENCE_S
+            assert time.monotonic() < end, f"{stood} of {wanted} in line, {self._under_way} under way to it"
+            self._dial(number, wanted)
             await asyncio.sleep(TICK_S)
+
+    @property
+    def _under_way(self) -> int:
+        return self._dialled - self.media.turned_away - len(self.media.in_line)
+
+    def _dial(self, number: str, wanted: int) -> None:
+        """Those for whom there is room on the way."""
+        media = self.media
+        if media.turned_away > self._heard_of and self._under_way:
+            return
+        self._heard_of = media.turned_away
+        for _ in range(min(UNDER_WAY, wanted - len(media.in_line)) - self._under_way):
+            leg = f"caller{self._dialled:06d}"
+            if not media.call(number, leg, f"49170{self._dialled:07d}"):
+                return  # the node does not know the number yet
+            self._dialled += 1
 
 
 @asynccontextmanager

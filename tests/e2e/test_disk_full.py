@@ -74,13 +74,20 @@ def reading(cell: Cell, name: str) -> str:
     return line.rpartition(" ")[2]
 
 
-async def full_again(cell: Cell, disk: Disk) -> None:
-    """What was in the spool is stored and gone, which made room once more; nothing else makes any."""
-    while any((disk.place / "spool").iterdir()):
-        await asyncio.sleep(0.02)
-    disk.fill()
-    while float(journal_away(cell)) == 0:
-        await asyncio.sleep(0.02)
+async def cut_and_stored(cell: Cell, disk: Disk) -> None:
+    """The recording of the talk is cut, stored and gone from the disk: nothing of the node's makes room any more."""
+    assert cell.media is not None
+    await asyncio.to_thread(cell.media.wait_line, "is cut")
+    async with asyncio.timeout(PATIENCE_S):
+        while any((disk.place / "spool").iterdir()):
+            await asyncio.sleep(0.02)
+
+
+async def until_noticed(cell: Cell) -> None:
+    """The node writes the time while a call is up, and so meets the full disk at the end of the journal's page."""
+    async with asyncio.timeout(PATIENCE_S):
+        while float(journal_away(cell)) == 0:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_full_disk_and_room_again(cell_on_a_small_disk: tuple[Cell, Disk]) -> None:
@@ -95,9 +102,9 @@ async def test_a_full_disk_and_room_again(cell_on_a_small_disk: tuple[Cell, Disk
         contact = (await centre.the_contact())["name"]
         await caller.until_voice()
         disk.fill()
-        await asyncio.to_thread(cell.media.wait_line, "is cut")
-        async with asyncio.timeout(PATIENCE_S):
-            await full_again(cell, disk)
+        await cut_and_stored(cell, disk)
+        disk.fill()
+        await until_noticed(cell)
 
         late = (await crowd.caller()).dial(centre.number)
         async with asyncio.timeout(PATIENCE_S):
@@ -129,6 +136,9 @@ async def test_a_node_that_dies_on_a_full_disk_comes_back_on_it(cell_on_a_small_
         ann = await crowd.agent("ann", 0)
         caller, agent = await crowd.talk_sitters("1", ann)
         contact = (await centre.the_contact())["name"]
+        await caller.until_voice()
+        disk.fill()
+        await cut_and_stored(cell, disk)
         disk.fill()
         cell.kill_media()
         disk.fill()
@@ -137,7 +147,7 @@ async def test_a_node_that_dies_on_a_full_disk_comes_back_on_it(cell_on_a_small_
         async with asyncio.timeout(PATIENCE_S):
             await caller.until_over()
             await agent.until_over()
-            await full_again(cell, disk)
+        assert float(journal_away(cell)) == 1
         assert float(reading(cell, "tandem_media_registrations")) == 1
         late = (await crowd.caller()).dial(centre.number)
         async with asyncio.timeout(PATIENCE_S):
