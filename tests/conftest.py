@@ -41,6 +41,8 @@ async def no_task_is_left() -> AsyncIterator[None]:
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     if left:
         _, left = await asyncio.wait(left, timeout=1)
+    for task in left:
+        task.cancel()
     assert not left, f"{len(left)} tasks still run: {sorted(map(repr, left))[:5]}"
 
 
