@@ -1,0 +1,40 @@
+"""Settings of the FreeSWITCH backend that its decisions need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FreeswitchConfig:
+    """Every limit with its reason. Times in seconds."""
+
+    dial: str = "user/{user}@{realm}"
+    """How a device is rung: FreeSWITCH's directory knows where it is registered."""
+
+    unreachable_after_s: float = 4.0
+    """A device that does not even ring in this time is not there: four tries of an INVITE."""
+
+    ring_margin_s: int = 3
+    """FreeSWITCH's own limit lies so much behind ours. It counts whole seconds, from the call's beginning,
+    and may be a second early; it is for the time in which no agent lives."""
+
+    settle_after_s: float = 5.0
+    """How long the event of an `Answer` or `Bridge` that the switch has taken may be missing."""
+
+    quiet_after_s: float = 2.0
+    """How long a prompt may go on after it was told to end, before the next one begins all the same."""
+
+    goodbye_s: float = 1.0
+    """How long the end of a leg may be missing that a list does not name any more: its event may be under way."""
+
+    heartbeat_s: float = 20.0
+    """FreeSWITCH's `event-heartbeat-interval`. Three missing ones mean a connection that brings nothing."""
+
+    channels_max: int = 20_000
+    """Rows of a list that are read; FreeSWITCH's own limit of sessions is lower."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before a connection is opened."""
+        if "{user}" not in self.dial or any(letter in self.dial for letter in " ,;|\r\n\0'"):
+            raise ValueError(f"media.freeswitch.dial must hold {{user}} and be one endpoint, not {self.dial!r}")
