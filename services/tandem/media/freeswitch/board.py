@@ -54,6 +54,8 @@ class Board:
     directory: MergedDirectory | None = None
     owners: set[int] = field(default_factory=set)
     journal_away: bool = False
+    switch: str = ""
+    """Which life of FreeSWITCH we talk to; empty until it said."""
     linked: bool = False
     """Logged in to the switch."""
     live: bool = False
@@ -130,6 +132,7 @@ class Board:
 
     def note(self, leg: Leg) -> None:
         """Journal the leg."""
+        leg.switch = leg.switch or self.switch
         self.sink.remember(RowKind.LEG, leg.id, leg.row())
 
     def notice(self, reason: str, detail: str) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from tandem.core.ports.media import (
+    MAX_DIGITS,
     Bridge,
     Collect,
     Collected,
@@ -26,6 +27,7 @@ from tandem.wire import esl
 
 HEARD = "tandem_heard"
 """The channel variable that holds the token of the last command that made a sound."""
+_DIGITS = "0123456789*#ABCD"
 _TERMINATORS = re.compile(r"[0-9*#A-D]{0,16}")
 _AFTER_BRIDGE = "park_after_bridge=true;hangup_after_bridge=false"
 
@@ -215,7 +217,8 @@ class Hearing:
 
     def collected(self, leg: Leg, token: str, verb: Collect, event: esl.Event | None, now: float) -> None:
         """Tell a step's digits, from the channel as it is after it."""
-        digits = (event.get(f"variable_{variable_of(token)}") if event is not None else None) or ""
+        pressed = (event.get(f"variable_{variable_of(token)}") if event is not None else None) or ""
+        digits = "".join(digit for digit in pressed if digit in _DIGITS)[:MAX_DIGITS]
         result = event.get("variable_read_result") if event is not None else None
         if len(digits) >= verb.max_digits or result == "success":
             why = Collected.COMPLETE

@@ -44,6 +44,8 @@ class Leg:
     stage: Stage
     parked: bool
     """FreeSWITCH waits for commands on it: what is sent now begins now."""
+    switch: str = ""
+    """The life of FreeSWITCH that it belongs to; empty while nobody asked."""
     taken: bool = False
     """The fallback is cancelled."""
     asking: bool = False
@@ -81,6 +83,7 @@ class Leg:
             "tenant": self.tenant,
             "shard": self.shard,
             "channel": self.channel,
+            "switch": self.switch,
             "inbound": self.inbound,
             "stage": self.stage.value,
             "taken": self.taken,

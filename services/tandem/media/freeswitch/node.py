@@ -78,7 +78,7 @@ class Node:
         board, known = self._board, self._board.directory
         board.directory = directory
         self._devices.directory(now)
-        if board.live and known != directory:
+        if board.linked and known != directory:
             self._reconcile.look()
 
     def restore(self, rows: Iterable[Row], died_ms: int, now: float) -> None:
@@ -239,7 +239,7 @@ def _at(event: esl.Event) -> int:
 def _leg_of(row: Row) -> Leg:
     value = row.value
     return Leg(
-        row.id, value["tenant"], value["shard"], value["channel"], inbound=value["inbound"],
+        row.id, value["tenant"], value["shard"], value["channel"], switch=value["switch"], inbound=value["inbound"],
         stage=Stage(value["stage"]), parked=False, taken=value["taken"], peer=value["peer"],
         ring_limit_s=value["ring_limit_s"], rang_at_us=value["rang"],
     )  # fmt: skip

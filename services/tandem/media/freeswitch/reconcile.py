@@ -22,6 +22,8 @@ from tandem.wire import esl
 
 _BRIDGED = ("CS_EXCHANGE_MEDIA", "CS_SOFT_EXECUTE")
 """States of a bridged channel. Its variables go on naming the other one when the bridge is over."""
+_PARKED = ("CS_EXECUTE", "CS_PARK")
+"""States in which it runs an application, `park` first of all; in those between, its event will come."""
 
 _ENDS = {
     "playback": "variable_current_application_response",
@@ -56,6 +58,7 @@ class Reconcile:
         board.live = False
         for leg in board.legs.values():
             self._doubt_begun(leg)
+        self._ask("global_getvar core_uuid", self._life)
         self._ask("show registrations as json", self._registrations)
         for leg in list(board.legs.values()):
             self._ask(f"uuid_dump {leg.channel} json", partial(self._known, leg.id))
@@ -64,6 +67,15 @@ class Reconcile:
                 channel = channel_of_device(command.tenant, command.key, command.verb.device)
                 self._ask(f"uuid_dump {channel} json", partial(self._in_doubt, command, channel))
         self._ask("show channels as json", self._channels)
+
+    def _life(self, reply: esl.Reply | esl.ApiReply, now: float) -> None:
+        """Which life of FreeSWITCH it is. The calls of an earlier one died with it."""
+        board = self._board
+        if not isinstance(reply, esl.ApiReply) or not reply.ok:
+            return
+        board.switch = reply.text.strip()
+        for leg in [leg for leg in board.legs.values() if leg.switch not in ("", board.switch)]:
+            board.end(leg, Cause.MEDIA_LOST, By.NODE, now, "the switch began anew")
 
     def look(self) -> None:
         """Ask what phones and calls there are that the directory may know now."""
@@ -179,11 +191,11 @@ class Reconcile:
                 self._devices.answered(leg, _us(channel.get("Caller-Channel-Answered-Time")), now)
         bridged = channel.get("Channel-State") in _BRIDGED
         peer = self._board.leg_on(channel.get("variable_bridge_uuid")) if bridged else None
-        leg.parked = not bridged and leg.stage is not Stage.CALLING
+        leg.parked = channel.get("Channel-State") in _PARKED
         if peer is not None and leg.peer != peer.id:
             one, two = (leg, peer) if self._commanded(leg, peer) or not self._commanded(peer, leg) else (peer, leg)
             self._hearing.bridged(one, two, now)
-        elif not bridged and leg.peer is not None:
+        elif leg.parked and leg.peer is not None:
             self._hearing.parked(leg, now)
         self._hear(leg, channel, now)
 

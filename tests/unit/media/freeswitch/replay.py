@@ -93,6 +93,9 @@ class Replay:
         self.sent: list[bytes] = []
         self.now = 100.0
         self._channels: dict[str, esl.PlainEvent | esl.JsonEvent] = {}
+        self.life = "life-1"
+        self.answers_left = -1
+        """How many answers come before the connection breaks once; negative for never."""
         self._variables: dict[str, dict[str, str]] = {}
         self._done: set[int] = set()
         self._names = self._legs()
@@ -196,6 +199,12 @@ class Replay:
     def cut(self) -> None:
         self.node.lost(self.now)
 
+    def crash(self) -> None:
+        """The switch dies with its calls, and begins anew."""
+        self.cut()
+        self._channels.clear()
+        self.life = "life-2"
+
     def restart(self) -> None:
         """The agent dies and lives again on its journal."""
         settled = set(self.tape.settled())
@@ -231,6 +240,11 @@ class Replay:
         out = self.node.take()
         assert out.close in ("", "NO_HEARTBEAT"), out
         for data in out.data:
+            self.answers_left -= 1
+            if self.answers_left == 0:
+                self.cut()
+                self.connect()
+                return True
             self.sent.append(data)
             self.node.frame(self._reply(data.decode()), self.now)
             if data.startswith(b"bgapi uuid_bridge"):
@@ -260,6 +274,8 @@ class Replay:
                 else [{"reg_user": user, "realm": "127.0.0.1"} for user in self.registered]
             )
             return json.dumps({"row_count": len(rows)} | ({"rows": rows} if rows else {}))
+        if name == "global_getvar":
+            return self.life
         if name == "sched_del":
             return "+OK Deleted: 1\n"
         event = self._channels.get(words[0])

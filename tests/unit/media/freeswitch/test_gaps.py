@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem.core.ports.media import (
+    By,
+    Cause,
     CommandSettled,
     DigitsCollected,
     LegAnswered,
@@ -89,6 +91,42 @@ def test_a_short_gap_at_every_point(name: str, restart: bool) -> None:
     frames = replay(name).frames()
     for begin in [index for index, frame in enumerate(frames) if Replay.is_heard(frame)]:
         check(with_gap(name, begin, 1, restart=restart))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("name", TRACES)
+def test_calls_die_with_their_switch_at_every_point(name: str, restart: bool) -> None:
+    frames = replay(name).frames()
+    for died in [index for index, frame in enumerate(frames) if Replay.is_heard(frame)]:
+        switch = replay(name)
+        switch.connect()
+        for frame in frames[:died]:
+            switch.happen(frame)
+            switch.hear(frame)
+        alive = switch.node.legs()
+        told = len(switch.tape.told)
+        switch.crash()
+        if restart:
+            switch.restart()
+        switch.connect()
+        switch.rest()
+        check(switch)
+        lost = [body for _, body in switch.tape.told[told:] if isinstance(body, LegEnded)]
+        assert [(end.cause, end.by) for end in lost] == [(Cause.MEDIA_LOST, By.NODE)] * len(alive)
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_a_connection_that_breaks_before_every_answer(name: str) -> None:
+    commands = len(_ran(name, -1).sent)
+    for left in range(1, commands + 1):
+        check(_ran(name, left))
+
+
+def _ran(name: str, answers_left: int) -> Replay:
+    switch = replay(name)
+    switch.answers_left = answers_left
+    switch.run()
+    return switch
 
 
 @settings(max_examples=150, deadline=None)
