@@ -79,7 +79,8 @@ class Arrivals:
 
         def looked(reply: esl.Reply | esl.ApiReply, now: float) -> None:
             channel = dumped(reply)
-            if channel is not None and channel.get("variable_current_application") != "park":
+            waits = channel is None or channel.get("variable_current_application") == "park"
+            if not waits and leg.id in self._board.legs:
                 self.fell_back(leg)
             self._taken(leg)
 

@@ -145,7 +145,7 @@ class Hearing:
                 sound.key = None
                 board.settle(leg.tenant, leg.id, command.key, now)
 
-        board.api(f"uuid_setvar {leg.channel} {HEARD} {token}")
+        board.api(f"uuid_setvar_multi {leg.channel} {HEARD}={token}")
         board.send(esl.execute(leg.channel, application, argument, token), taken)
 
     # ------------------------------------------------------------------ making room
@@ -195,7 +195,7 @@ class Hearing:
         leg.parked = True
         peer = self._board.part(leg)
         if peer is not None:
-            peer.lost = "" if peer.moving else leg.id
+            peer.lost = leg.id
             self._board.left(leg, peer.id, now)
         elif leg.lost:
             self._board.left(leg, leg.lost, now)

@@ -33,7 +33,8 @@ class Out:
 class Node:
     """Everything that is decided about FreeSWITCH's calls. `now` is CLOCK_BOOTTIME in seconds.
 
-    After each call the edge carries out `take()`, once the agent has written what it was told, and
+    The edge connects after the agent's first turn, so that what is to be restored and settled is known
+    when the switch is asked. After each call it carries out `take()`, once the agent has written what it was told, and
     asks `next_wakeup()` again.
     """
 

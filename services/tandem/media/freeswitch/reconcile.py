@@ -44,6 +44,8 @@ class Reconcile:
         self._verbs = verbs
         self._asked = 0
         self._doubts: dict[tuple[str, str], Command] = {}
+        self._bridges: dict[str, str] = {}
+        """Which channel each one named as the other end of its bridge."""
 
     # ------------------------------------------------------------------ asking
 
@@ -104,6 +106,7 @@ class Reconcile:
     def lost(self) -> None:
         """The connection is gone: no answer will come."""
         self._asked = 0
+        self._bridges.clear()
 
     # ------------------------------------------------------------------ lists
 
@@ -189,13 +192,10 @@ class Reconcile:
                 self._arrivals.answered(leg, now)
             else:
                 self._devices.answered(leg, _us(channel.get("Caller-Channel-Answered-Time")), now)
-        bridged = channel.get("Channel-State") in _BRIDGED
-        peer = self._board.leg_on(channel.get("variable_bridge_uuid")) if bridged else None
+        if channel.get("Channel-State") in _BRIDGED:
+            self._bridges[leg.channel] = channel.get("variable_bridge_uuid") or ""
         leg.parked = channel.get("Channel-State") in _PARKED
-        if peer is not None and leg.peer != peer.id:
-            one, two = (leg, peer) if self._commanded(leg, peer) or not self._commanded(peer, leg) else (peer, leg)
-            self._hearing.bridged(one, two, now)
-        elif leg.parked and leg.peer is not None:
+        if leg.parked and leg.peer is not None:
             self._hearing.parked(leg, now)
         self._hear(leg, channel, now)
 
@@ -207,7 +207,7 @@ class Reconcile:
         heard = channel.get(f"variable_{HEARD}") or ""
         application = channel.get("variable_current_application") or ""
         ends = _ENDS.get(application)
-        runs = ends is not None and channel.get(ends) is None and leg.peer is None
+        runs = ends is not None and channel.get(ends) is None and leg.parked
         sound, leg.sound = leg.sound or self._doubted(leg, heard), None
         if sound is None:
             # A loop has settled: that it runs is all there is to know of it.
@@ -243,6 +243,7 @@ class Reconcile:
         """Every channel is known: settle what is in doubt, and go on."""
         board = self._board
         board.live = True
+        self._join(now)
         doubts, self._doubts = self._doubts, {}
         again: dict[str, list[Command]] = {}
         for (tenant, key), command in doubts.items():
@@ -254,6 +255,16 @@ class Reconcile:
             if leg.hanging_up is not None:
                 board.kill(leg, leg.hanging_up, by_node=leg.by_node)
             board.stir(leg)
+
+    def _join(self, now: float) -> None:
+        """Two channels are bridged if each names the other: one that changes its bridge still names the last."""
+        board = self._board
+        bridges, self._bridges = self._bridges, {}
+        for channel, other in bridges.items():
+            leg, peer = board.leg_on(channel), board.leg_on(other)
+            if leg is not None and peer is not None and bridges.get(other) == channel:
+                first = not self._commanded(peer, leg)
+                self._hearing.bridged(leg if first else peer, peer if first else leg, now)
 
     def _settle(self, command: Command, again: dict[str, list[Command]], now: float) -> None:
         """Pitfalls E2. What is harmless is done again, before what waits."""

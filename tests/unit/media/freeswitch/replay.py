@@ -92,7 +92,7 @@ class Replay:
         self.performed: list[Command] = []
         self.sent: list[bytes] = []
         self.now = 100.0
-        self._channels: dict[str, esl.PlainEvent | esl.JsonEvent] = {}
+        self._channels: dict[str, dict[str, str]] = {}
         self.life = "life-1"
         self.answers_left = -1
         """How many answers come before the connection breaks once; negative for never."""
@@ -176,7 +176,7 @@ class Replay:
         if frame.name == "CHANNEL_HANGUP" and channel is not None:
             self._channels.pop(channel, None)
         elif channel is not None and (channel in self._channels or frame.name in ARRIVED):
-            self._channels[channel] = frame
+            self._channels[channel] = _seen(self._channels.get(channel), frame)
         elif frame.name == "sofia::register":
             self.registered.append(frame.get("from-user") or "")
         elif frame.name == "sofia::unregister":
@@ -283,9 +283,9 @@ class Replay:
             return "-ERR No such channel!\n"
         if name == "uuid_dump":
             variables = {f"variable_{name}": value for name, value in self._variables.get(words[0], {}).items()}
-            return json.dumps(event.headers() | variables)
-        if name == "uuid_setvar":
-            self._variables.setdefault(words[0], {})[words[1]] = words[2] if len(words) > 2 else ""
+            return json.dumps(event | variables)
+        if name == "uuid_setvar_multi":
+            self._variables.setdefault(words[0], {}).update(pair.split("=") for pair in words[1].split(";"))
         return "+OK\n"
 
     # ------------------------------------------------------------------ a whole run
@@ -321,6 +321,14 @@ class Replay:
                 return f"LegEnded {cause.value} {by.value}"
         shown = [getattr(body, name) for name in ("other", "number", "device") if hasattr(body, name)]
         return " ".join([type(body).__name__, *(letters.get(text, text) for text in shown)])
+
+
+def _seen(before: dict[str, str] | None, event: esl.PlainEvent | esl.JsonEvent) -> dict[str, str]:
+    """A channel as it is after an event. Some events, as DTMF, leave its variables out."""
+    headers = event.headers()
+    if before is None or any(name.startswith("variable_") for name in headers):
+        return headers
+    return before | headers
 
 
 def originate(device: str, limit_ms: int = 20_000) -> Callable[[Replay], Verb]:

@@ -63,6 +63,7 @@ def check(switch: Replay) -> None:
     assert switch.node.legs() == ()
     over: set[str] = set()
     bridged: dict[str, str] = {}
+    pairs: set[frozenset[str]] = set()
     for leg, body in told:
         assert leg not in over or isinstance(body, CommandSettled), (leg, body)
         match body:
@@ -70,6 +71,8 @@ def check(switch: Replay) -> None:
                 assert leg not in bridged
                 assert other not in bridged
                 bridged |= {leg: other, other: leg}
+                assert frozenset((leg, other)) not in pairs
+                pairs.add(frozenset((leg, other)))
             case LegUnbridged(other):
                 bridged.pop(leg, None)
                 bridged.pop(other, None)
