@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-from tandem.core.ports.media import Answer, By, Cause, Command, LegAnswered, LegArrived
+from tandem.core.ports.media import Answer, By, CallRefused, Cause, Command, LegAnswered, LegArrived
 from tandem.core.seal import secret
 from tandem.media.backend import MergedDirectory
-from tandem.media.freeswitch.board import Board
+from tandem.media.freeswitch.board import Board, media_ms
 from tandem.media.freeswitch.ids import leg_of_caller
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.wire import esl
@@ -64,6 +64,15 @@ class Arrivals:
         self._board.add(leg)
         self._board.note(leg)
         self._board.emit(leg, LegArrived(entry.number, secret(_caller(event))), now)
+
+    def turned_away(self, event: esl.Event, now: float) -> None:
+        """A call ended that never was a leg: the dialplan has a limit of callers, as we have not."""
+        board, number = self._board, event.get("Caller-Destination-Number") or ""
+        entry = board.directory.numbers.get(number) if board.directory is not None else None
+        if entry is None or board.journal_away or event.get("Call-Direction") != "inbound":
+            return
+        if event.get("Hangup-Cause") == _NOT_NOW:
+            board.sink.emit(entry.tenant, "", CallRefused(entry.number, "CAPACITY"), media_ms(now))
 
     # ------------------------------------------------------------------ an owner takes the call
 

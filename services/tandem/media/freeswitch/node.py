@@ -57,7 +57,7 @@ class Node:
             "CHANNEL_EXECUTE_COMPLETE": self._of_leg(self._hearing.complete),
             "CHANNEL_HOLD": self._of_leg(lambda leg, event, now: board.emit(leg, LegHeld(), now)),
             "CHANNEL_UNHOLD": self._of_leg(lambda leg, event, now: board.emit(leg, LegResumed(), now)),
-            "CHANNEL_HANGUP_COMPLETE": self._of_leg(self._ended),
+            "CHANNEL_HANGUP_COMPLETE": self._hung_up,
             "BACKGROUND_JOB": self._job,
             "HEARTBEAT": lambda event, now: self._connection.heartbeat(now),
             "SHUTDOWN": lambda event, now: board.notice("SWITCH_STOPS", "FreeSWITCH is being shut down"),
@@ -202,6 +202,13 @@ class Node:
         two = self._board.leg_on(event.get("Bridge-B-Unique-ID"))
         if one is not None and two is not None:
             self._hearing.bridged(one, two, now)
+
+    def _hung_up(self, event: esl.Event, now: float) -> None:
+        leg = self._board.leg_on(event.get("Unique-ID"))
+        if leg is None:
+            self._arrivals.turned_away(event, now)
+        else:
+            self._ended(leg, event, now)
 
     def _ended(self, leg: Leg, event: esl.Event, now: float) -> None:
         answered = leg.stage in (Stage.UP, Stage.FALLBACK)

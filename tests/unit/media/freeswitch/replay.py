@@ -285,7 +285,9 @@ class Replay:
             variables = {f"variable_{name}": value for name, value in self._variables.get(words[0], {}).items()}
             return json.dumps(event | variables)
         if name == "uuid_setvar_multi":
-            self._variables.setdefault(words[0], {}).update(pair.split("=") for pair in words[1].split(";"))
+            self._variables.setdefault(words[0], {}).update(
+                {name: value for name, _, value in (pair.partition("=") for pair in words[1].split(";"))}
+            )
         return "+OK\n"
 
     # ------------------------------------------------------------------ a whole run

@@ -10,6 +10,7 @@ import pytest
 from tandem.core.ports.media import (
     Answer,
     Bridge,
+    CallRefused,
     Collect,
     Command,
     CommandSettled,
@@ -157,6 +158,14 @@ def test_a_number_of_nobody_is_not_found(switch: Switch) -> None:
     switch.arrive("nobody")
     assert switch.sent() == [f"api uuid_kill {CALLER} UNALLOCATED_NUMBER"]
     assert switch.node.legs() == ()
+
+
+def test_a_call_over_the_dialplans_limit_is_on_record(switch: Switch) -> None:
+    headers = {"Hangup-Cause": "SWITCH_CONGESTION", "Caller-Destination-Number": "tandem-0"}
+    switch.event("CHANNEL_HANGUP_COMPLETE", **headers)
+    assert switch.tape.told[-1] == ("", CallRefused("tandem-0", "CAPACITY"))
+    switch.event("CHANNEL_HANGUP_COMPLETE", **headers | {"Hangup-Cause": "ORIGINATOR_CANCEL"})
+    assert len(switch.tape.told) == 2
 
 
 def test_no_call_begins_while_the_journal_is_away(switch: Switch) -> None:
