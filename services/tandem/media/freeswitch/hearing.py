@@ -142,7 +142,7 @@ class Hearing:
                 board.settle(leg.tenant, leg.id, command.key, now, "LEG_GONE")
                 board.stir(leg)
             elif looping:
-                sound.key = None
+                sound.play_key = None
                 board.settle(leg.tenant, leg.id, command.key, now)
 
         board.api(f"uuid_setvar_multi {leg.channel} {HEARD}={token}")
@@ -213,7 +213,7 @@ class Hearing:
         leg.sound = None
         if sound.collect is not None:
             self.collected(leg, sound.token, sound.collect, event, now)
-        self._board.settle(leg.tenant, leg.id, sound.key, now)
+        self._board.settle(leg.tenant, leg.id, sound.play_key, now)
 
     def collected(self, leg: Leg, token: str, verb: Collect, event: esl.Event | None, now: float) -> None:
         """Tell a step's digits, from the channel as it is after it."""

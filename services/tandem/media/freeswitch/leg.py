@@ -22,7 +22,7 @@ class Stage(StrEnum):
 class Sound:
     """An application that plays or collects on the leg."""
 
-    key: str | None
+    play_key: str | None
     """The command that settles when it ends; None once it has settled."""
     token: str
     """What FreeSWITCH calls it."""

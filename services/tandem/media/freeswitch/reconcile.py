@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 
-from tandem.core.ports.media import Answer, Bridge, By, Cause, Collect, Command, HangUp, Originate, Play
+from tandem.core.ports.media import Bridge, By, Cause, Collect, Command, HangUp, Originate, Play
 from tandem.media.freeswitch.arrivals import Arrivals, dumped
 from tandem.media.freeswitch.board import UNSEEN, Board
 from tandem.media.freeswitch.devices import LEG, SHARD, TENANT, Devices
@@ -219,7 +219,7 @@ class Reconcile:
         else:
             if sound.collect is not None:
                 self._hearing.collected(leg, sound.token, sound.collect, channel, now)
-            self._board.settle(leg.tenant, leg.id, sound.key, now)
+            self._board.settle(leg.tenant, leg.id, sound.play_key, now)
 
     def _doubted(self, leg: Leg, heard: str) -> Sound | None:
         """What an earlier life of the agent had begun to play."""
@@ -233,7 +233,7 @@ class Reconcile:
 
     def _again(self, leg: Leg, sound: Sound) -> None:
         """The switch never had it, or has played something else since: in doubt, it is played again."""
-        command = self._board.open.get((leg.tenant, leg.id), {}).get(sound.key or "")
+        command = self._board.open.get((leg.tenant, leg.id), {}).get(sound.play_key or "")
         if command is not None:
             self._doubts[leg.tenant, command.key] = command
 
@@ -281,18 +281,9 @@ class Reconcile:
             self._verbs.late(command, now)
         elif isinstance(command.verb, HangUp):
             board.kill(leg, command.verb.cause)
-        elif self._is_done(leg, command):
-            board.settle(leg.tenant, leg.id, command.key, now)
         else:
+            # An answered leg is not answered again, nor a bridge made that stands.
             again.setdefault(leg.id, []).append(command)
-
-    def _is_done(self, leg: Leg, command: Command) -> bool:
-        match command.verb:
-            case Answer():
-                return leg.stage is Stage.UP
-            case Bridge(other):
-                return leg.peer == other
-        return False
 
 
 def _rows(reply: esl.Reply | esl.ApiReply, limit: int) -> list[dict[str, str]] | None:

@@ -128,6 +128,21 @@ def test_a_loop_that_runs_on_makes_room_for_the_next() -> None:
     assert switch.again("/p/music.wav")
 
 
+def test_a_prompt_that_never_reached_the_switch_is_played() -> None:
+    switch = Switch()
+    switch.up()
+    switch.perform(Play(("hello",)), "one")
+    switch.complete("one")
+    switch.node.perform(Command(TENANT, "k", LEG, Play(("hello",))), switch.now)
+    switch.node.lost(switch.now)
+    played = PLAYS | {"variable_tandem_heard": token_of(TENANT, "one"), "variable_current_application_response": "OK"}
+    switch.answers["uuid_dump"] = json.dumps(played | {"Unique-ID": CALLER})
+    switch.sent()
+    switch.frame(esl.AuthWanted())
+    assert "playback" in switch.sent()[-1]
+    assert switch.outcomes() == ["answer DONE", "one DONE"]
+
+
 def test_a_phone_that_was_perhaps_rung_is_never_rung_again() -> None:
     switch = Restarted(CALLER_UP, RING, f"{LEG}.1", {CALLER: UP})
     assert switch.outcomes() == ["k UNKNOWN NODE_RESTARTED"]

@@ -195,6 +195,28 @@ def test_a_prompt_replaces_another_when_that_has_ended(switch: Switch) -> None:
     assert switch.outcomes()[1:] == ["one DONE"]
 
 
+def test_what_follows_an_answer_waits_for_it(switch: Switch) -> None:
+    switch.arrive()
+    switch.perform(Answer(), "answer")
+    switch.sent()
+    switch.perform(Play(("hello",)), "one")
+    assert switch.sent() == []
+    switch.event("CHANNEL_ANSWER")
+    assert "playback" in switch.sent()[-1]
+    assert switch.outcomes() == ["answer DONE"]
+
+
+def test_one_break_makes_room_for_many(switch: Switch) -> None:
+    switch.up()
+    for key in ("one", "two", "three"):
+        switch.perform(Play(("hello",)), key)
+    assert [line for line in switch.sent() if "break" in line] == [f"api uuid_break {CALLER} all"]
+    switch.complete("one")
+    assert starts(switch.sent())[1:] == [f"sendmsg {CALLER}", f"api uuid_break {CALLER} all"]
+    switch.complete("two")
+    assert switch.outcomes()[1:] == ["one DONE", "two DONE"]
+
+
 def test_a_break_that_ends_nothing_does_not_stop_the_leg(switch: Switch) -> None:
     switch.up()
     switch.perform(Play(("hello",)), "one")
