@@ -1,0 +1,44 @@
+"""Real FreeSWITCH, where somebody names one: TANDEM_FREESWITCH is the prefix that it was installed to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.freeswitch.node import FreeSwitch
+
+
+@pytest.fixture(scope="session")
+def freeswitch_prefix() -> Path:
+    """Where FreeSWITCH 1.10 is installed."""
+    prefix = Path(os.environ.get("TANDEM_FREESWITCH", ""))
+    if not (prefix / "bin/freeswitch").is_file():
+        pytest.skip("no FreeSWITCH: TANDEM_FREESWITCH names the prefix of none")
+    return prefix
+
+
+@pytest.fixture(scope="session")
+def node(freeswitch_prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreeSwitch]:
+    """A node that every test may use and none may break."""
+    node = FreeSwitch(freeswitch_prefix, tmp_path_factory.mktemp("freeswitch"), fallback_after_s=2)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what its node printed."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for value in item.funcargs.values():
+            if isinstance(value, FreeSwitch) and value.program is not None:
+                report.sections.append(("freeswitch", value.program.output))
+    return report
