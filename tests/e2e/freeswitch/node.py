@@ -54,6 +54,11 @@ class FreeSwitch:
         return self.home / "storage/cdr"
 
     @property
+    def certificates(self) -> Path:
+        """The directory of the certificates."""
+        return self.home / "certs"
+
+    @property
     def pid(self) -> int:
         """Of the running node."""
         assert self.program is not None
