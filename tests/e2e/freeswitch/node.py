@@ -31,7 +31,7 @@ class FreeSwitch:
         self.settings: dict[str, str | int] = {
             "sip_port": self.sip_port, "esl_port": self.esl_port, "esl_password": self.esl_password,
             "rtp_port_min": rtp_first, "rtp_port_max": rtp_first + RTP_PORTS, "prompts_dir": PROMPTS.as_posix(),
-            "log_level": "debug",
+            "log_level": "debug", "log_file": "/dev/stdout",
         } | settings  # fmt: skip
         for name in DIRECTORIES:
             (home / name).mkdir(parents=True)
@@ -69,11 +69,9 @@ class FreeSwitch:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
         environment |= {f"TANDEM_FS_{name.upper()}": str(value) for name, value in self.settings.items()}
         places = [part for name in DIRECTORIES for part in (f"-{name}", self.home / name)]
-        # Its stdout is a pipe here, which libc would fill before it shows a line.
-        command = ["stdbuf", "-oL", self._prefix / "bin/freeswitch", "-nonat", "-nf", "-c", "-conf", CONFIG, *places]
+        command = [self._prefix / "bin/freeswitch", "-nonat", "-nf", "-nc", "-conf", CONFIG, *places]
         self.program = Program("freeswitch", command, cwd=self.home, env=environment)
         # It sets out to listen after its last module was loaded, in a thread of its own.
-        self.program.wait_line("FreeSWITCH Started")
         self.program.wait_line("Socket up listening")
 
     def stop(self) -> None:
