@@ -39,6 +39,6 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed and isinstance(item, pytest.Function):
         for value in item.funcargs.values():
-            if isinstance(value, FreeSwitch) and value.program is not None:
-                report.sections.append(("freeswitch", value.program.output))
+            if isinstance(value, FreeSwitch):
+                report.sections.append(("freeswitch", "\n".join(value.lines[-200:])))
     return report

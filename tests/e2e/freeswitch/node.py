@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -19,11 +20,12 @@ DIRECTORIES = ("log", "db", "run", "storage", "temp", "cache", "certs", "recordi
 
 
 class FreeSwitch:
-    """One node. `settings` are those of `infra/freeswitch/settings.xml`."""
+    """One node. `settings` are those of `infra/freeswitch/settings.xml`; `become` is a command that starts it."""
 
-    def __init__(self, prefix: Path, home: Path, **settings: str | int) -> None:
-        self._prefix, self.home = prefix, home
+    def __init__(self, prefix: Path, home: Path, *, become: Sequence[str] = (), **settings: str | int) -> None:
+        self._prefix, self.home, self._become = prefix, home, become
         self.program: Program | None = None
+        self._log: Program | None = None
         self.sip_port = free_udp_port()
         (self.esl_port,) = free_ports(1)
         self.esl_password = secrets.token_hex(16)
@@ -31,7 +33,7 @@ class FreeSwitch:
         self.settings: dict[str, str | int] = {
             "sip_port": self.sip_port, "esl_port": self.esl_port, "esl_password": self.esl_password,
             "rtp_port_min": rtp_first, "rtp_port_max": rtp_first + RTP_PORTS, "prompts_dir": PROMPTS.as_posix(),
-            "log_level": "debug", "log_file": "/dev/stdout",
+            "log_level": "debug",
         } | settings  # fmt: skip
         for name in DIRECTORIES:
             (home / name).mkdir(parents=True)
@@ -64,21 +66,33 @@ class FreeSwitch:
         assert self.program is not None
         return self.program.pid
 
+    @property
+    def lines(self) -> list[str]:
+        """What it printed, and what it logged."""
+        return [line for program in (self.program, self._log) if program is not None for line in program.lines]
+
     def start(self) -> None:
         """Until it takes calls."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
         environment |= {f"TANDEM_FS_{name.upper()}": str(value) for name, value in self.settings.items()}
         places = [part for name in DIRECTORIES for part in (f"-{name}", self.home / name)]
-        command = [self._prefix / "bin/freeswitch", "-nonat", "-nf", "-nc", "-conf", CONFIG, *places]
+        (self.home / "log/freeswitch.log").unlink(missing_ok=True)
+        command = [*self._become, self._prefix / "bin/freeswitch", "-nonat", "-nf", "-nc", "-conf", CONFIG, *places]
         self.program = Program("freeswitch", command, cwd=self.home, env=environment)
+        # tail ends when the node does.
+        log = ["tail", "-n", "+1", "-F", f"--pid={self.pid}", self.home / "log/freeswitch.log"]
+        self._log = Program("freeswitch.log", log)
         # It sets out to listen after its last module was loaded, in a thread of its own.
-        self.program.wait_line("Socket up listening")
+        self._log.wait_line("Socket up listening")
 
     def stop(self) -> None:
         """End it with its calls."""
         if self.program is not None:
             self.program.stop()
             self.program = None
+        if self._log is not None:
+            self._log.wait_end()
+            self._log = None
 
     def connect(self) -> AbstractAsyncContextManager[Esl]:
         """A connection to its event socket: `async with node.connect() as esl`."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tandem.wire.esl import Event
-from tests.e2e.foreign import Baresip, baresip, needs_baresip
+from tests.e2e.foreign import Baresip, baresip, needs_baresip, needs_sipp, sipp
 from tests.e2e.freeswitch.certificates import lay_down
 from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.programs import PATIENCE_S, free_ports
@@ -109,6 +109,20 @@ async def test_browsers_are_taken_in_with_the_certificate_that_was_given(secure,
     writer.close()
     assert head.startswith("HTTP/1.1 101"), head
     assert "Sec-WebSocket-Protocol: sip" in head
+
+
+@needs_sipp
+async def test_where_encryption_is_mandatory_a_phone_without_is_refused(secure, tmp_path):
+    async with secure.connect() as esl:
+        await secure.configure(esl, srtp="mandatory")
+        try:
+            await esl.subscribe("CHANNEL_HANGUP_COMPLETE")
+            async with sipp(tmp_path, "ring_until_488", secure.sip, "-s", NUMBER, caller="plain") as run:
+                await run.succeeds()
+            end = await esl.until("CHANNEL_HANGUP_COMPLETE")
+            assert end.get("Hangup-Cause") == "INCOMPATIBLE_DESTINATION"
+        finally:
+            await secure.configure(esl)
 
 
 async def test_a_plain_node_speaks_neither_tls_nor_wss(node):
