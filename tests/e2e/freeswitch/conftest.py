@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.freeswitch.certificates import lay_down
 from tests.e2e.freeswitch.node import FreeSwitch
+from tests.e2e.programs import free_ports
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +26,34 @@ def freeswitch_prefix() -> Path:
 def node(freeswitch_prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreeSwitch]:
     """A node that every test may use and none may break."""
     node = FreeSwitch(freeswitch_prefix, tmp_path_factory.mktemp("freeswitch"), fallback_after_s=2)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def tls_port() -> int:
+    """Where phones come in encrypted."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture(scope="session")
+def wss_port() -> int:
+    """Where browsers come in."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture(scope="session")
+def secure(
+    freeswitch_prefix: Path, tmp_path_factory: pytest.TempPathFactory, tls_port: int, wss_port: int
+) -> Iterator[FreeSwitch]:
+    """A node with certificates."""
+    home = tmp_path_factory.mktemp("secure")
+    settings = {"tls": "true", "tls_port": tls_port, "wss": f"127.0.0.1:{wss_port}", "fallback_after_s": 2}
+    node = FreeSwitch(freeswitch_prefix, home, **settings)
+    lay_down(node.certificates)
     try:
         node.start()
         yield node

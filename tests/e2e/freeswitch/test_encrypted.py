@@ -8,47 +8,15 @@ import os
 import ssl
 import wave
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tandem.wire.esl import Event
 from tests.e2e.foreign import Baresip, baresip, needs_baresip, needs_sipp, sipp
-from tests.e2e.freeswitch.certificates import lay_down
 from tests.e2e.freeswitch.node import FreeSwitch
-from tests.e2e.programs import PATIENCE_S, free_ports
+from tests.e2e.programs import PATIENCE_S
 
 NUMBER = "4930123456"
 LOUD = 1000
-
-
-@pytest.fixture(scope="module")
-def tls_port() -> int:
-    """Where phones come in encrypted."""
-    return free_ports(1)[0]
-
-
-@pytest.fixture(scope="module")
-def wss_port() -> int:
-    """Where browsers come in."""
-    return free_ports(1)[0]
-
-
-@pytest.fixture(scope="module")
-def secure(
-    freeswitch_prefix: Path, tmp_path_factory: pytest.TempPathFactory, tls_port: int, wss_port: int
-) -> Iterator[FreeSwitch]:
-    """A node with certificates."""
-    home = tmp_path_factory.mktemp("secure")
-    settings = {"tls": "true", "tls_port": tls_port, "wss": f"127.0.0.1:{wss_port}", "fallback_after_s": 1}
-    node = FreeSwitch(freeswitch_prefix, home, **settings)
-    lay_down(node.certificates)
-    try:
-        node.start()
-        yield node
-    finally:
-        node.stop()
 
 
 def trusting(node: FreeSwitch) -> ssl.SSLContext:
