@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from tandem.wire.esl import ApiReply, AuthWanted, EslReader, Event, Frame, Reply, command
+from tandem.wire.esl import ApiReply, AuthWanted, EslReader, Event, Frame, Reply, command, execute
 from tests.e2e.programs import PATIENCE_S, beside
 
 HOST = "127.0.0.1"
@@ -57,6 +57,12 @@ class Esl:
     async def subscribe(self, *names: str) -> None:
         """Have events sent from now on."""
         self._writer.write(command(f"event plain {' '.join(names)}"))
+        reply = await self._answer()
+        assert isinstance(reply, Reply) and reply.ok, reply
+
+    async def execute(self, channel: str, application: str, argument: str) -> None:
+        """Have a channel run an application: at once, even inside one that it runs now."""
+        self._writer.write(execute(channel, application, argument))
         reply = await self._answer()
         assert isinstance(reply, Reply) and reply.ok, reply
 

@@ -71,6 +71,11 @@ class FreeSwitch:
         """What it printed, and what it logged."""
         return [line for program in (self.program, self._log) if program is not None for line in program.lines]
 
+    def wait_logged(self, part: str) -> None:
+        """Until it logged a line with `part`."""
+        assert self._log is not None
+        self._log.wait_line(part)
+
     def start(self) -> None:
         """Until it takes calls."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
@@ -83,7 +88,7 @@ class FreeSwitch:
         log = ["tail", "-n", "+1", "-F", f"--pid={self.pid}", self.home / "log/freeswitch.log"]
         self._log = Program("freeswitch.log", log)
         # It sets out to listen after its last module was loaded, in a thread of its own.
-        self._log.wait_line("Socket up listening")
+        self.wait_logged("Socket up listening")
 
     def stop(self) -> None:
         """End it with its calls."""
