@@ -76,5 +76,10 @@ async ({ url, number }) => {
     socket.onopen = open;
     socket.onerror = () => fail(new Error(`no WebSocket at ${url}`));
   });
-  request("INVITE", `sip:${number}@page.invalid`, to, connection.localDescription.sdp);
+  // Its sockets listen on every address of the machine, and it names those of the way out alone. Here all stay on loopback.
+  const offer = connection.localDescription.sdp
+    .replace(/^(a=candidate:\S+ \d udp \d+) [\d.]+ /gm, "$1 127.0.0.1 ")
+    .replace(/^a=candidate:\S+ \d \S+ \d+ (?!127\.0\.0\.1 ).*\r\n/gm, "")
+    .replace(/^c=IN IP4 .*$/gm, "c=IN IP4 127.0.0.1");
+  request("INVITE", `sip:${number}@page.invalid`, to, offer);
 }

@@ -12,14 +12,18 @@ from tests.e2e.freeswitch.certificates import lay_down
 from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.programs import free_ports
 
+PREFIX = Path(os.environ.get("TANDEM_FREESWITCH", ""))
+
+
+def pytest_runtest_setup() -> None:
+    if not (PREFIX / "bin/freeswitch").is_file():
+        pytest.skip("no FreeSWITCH: TANDEM_FREESWITCH names the prefix of none")
+
 
 @pytest.fixture(scope="session")
 def freeswitch_prefix() -> Path:
     """Where FreeSWITCH 1.10 is installed."""
-    prefix = Path(os.environ.get("TANDEM_FREESWITCH", ""))
-    if not (prefix / "bin/freeswitch").is_file():
-        pytest.skip("no FreeSWITCH: TANDEM_FREESWITCH names the prefix of none")
-    return prefix
+    return PREFIX
 
 
 @pytest.fixture(scope="session")
