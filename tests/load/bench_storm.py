@@ -38,6 +38,7 @@ from tandem.client.api import Api
 from tandem.client.demo_tenant import welcome
 from tandem.client.tenant_maker import TenantMaker, make_tenant, new_key
 from tests.e2e.programs import Program, free_ports
+from tests.load.figures import share
 from tests.load.media_stub import Plan, StubProcess
 
 CALM, STORM = "calm", "storm"
@@ -302,12 +303,6 @@ async def storm_api(host: str, port: int, key: str) -> None:
 # ------------------------------------------------------------------- the figures
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Of the values, the one below which so many stand."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
-
-
 def show(name: str, rounds: Sequence[tuple[Phase, Phase]], seen: Seen) -> None:
     """A line per kind of wait: percentiles of all rounds together, and each round's ratio."""
     median = statistics.median
@@ -318,8 +313,8 @@ def show(name: str, rounds: Sequence[tuple[Phase, Phase]], seen: Seen) -> None:
         print(f"  cores, {title}: {', '.join(f'{what} {value:.2f}' for what, value in cores.items())}")
     for kind, title in KINDS:
         quiet, storm = ([value for pair in rounds for value in getattr(pair[place], kind)] for place in (0, 1))
-        cells = [percentile(values, at) for values in (quiet, storm) for at in (50, 99)]
-        each = [percentile(getattr(pair[1], kind), 99) / percentile(getattr(pair[0], kind), 99) for pair in rounds]
+        cells = [share(values, part) for values in (quiet, storm) for part in (0.5, 0.99)]
+        each = [share(getattr(pair[1], kind), 0.99) / share(getattr(pair[0], kind), 0.99) for pair in rounds]
         print(
             "  {:22} quiet p50 {:7.1f} p99 {:7.1f}   storm p50 {:7.1f} p99 {:7.1f} ms".format(title, *cells)
             + f"   p99 ratio {cells[3] / cells[1]:5.2f}  ({' '.join(f'{ratio:.2f}' for ratio in each)})"

@@ -32,6 +32,9 @@ from tandem.simulation.nodes import NodeKinds
 from tandem.simulation.scripted_media import ScriptedMedia
 from tandem.simulation.world import Parts
 
+RARE = 200
+"""Such a fault is met in one of some 50 to 100 seeds."""
+
 
 class _Early(Shard):
     """Lets outputs of a kind go with the append."""
@@ -152,7 +155,8 @@ def _in_memory_alone(self: Decisions, *told: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """A bug: the classes that have it, what is patched, and within how many seeds it is caught."""
+    """A bug: the classes that have it, what is patched, and within how many seeds it is caught. One that needs a
+    rare fault at a rare moment has as many as make it sure, whatever a change does to the seeds' stories."""
 
     number: int
     name: str
@@ -215,14 +219,18 @@ PLANTS = (
     ),
     Plant(12, "events are acknowledged when decided", Parts(shard=AcksAtOnce)),
     Plant(
-        13, "legs that nobody holds are left", Parts(), (lambda: patch.object(Nodes, "strays", _left_alone),), seeds=60
+        13,
+        "legs that nobody holds are left",
+        Parts(),
+        (lambda: patch.object(Nodes, "strays", _left_alone),),
+        seeds=RARE,
     ),
     Plant(
         14,
         "a lost journal puts no ring in doubt",
         Parts(),
         (lambda: patch.object(Nodes, "_journal_lost", _left_alone),),
-        seeds=60,
+        seeds=RARE,
     ),
     Plant(15, "shard time steps with the wall clock", Parts(), (lambda: patch.object(ShardTime, "at", _wall),)),
     Plant(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from tandem.simulation.report import story
 from tandem.simulation.run import simulate
+from tests.support.budget import PROCESSES
 
 SEEDS = 200
-PROCESSES = min(2, os.cpu_count() or 1)
 
 
 @pytest.mark.timeout(3600)

@@ -1,4 +1,4 @@
-"""How many examples a property test may take, so that all of them together stay quick.
+"""How many examples a property test may take, and processes the seeds, so that all of them together stay quick.
 
 `HYPOTHESIS_PROFILE=thorough` is for the night.
 """
@@ -10,6 +10,8 @@ import os
 from hypothesis import HealthCheck, settings
 
 _FACTOR = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 1
+PROCESSES = min(2, os.cpu_count() or 1)
+"""For seeds of the simulator, beside each other."""
 _CALM = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tandem.core.changed import changed
@@ -208,7 +208,7 @@ class Decisions:
         settles: list[str] = []
         for index, action in enumerate(actions):
             settles += self._act(action, stream, version, index, event_id, hop)
-        self.events[at] = replace(envelope, settles=tuple(settles))
+        self.events[at] = changed(envelope, settles=tuple(settles))
 
     # ---------------------------------------------------------------- actions
 

@@ -46,11 +46,9 @@ class InFlight:
         """The oldest was read back and counts."""
         self._records.popleft()
 
-    def hold(self, outputs: Iterable[Output]) -> bool:
-        """Hold these until the newest is durable; False if all that there is is durable."""
-        if self._records:
-            self._records[-1].held.extend(outputs)
-        return bool(self._records)
+    def newest(self) -> Appended | None:
+        """None if all that there is is durable."""
+        return self._records[-1] if self._records else None
 
     def newest_of(self, tenants: Collection[str]) -> Appended | None:
         """The newest that changes the state of one of them."""

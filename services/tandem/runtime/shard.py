@@ -321,18 +321,15 @@ class Shard:
         it, None if not live. Who asks of one tenant waits for no commit of its shard mates."""
         if self.phase is not Phase.LIVE:
             return None
-        answer = Answered(handle, ask(self.ledger))
-        if not tenant:
-            self._hold([answer])
-            return self.n
-        changed = self._in_flight.newest_of((tenant, CELL_TENANT))
-        held = self._out if changed is None else changed.held
-        held.append(answer)
-        return self.durable if changed is None else changed.n
+        in_flight = self._in_flight
+        last = in_flight.newest_of((tenant, CELL_TENANT)) if tenant else in_flight.newest()
+        self._hold([Answered(handle, ask(self.ledger))], last)
+        return self.durable if last is None else last.n
 
-    def _hold(self, outputs: list[Output]) -> None:
-        if not self._in_flight.hold(outputs):
-            self._out += outputs
+    def _hold(self, outputs: Iterable[Output], until: Appended | None) -> None:
+        """They leave once that record is durable."""
+        held = self._out if until is None else until.held
+        held.extend(outputs)
 
     # ---------------------------------------------------------------- the turn
 
@@ -491,7 +488,7 @@ class Shard:
         if step.inputs:
             self._append(step)
         elif step.answers:
-            self._hold(list(step.answers))
+            self._hold(step.answers, self._in_flight.newest())
         return taken > 0
 
     def _is_over(self, offer: Offer) -> bool:

@@ -6,6 +6,7 @@ checks but the tables that decode a record. The first thing that does not hold i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -99,8 +100,15 @@ class ShardTimes(Checker):
         self._due.update((effect.key, effect.at_ms) for effect in commit.effects if effect.kind == "wake")
 
 
+def _names(word: str, data: bytes) -> bool:
+    """Whether something there is called by the word: `fern`, `fern-agent1`, `fernx7`. A random id in which the
+    letters stand by chance is not."""
+    spelt = word.encode()
+    return spelt in data and re.search(rb"(?<![a-z2-7])" + spelt + rb"(?:x\d|[^a-z2-7]|$)", data) is not None
+
+
 class Tenancy(Checker):
-    """No tenant's id stands in what is another tenant's."""
+    """No tenant's id, and no name that begins with one, stands in what is another tenant's."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
@@ -111,7 +119,7 @@ class Tenancy(Checker):
         rows = (*commit.inputs, *commit.events, *commit.effects, *commit.messages)
         for row in rows:
             for word in self.words:
-                if word != row.tenant and (word.encode() in row.part.clear or word in row.stream):
+                if word != row.tenant and (_names(word, row.part.clear) or _names(word, row.stream.encode())):
                     raise Violation("no tenant sees another", f"{word} in {row.part.type} of {row.tenant}")
         for mark in commit.marks:
             if mark.tenant not in mark.source:

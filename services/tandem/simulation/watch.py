@@ -16,6 +16,7 @@ from tandem.runtime.ledger import OF_THE_RUNTIME, SHARD, STEPPED, Ledger
 from tandem.runtime.refusals import PastLimit
 from tandem.runtime.restore import restore
 from tandem.runtime.service import RUNTIME_EVENTS, Group, Quarantined, QuarantineLifted, kind_of
+from tandem.runtime.turns import MAX_SHARED
 from tandem.simulation import desks, oracle
 from tandem.simulation import invariants as inv
 from tandem.simulation.clients import Asked
@@ -258,7 +259,7 @@ class Watch:
                 reached("the gone answer")
             if taken.part.type == "routing.ask_offer":
                 reached("an overdue offer asked about")
-        if max(tenants.values(), default=0) >= 16 and len(tenants) > 1:
+        if max(tenants.values(), default=0) >= MAX_SHARED and len(tenants) > 1:
             reached("tenants in turn")
 
     # ---------------------------------------------------------------- snapshots and comparison

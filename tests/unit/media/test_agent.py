@@ -47,6 +47,7 @@ from tandem.media.agent_io import BEAT_MS, BEHIND, TOO_MANY_KEYS, AgentSettings,
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind
 from tandem.media.journal.file import MemoryStore, load, open_journal
 from tandem.media.turn import BACKEND_FAULT, Turns
+from tests.support.full_store import FullStore
 
 ARRIVED = LegArrived("+4930100", secret("+49301234567"))
 ENDED = LegEnded(Cause.NORMAL, EndedBy.FAR)
@@ -448,27 +449,9 @@ def test_a_command_is_written_before_the_point_and_the_point_is_before_it_begins
     raise AssertionError("the point was not reached")
 
 
-class Full(MemoryStore):
-    """A disk that may have no room."""
-
-    full = False
-
-    def append(self, data: bytes) -> None:
-        self.check()
-        super().append(data)
-
-    def replace(self, data: bytes) -> None:
-        self.check()
-        super().replace(data)
-
-    def check(self) -> None:
-        if self.full:
-            raise OSError(28, "No space left on device")
-
-
 @pytest.mark.parametrize("boot_id", ["boot", "another boot"])
 def test_a_life_that_begins_on_a_full_disk_has_what_stands_there_and_tells_when_there_is_room(boot_id: str) -> None:
-    store = Full()
+    store = FullStore(full=False)
     earlier = Node(store)
     earlier.put("a", hello(), directory(1, "t1"))
     earlier.agent.remember(RowKind.REGISTRATION, "ann", {"at": 1})
@@ -488,7 +471,7 @@ def test_a_life_that_begins_on_a_full_disk_has_what_stands_there_and_tells_when_
 
 
 def test_nothing_leaves_while_the_journal_cannot_be_written() -> None:
-    store = Full()
+    store = FullStore(full=False)
     node = Node(store)
     node.put("a", hello(), directory(1, "t1"))
     store.full = True

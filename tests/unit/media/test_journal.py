@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from tandem.media.journal.file import (
     open_journal,
 )
 from tandem.media.journal.state import JournalState
+from tests.support.full_store import FullStore
 
 KEY = bytes(range(32))
 LIVE = Partition("live", 0)
@@ -173,28 +173,10 @@ def test_what_a_full_disk_left_behind_is_cut_off(tmp_path: Path) -> None:
     assert [event.number for event in load(path.read_bytes(), KEY).kept("t1")] == [1, 2]
 
 
-class Full(MemoryStore):
-    """A disk without room, until it has some."""
-
-    full = True
-
-    def append(self, data: bytes) -> None:
-        self.check()
-        super().append(data)
-
-    def replace(self, data: bytes) -> None:
-        self.check()
-        super().replace(data)
-
-    def check(self) -> None:
-        if self.full:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-
 def test_what_stands_on_a_full_disk_is_taken_up_and_written_when_there_is_room() -> None:
     old = MemoryStore()
     write(*opened(old)[:2], EpochSeen(LIVE, 7), digits(1))
-    store = Full(old.data)
+    store = FullStore(old.data)
     journal, state, anew = opened(store, incarnation="i2")
     assert (state.incarnation, state.kept_count("t1"), anew) == ("i1", 1, "")
     assert not journal.is_written
@@ -213,7 +195,7 @@ def test_what_stands_on_a_full_disk_is_taken_up_and_written_when_there_is_room()
 @pytest.mark.parametrize("data", [b"", b"damaged"])
 def test_a_journal_that_can_neither_be_read_nor_made_is_none(data: bytes) -> None:
     with pytest.raises(OSError, match="No space"):
-        opened(Full(data))
+        opened(FullStore(data))
 
 
 def test_a_copy_that_a_full_disk_did_not_take_leaves_its_room(tmp_path: Path) -> None:
