@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from array import array
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,7 @@ audio_player aubridge,nowhere
 audio_alert aubridge,nowhere
 snd_path {home}
 module_path {modules}
-module g711.so
+{codecs}
 module aufile.so
 module aubridge.so
 module sndfile.so
@@ -182,21 +182,32 @@ module_app account.so
 module_app menu.so
 ctrl_tcp_listen {host}:{port}
 """
+G711 = ("g711.so",)
 
 
 @asynccontextmanager
 async def baresip(
-    home: Path, registrar: str, user: str, password: str = "", *, tone_hz: int, answers: bool = True
+    home: Path,
+    registrar: str,
+    user: str,
+    password: str = "",
+    *,
+    tone_hz: int,
+    answers: bool = True,
+    modules: Sequence[str] = G711,
+    media: str = "",
 ) -> AsyncIterator[Baresip]:
-    """A softphone with a tone for a voice. Without a password it does not register. Ended with the block."""
+    """A softphone with a tone for a voice. Without a password it does not register. `modules` are its codecs
+    and what else it needs, `media` what its account says of encryption. Ended with the block."""
     home.mkdir()
     sounds.write_wav(home / "tone.wav", sounds.sine(tone_hz, 60))
     (port,) = free_ports(1)
-    (home / "config").write_text(CONFIG.format(host=HOST, home=home, modules=MODULES, port=port))
+    codecs = "\n".join(f"module {name}" for name in modules)
+    (home / "config").write_text(CONFIG.format(host=HOST, home=home, modules=MODULES, port=port, codecs=codecs))
     (home / "contacts").touch()
     mode = "auto" if answers else "manual"
     secret = f"auth_pass={password};regint=60" if password else "regint=0"
-    (home / "accounts").write_text(f"<sip:{user}@{registrar}>;{secret};answermode={mode}\n")
+    (home / "accounts").write_text(f"<sip:{user}@{registrar}>;{secret};answermode={mode}{media}\n")
     program = Program(f"baresip {user}", [shutil.which("baresip") or "baresip", "-4", "-f", home])
     try:
         await asyncio.to_thread(program.wait_line, "baresip is ready")
