@@ -116,6 +116,8 @@ class Arrivals:
                 board.settle(leg.tenant, leg.id, command.key, now, "LEG_GONE")
                 board.stir(leg)
 
+        if board.hold_music:
+            board.api(f"uuid_setvar {leg.channel} hold_music {board.hold_music}")
         board.api(f"uuid_answer {leg.channel}", replied)
         board.timers.set("begun", leg.id, now + board.config.settle_after_s)
         return True

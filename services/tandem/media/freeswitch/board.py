@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +34,33 @@ UNSEEN = "ended while nobody listened to the switch"
 Then = Callable[[esl.Reply | esl.ApiReply, float], None]
 """What follows the answer to a command."""
 
+_PATH = re.compile(r"[A-Za-z0-9/._-]+")
+"""A file whose name may stand in a list of variables."""
 _LEG_TIMERS = ("ring", "begun", "quiet", "goodbye")
+
+
+@dataclass(slots=True)
+class OpenRecording:
+    """A recording that is not stored yet; its leg may be long gone."""
+
+    tenant: str
+    leg: str
+    recording: str
+    key: bytes = field(repr=False)
+    truncated: bool = False
+    """Its end is missing: the switch died."""
+    sealing: bool = False
+    """FreeSWITCH has ended it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Seal what stands in `file` with `key` and store it under `name`."""
+
+    name: str
+    file: str
+    key: bytes = field(repr=False)
+    truncated: bool
 
 
 @dataclass(slots=True)
@@ -66,8 +93,21 @@ class Board:
     """What follows the end of a job, by Job-UUID."""
     stirred: dict[str, None] = field(default_factory=dict)
     """Legs whose waiting commands may begin now."""
+    recordings: dict[str, OpenRecording] = field(default_factory=dict)
+    """By blob name, from `RecordStart` until stored or failed."""
+    seals: list[Seal] = field(default_factory=list)
+    records_wanted: list[str] = field(default_factory=list)
+    """Channels whose call record is to be read."""
+    records_spent: list[str] = field(default_factory=list)
+    """Channels whose call record nobody will read any more."""
     out: list[bytes] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+
+    @property
+    def hold_music(self) -> str:
+        """What FreeSWITCH plays to one party while the other one's phone holds; empty for what it has."""
+        path = self.prompts.get(self.config.music, "")
+        return path if _PATH.fullmatch(path) else ""
 
     # ------------------------------------------------------------------ to the switch
 
@@ -168,6 +208,10 @@ class Board:
         peer = self.part(leg)
         if peer is not None:
             self.left(peer, leg.id, now)
+        if leg.recording:
+            # FreeSWITCH says so before it says that the leg has ended; but not in a gap, nor when it dies.
+            self.recordings[leg.recording].truncated = cause is Cause.MEDIA_LOST
+            self.timers.set("tape", leg.recording, now)
         for command in list(self.open.get((leg.tenant, leg.id), {}).values()):
             self._settle_late(leg, command, cause, now, unseen=detail == UNSEEN)
         self.stirred[leg.awaited_by] = None

@@ -17,10 +17,15 @@ from tandem.wire import esl
 EVENTS: Final = (
     "CHANNEL_PARK", "CHANNEL_PROGRESS", "CHANNEL_PROGRESS_MEDIA", "CHANNEL_ANSWER", "CHANNEL_BRIDGE",
     "CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HOLD", "CHANNEL_UNHOLD", "CHANNEL_HANGUP_COMPLETE",
-    "BACKGROUND_JOB", "HEARTBEAT", "SHUTDOWN",
+    "RECORD_STOP", "BACKGROUND_JOB", "HEARTBEAT", "SHUTDOWN",
 )  # fmt: skip
 """What we listen to; the rest of some 40 events a call never leaves the switch."""
 CUSTOM: Final = ("sofia::register", "sofia::unregister", "sofia::expire")
+SPARED: Final = (
+    "CHANNEL_PROGRESS", "CHANNEL_PROGRESS_MEDIA", "CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HOLD", "CHANNEL_UNHOLD",
+)  # fmt: skip
+"""What we go without while we are behind: most of what is sent, and what channels tell when they are asked. A prompt
+that ends meanwhile settles late."""
 LOST_EVENTS: Final = ("Lost [", "too many lost events")
 """What the switch logs, at level CRIT, when our queue was full (mod_event_socket.c)."""
 _CRIT = 2
@@ -37,11 +42,12 @@ class Connection:
         """Why the edge should close the connection; empty for no reason."""
         self.ready = False
         """The switch answers and says that it is well."""
+        self._narrow = False
 
     def lost(self, now: float) -> None:
         """The connection is gone. Whoever waits for an answer gets none: it is found out anew."""
         board = self._board
-        board.linked = board.live = self.ready = False
+        board.linked = board.live = self.ready = self._narrow = False
         board.replies.clear()
         board.jobs.clear()
         board.out.clear()
@@ -53,6 +59,7 @@ class Connection:
         match frame:
             case esl.AuthWanted():
                 self._board.linked = True
+                self._board.timers.cancel("gone", "")
                 self._board.send(esl.command(f"auth {self._password}"), self._logged_in)
             case esl.Reply() | esl.ApiReply():
                 self._answered(frame, now)
@@ -79,11 +86,34 @@ class Connection:
             self._close("ESL_PASSWORD", "FreeSWITCH does not take our password for the event socket")
             return
         board = self._board
-        board.send(esl.command(f"event plain {' '.join(EVENTS)} CUSTOM {' '.join(CUSTOM)}"))
+        self._subscribe()
         board.send(esl.command(f"log {_CRIT}"))
         self._heard(now)
         self.ready = True
         self._reconcile(now)
+
+    def _subscribe(self) -> None:
+        self._board.send(esl.command(f"event plain {' '.join(EVENTS)} CUSTOM {' '.join(CUSTOM)}"))
+
+    def backlog(self, frames: int, now: float) -> None:
+        """So many frames came that nobody has worked off: listen to less, or to everything again."""
+        board, limit = self._board, self._board.config.behind_frames
+        if not self.ready:
+            return
+        if not self._narrow and frames >= limit:
+            self._narrow = True
+            board.notice("BEHIND", f"{frames} frames of FreeSWITCH wait to be worked off: it is asked to send less")
+            board.send(esl.command(f"nixevent {' '.join(SPARED)} CUSTOM {' '.join(CUSTOM)}"))
+        elif self._narrow and frames <= limit // 10:
+            self._narrow = False
+            board.notice("CAUGHT_UP", "FreeSWITCH is listened to in full again, and asked what was missed")
+            self._subscribe()
+            self._reconcile(now)
+
+    def refused(self, now: float) -> None:
+        """Nobody listens on the event socket: the switch begins anew, or is dead with its calls."""
+        if not self._board.timers.has("gone", ""):
+            self._board.timers.set("gone", "", now + self._board.config.gone_after_s)
 
     def heartbeat(self, now: float) -> None:
         """The switch is well."""

@@ -18,7 +18,7 @@ from tandem.core.ports.media import (
     Originate,
 )
 from tandem.core.seal import Private, Secret
-from tandem.media.backend import RowKind
+from tandem.media.backend import MergedDirectory, RowKind
 from tandem.media.freeswitch.board import Board, media_ms
 from tandem.media.freeswitch.causes import cause_of
 from tandem.media.freeswitch.ids import channel_of_device, token_of
@@ -28,6 +28,8 @@ from tandem.wire import esl
 OFFER_HEADER = "X-Tandem-Offer"
 LEG, TENANT, SHARD = "tandem_leg", "tandem_tenant", "tandem_shard"
 """Channel variables that name a device's leg, should the journal be lost."""
+FLUSHES_MAX = 100
+"""Accounts that are looked up again one by one; beyond it all of them are."""
 _USER = re.compile(r"[A-Za-z0-9+*#._-]{1,64}")
 _REALM = re.compile(r"[A-Za-z0-9.:\[\]-]{1,253}")
 _OFFER = re.compile(r"[A-Za-z0-9/._~:@+=-]{0,200}")
@@ -64,6 +66,26 @@ class Devices:
             entry = self._listed(user)
             if entry is None or entry.tenant != tenant:
                 self.unregister(user, now)
+
+    def forget_accounts(self, known: MergedDirectory | None) -> None:
+        """Have the switch look up again the accounts that differ from those it may have kept: all, for None.
+
+        It keeps them for ever, so that phones can register while nobody answers its look-ups.
+        """
+        board = self._board
+        if board.directory is None:
+            return
+        changed = (
+            [entry for user, entry in known.devices.items() if board.directory.devices.get(user) != entry]
+            if known is not None
+            else None
+        )
+        if changed is None or len(changed) > FLUSHES_MAX:
+            board.api("xml_flush_cache")
+            return
+        for entry in changed:
+            if _USER.fullmatch(entry.user) and _REALM.fullmatch(entry.realm):
+                board.api(f"xml_flush_cache id {entry.user} {entry.realm}")
 
     def list_is(self, users: list[str], now: float) -> None:
         """All that FreeSWITCH has registered."""
@@ -172,6 +194,8 @@ def _originate(leg: Leg, verb: Originate, entry: DirectoryDevice, board: Board) 
         TENANT: leg.tenant if _NAME.fullmatch(leg.tenant) else "",
         SHARD: str(leg.shard),
     }
+    if board.hold_music:
+        variables["hold_music"] = board.hold_music
     if verb.offer and _OFFER.fullmatch(verb.offer):
         variables[f"sip_h_{OFFER_HEADER}"] = verb.offer
     words = ",".join(f"{name}={value}" for name, value in variables.items())

@@ -67,6 +67,10 @@ class Leg:
     """An owner, or the node, has asked for its end."""
     by_node: bool = False
     """The end was the node's wish."""
+    recording: str = ""
+    """Name of the recording that FreeSWITCH makes of it."""
+    record_wanted: bool = False
+    """Its call record is being looked for."""
     moving: bool = False
     """It leaves its bridge by an owner's wish: for another one, or to hear something."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from tandem.core.ports.media import By, Cause, Command, LegHeld, LegResumed
+from tandem.core.ports.media import By, Cause, Command, LegHeld, LegResumed, RecordingStored
 from tandem.media.agent_io import Notice
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
 from tandem.media.freeswitch.arrivals import Arrivals
-from tandem.media.freeswitch.board import Board
+from tandem.media.freeswitch.board import Board, Seal
 from tandem.media.freeswitch.causes import ended
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.connection import Connection
@@ -17,6 +17,7 @@ from tandem.media.freeswitch.devices import Devices, user_of
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.media.freeswitch.reconcile import Reconcile
+from tandem.media.freeswitch.recorder import Recorder
 from tandem.media.freeswitch.verbs import Verbs
 from tandem.wire import esl
 
@@ -28,6 +29,11 @@ class Out:
     data: tuple[bytes, ...]
     notices: tuple[Notice, ...]
     close: str
+    seals: tuple[Seal, ...]
+    records: tuple[str, ...]
+    """Channels whose call records are to be given to `record`."""
+    spent: tuple[str, ...]
+    """Channels whose call records nobody will want."""
 
 
 class Node:
@@ -43,9 +49,10 @@ class Node:
         self._arrivals = Arrivals(board)
         self._hearing = Hearing(board)
         self._devices = Devices(board)
-        self._verbs = Verbs(board, self._hearing, self._arrivals, self._devices)
+        self._recorder = Recorder(board)
+        self._verbs = Verbs(board, self._hearing, self._arrivals, self._devices, self._recorder)
         self._reconcile = Reconcile(board, self._hearing, self._arrivals, self._devices, self._verbs)
-        self._connection = Connection(board, password, self._reconcile.begin)
+        self._connection = Connection(board, password, self._begin)
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
             "CHANNEL_PARK": self._parked,
             "CHANNEL_PROGRESS": self._of_leg(lambda leg, event, now: self._devices.progress(leg, _at(event), now)),
@@ -58,6 +65,7 @@ class Node:
             "CHANNEL_HOLD": self._of_leg(lambda leg, event, now: board.emit(leg, LegHeld(), now)),
             "CHANNEL_UNHOLD": self._of_leg(lambda leg, event, now: board.emit(leg, LegResumed(), now)),
             "CHANNEL_HANGUP_COMPLETE": self._hung_up,
+            "RECORD_STOP": self._recorder.stopped,
             "BACKGROUND_JOB": self._job,
             "HEARTBEAT": lambda event, now: self._connection.heartbeat(now),
             "SHUTDOWN": lambda event, now: board.notice("SWITCH_STOPS", "FreeSWITCH is being shut down"),
@@ -80,11 +88,13 @@ class Node:
         board.directory = directory
         self._devices.directory(now)
         if board.linked and known != directory:
+            self._devices.forget_accounts(known)
             self._reconcile.look()
 
     def restore(self, rows: Iterable[Row], died_ms: int, now: float) -> None:
         """What an earlier life of the agent knew. Its calls live: they are asked for when the switch is there."""
-        for row in rows:
+        kept = list(rows)
+        for row in kept:
             if row.kind is RowKind.LEG:
                 leg = _leg_of(row)
                 self._board.add(leg)
@@ -93,6 +103,9 @@ class Node:
                     self._board.timers.set("ring", leg.id, now + leg.ring_limit_s)
             elif row.kind is RowKind.REGISTRATION:
                 self._board.registered[row.id] = row.value["tenant"]
+        for row in kept:
+            if row.kind is RowKind.RECORDING:
+                self._recorder.restore(row.id, row.value)
 
     def perform(self, command: Command, now: float) -> None:
         """Begin a command."""
@@ -142,6 +155,45 @@ class Node:
         self._connection.lost(now)
         self._reconcile.lost()
 
+    def refused(self, now: float) -> None:
+        """Nobody listens where the switch should; told each time that it is tried."""
+        self._connection.refused(now)
+
+    def backlog(self, frames: int, now: float) -> None:
+        """So many frames came and were not handed in yet."""
+        self._connection.backlog(frames, now)
+
+    def record(self, channel: str, record: esl.Event | None, now: float) -> None:
+        """The call record of a channel that ended while nobody listened, as `records.event_of` reads it; None if
+        there is none."""
+        leg = self._board.leg_on(channel)
+        if leg is None:
+            return
+        if record is None:
+            self._reconcile.unseen(leg, now)
+        else:
+            self._reconcile.see_record(leg, record, now)
+            self._ended(leg, record, now)
+        self._board.records_spent.append(channel)
+        self._go_on(now)
+
+    def recordings(self) -> tuple[str, ...]:
+        """Names of those that are not stored yet."""
+        return tuple(self._board.recordings)
+
+    def recording_stored(self, name: str, stored: RecordingStored, now: float) -> None:
+        """The blob is there."""
+        self._recorder.stored(name, stored, now)
+
+    def recording_failed(self, name: str, reason: str, now: float) -> None:
+        """It could not be kept."""
+        self._recorder.failed(name, reason, now)
+
+    def load(self) -> tuple[int, int, int]:
+        """(callers, legs, devices that are registered)."""
+        legs = self._board.legs.values()
+        return sum(leg.inbound for leg in legs), len(legs), len(self._board.registered)
+
     def next_wakeup(self) -> float | None:
         """When `wake` is wanted."""
         return self._board.timers.next()
@@ -151,6 +203,10 @@ class Node:
         while (name := self._board.timers.pop(now)) is not None:
             if name.what == "heartbeat":
                 self._connection.silent(now)
+            elif name.what == "gone":
+                self._reconcile.died(now)
+            elif name.what == "tape":
+                self._recorder.over(name.of)
             elif (leg := self._board.legs.get(name.of)) is not None:
                 self._due[name.what](leg, now)
         self._go_on(now)
@@ -158,10 +214,18 @@ class Node:
     def take(self) -> Out:
         """What is to be done now."""
         board = self._board
-        out = Out(tuple(board.out), tuple(board.notices), self._connection.wants_close)
-        board.out.clear()
-        board.notices.clear()
+        out = Out(
+            tuple(board.out), tuple(board.notices), self._connection.wants_close, tuple(board.seals),
+            tuple(board.records_wanted), tuple(board.records_spent),
+        )  # fmt: skip
+        for given in (board.out, board.notices, board.seals, board.records_wanted, board.records_spent):
+            given.clear()
         return out
+
+    def _begin(self, now: float) -> None:
+        """Ask what is true, and have accounts looked up that changed meanwhile."""
+        self._devices.forget_accounts(None)
+        self._reconcile.begin(now)
 
     # ------------------------------------------------------------------ events
 
@@ -205,6 +269,7 @@ class Node:
 
     def _hung_up(self, event: esl.Event, now: float) -> None:
         leg = self._board.leg_on(event.get("Unique-ID"))
+        self._board.records_spent.append(event.get("Unique-ID") or "")
         if leg is None:
             self._arrivals.turned_away(event, now)
         else:

@@ -79,6 +79,13 @@ class Reconcile:
         for leg in [leg for leg in board.legs.values() if leg.switch not in ("", board.switch)]:
             board.end(leg, Cause.MEDIA_LOST, By.NODE, now, "the switch began anew")
 
+    def died(self, now: float) -> None:
+        """Nobody listens on its event socket any more, for long enough: its calls are over."""
+        if self._board.legs:
+            self._board.notice("SWITCH_GONE", f"FreeSWITCH is gone, and {len(self._board.legs)} legs with it")
+        for leg in list(self._board.legs.values()):
+            self._board.end(leg, Cause.MEDIA_LOST, By.NODE, now, "the switch is gone")
+
     def look(self) -> None:
         """Ask what phones and calls there are that the directory may know now."""
         self._ask("show registrations as json", self._registrations)
@@ -173,7 +180,25 @@ class Reconcile:
             self._see(leg, channel, now)
 
     def gone(self, leg: Leg, now: float) -> None:
-        """The end of a leg stayed away: it was told while nobody listened."""
+        """The end of a leg stayed away: it was told while nobody listened. The switch wrote it down."""
+        if not leg.record_wanted:
+            leg.record_wanted = True
+            self._board.records_wanted.append(leg.channel)
+
+    def see_record(self, leg: Leg, record: esl.Event, now: float) -> None:
+        """Tell what the call record of a leg says that nobody was told."""
+        rang, answered = record.get("Caller-Channel-Progress-Time"), record.get("Caller-Channel-Answered-Time")
+        if leg.inbound:
+            if _us(answered):
+                self._arrivals.answered(leg, now)
+            return
+        if _us(rang):
+            self._devices.progress(leg, _us(rang), now)
+        if _us(answered):
+            self._devices.answered(leg, _us(answered), now)
+
+    def unseen(self, leg: Leg, now: float) -> None:
+        """Nobody knows how a leg ended."""
         if leg.hanging_up is not None:
             by = By.NODE if leg.by_node else By.TANDEM
             self._board.end(leg, leg.hanging_up, by, now)
@@ -243,6 +268,7 @@ class Reconcile:
         """Every channel is known: settle what is in doubt, and go on."""
         board = self._board
         board.live = True
+        board.notice("SWITCH_ANSWERS", f"FreeSWITCH answers, {len(board.legs)} legs live on it")
         self._join(now)
         doubts, self._doubts = self._doubts, {}
         again: dict[str, list[Command]] = {}

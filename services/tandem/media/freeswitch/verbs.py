@@ -19,6 +19,7 @@ from tandem.media.freeswitch.board import Board
 from tandem.media.freeswitch.devices import Devices
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.media.freeswitch.recorder import Recorder
 
 _HARMLESS_LATE = (HangUp, RecordStop)
 """Verbs that have done their work when the leg is gone."""
@@ -27,8 +28,11 @@ _HARMLESS_LATE = (HangUp, RecordStop)
 class Verbs:
     """Begins commands. What a handler does not settle settles with what FreeSWITCH tells."""
 
-    def __init__(self, board: Board, hearing: Hearing, arrivals: Arrivals, devices: Devices) -> None:
+    def __init__(
+        self, board: Board, hearing: Hearing, arrivals: Arrivals, devices: Devices, recorder: Recorder
+    ) -> None:
         self._board = board
+        self._recorder = recorder
         self._hearing = hearing
         self._arrivals = arrivals
         self._devices = devices
@@ -43,7 +47,7 @@ class Verbs:
         leg = board.legs.get(command.leg)
         if leg is None or leg.tenant != command.tenant:
             self.late(command, now)
-        elif isinstance(verb, HangUp):
+        elif isinstance(verb, HangUp) and not _will_answer(leg):
             # It ends what waits before it too, and settles with the leg.
             board.kill(leg, verb.cause)
         else:
@@ -76,7 +80,9 @@ class Verbs:
 
     def _begin(self, leg: Leg, command: Command, now: float) -> bool:
         verb = command.verb
-        if leg.stage is Stage.FALLBACK and not isinstance(verb, Stop | RecordStop):
+        if isinstance(verb, HangUp):
+            self._board.kill(leg, verb.cause)
+        elif leg.stage is Stage.FALLBACK and not isinstance(verb, Stop | RecordStop):
             self._board.settle(leg.tenant, leg.id, command.key, now, "FALLBACK")
         elif leg.stage is not Stage.UP and not isinstance(verb, Answer | RecordStop | Stop):
             self._board.settle(leg.tenant, leg.id, command.key, now, "NOT_ANSWERED")
@@ -99,11 +105,12 @@ class Verbs:
                 return self._hearing.stop(leg, command, now)
             case Bridge() as verb:
                 return self._hearing.bridge(leg, command, verb, now)
-            case RecordStart():
-                self._board.settle(leg.tenant, leg.id, command.key, now, "RECORDING_NOT_SUPPORTED")
+            case RecordStart() as verb:
+                return self._recorder.start(leg, command, verb, now)
+            case RecordStop() as verb:
+                return self._recorder.stop(leg, command, verb, now)
             case _:
-                self._board.settle(leg.tenant, leg.id, command.key, now)
-        return True
+                raise TypeError(f"{type(command.verb).__name__} does not wait in a leg's queue")
 
     def overdue(self, leg: Leg, now: float) -> None:
         """The event of what had begun did not come."""
@@ -117,3 +124,8 @@ class Verbs:
         leg.begun = None
         self._board.settle(leg.tenant, leg.id, command.key, now, "SWITCH_SILENT")
         self._board.stir(leg)
+
+
+def _will_answer(leg: Leg) -> bool:
+    """Whether an `Answer` is under way: a caller who is to be answered and hung up on has not been refused."""
+    return any(command is not None and isinstance(command.verb, Answer) for command in (leg.begun, *leg.queue))

@@ -103,7 +103,7 @@ class Replay:
         self.node = self._node()
 
     def _node(self) -> Node:
-        node = Node(FreeswitchConfig(), self.tape, PROMPTS, "ClueCon")
+        node = Node(FreeswitchConfig(heartbeat_s=20.0), self.tape, PROMPTS, "ClueCon")
         node.directory(DIRECTORY, self.now)
         return node
 
@@ -254,7 +254,9 @@ class Replay:
                     esl.PlainEvent(b"\nEvent-Name: BACKGROUND_JOB\nJob-UUID: %b\nContent-Length: 4\n\n+OK\n" % job[1]),
                     self.now,
                 )
-        return bool(out.data)
+        for channel in out.records:
+            self.node.record(channel, None, self.now)
+        return bool(out.data or out.records)
 
     def _reply(self, text: str) -> esl.Frame:
         line = text.partition("\n")[0]
@@ -276,6 +278,8 @@ class Replay:
             return json.dumps({"row_count": len(rows)} | ({"rows": rows} if rows else {}))
         if name == "global_getvar":
             return self.life
+        if name == "xml_flush_cache":
+            return "+OK cleared 0 entries\n"
         if name == "sched_del":
             return "+OK Deleted: 1\n"
         event = self._channels.get(words[0])

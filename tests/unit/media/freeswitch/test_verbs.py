@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -19,16 +20,22 @@ from tandem.core.ports.media import (
     LegEnded,
     Originate,
     Play,
+    RecordingFailed,
+    RecordingStored,
     RecordStart,
     RecordStop,
     Stop,
     Verb,
 )
-from tandem.core.seal import Erased, secret
+from tandem.core.seal import Erased, Secret, secret
+from tandem.media.backend import MergedDirectory, Row, RowKind
+from tandem.media.freeswitch.board import Seal
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.hearing import variable_of
 from tandem.media.freeswitch.ids import channel_of_device, leg_of_caller, token_of
 from tandem.media.freeswitch.node import Node
+from tandem.media.freeswitch.recorder import file_of
+from tandem.media.freeswitch.records import event_of
 from tandem.wire import esl
 from tests.unit.media.freeswitch.replay import DIRECTORY, TENANT, Tape
 
@@ -43,8 +50,11 @@ class Switch:
 
     def __init__(self) -> None:
         self.tape = Tape()
-        self.node = Node(FreeswitchConfig(), self.tape, PROMPTS, "ClueCon")
+        self.node = Node(FreeswitchConfig(heartbeat_s=20.0, recordings_dir="/mem"), self.tape, PROMPTS, "ClueCon")
         self.now = 10.0
+        self.records: dict[str, esl.Event] = {}
+        """What the switch wrote down of channels that ended."""
+        self.seals: list[Seal] = []
         self.answers: dict[str, str] = {
             "show registrations": json.dumps({"row_count": 1, "rows": [{"reg_user": "agent1"}]}),
             "show channels": json.dumps({"row_count": 0}),
@@ -62,8 +72,11 @@ class Switch:
         self.answer()
 
     def answer(self) -> None:
-        while out := self.node.take().data:
-            for data in out:
+        while (out := self.node.take()).data or out.records or out.seals:
+            self.seals += out.seals
+            for channel in out.records:
+                self.node.record(channel, self.records.get(channel), self.now)
+            for data in out.data:
                 text = data.decode()
                 self._sent.append(text)
                 line = text.partition("\n")[0].removeprefix("api ")
@@ -131,7 +144,8 @@ def test_the_owner_who_answers_cancels_the_fallback_first(switch: Switch) -> Non
     switch.arrive()
     assert switch.sent() == []
     switch.perform(Answer(), "answer")
-    assert switch.sent() == [f"api sched_del {CALLER}", f"api uuid_answer {CALLER}"]
+    music = f"api uuid_setvar {CALLER} hold_music /p/music.wav"
+    assert switch.sent() == [f"api sched_del {CALLER}", music, f"api uuid_answer {CALLER}"]
     assert switch.outcomes() == []
     switch.event("CHANNEL_ANSWER")
     assert switch.outcomes() == ["answer DONE"]
@@ -268,7 +282,7 @@ def test_a_ringing_device_gets_the_limit_and_the_offer(switch: Switch) -> None:
     assert line.startswith(f"bgapi originate {{origination_uuid={DEVICE},origination_caller_id_number=4930,")
     assert ",originate_timeout=18," in line
     assert ",sip_h_X-Tandem-Offer=offers/1}" in line
-    assert line.endswith("user/agent1@127.0.0.1 &park()")
+    assert line.endswith("sofia/tandem/agent1%127.0.0.1 &park()")
 
 
 def test_our_clock_ends_the_ringing(switch: Switch) -> None:
@@ -378,7 +392,9 @@ def test_a_prompt_takes_a_leg_out_of_its_bridge(switch: Switch) -> None:
         (Stop(), "it DONE"),
         (Collect("s", (), 1, 1000, terminators="=x"), "it FAILED BAD_TERMINATORS"),
         (Bridge("gone"), "it FAILED OTHER_GONE"),
-        (RecordStart("r1", secret("k")), "it FAILED RECORDING_NOT_SUPPORTED"),
+        (RecordStart("r1", secret("k")), "it FAILED NO_KEY"),
+        (RecordStart("r1", Erased()), "it FAILED NO_KEY"),
+        (RecordStart("../r1", secret("k" * 32)), "it FAILED BAD_NAME"),
         (RecordStop("r1"), "it DONE"),
     ],
 )
@@ -437,3 +453,171 @@ def test_what_lists_cannot_be_read_is_said(switch: Switch) -> None:
         if any(notice.reason == "BAD_LIST" for notice in out.notices):
             return
     raise AssertionError("nothing was said")
+
+
+# ------------------------------------------------------------------ recordings
+
+KEY = bytes(range(32))
+START = RecordStart("r1", Secret(KEY))
+TAPE = f"/mem/{file_of('recordings/t1/r1')}"
+STORED = RecordingStored("r1", "recordings/t1/r1", 8000, 1, "", False)
+
+
+def test_a_recording_is_begun_as_it_is_stored_and_ended_by_its_event(switch: Switch) -> None:
+    switch.up()
+    switch.perform(START, "record")
+    as_stored = f"api uuid_setvar_multi {CALLER} RECORD_STEREO=true;record_sample_rate=8000;"
+    assert switch.sent() == [f"{as_stored}enable_file_write_buffering=false", f"api uuid_record {CALLER} start {TAPE}"]
+    assert switch.outcomes()[1:] == ["record DONE"]
+    assert switch.seals == []
+    switch.event("RECORD_STOP", **{"Record-File-Path": TAPE})
+    assert switch.seals == [Seal("recordings/t1/r1", TAPE, KEY, truncated=False)]
+    switch.node.recording_stored("recordings/t1/r1", STORED, switch.now)
+    assert switch.tape.told[-1] == (LEG, STORED)
+    assert (RowKind.RECORDING, "recordings/t1/r1") not in switch.tape.rows
+
+
+def test_a_recording_goes_on_without_the_agent(switch: Switch) -> None:
+    """Its key is in its row: the next life seals it when FreeSWITCH has ended it, and once."""
+    switch.up()
+    switch.perform(START, "record")
+    rows = [Row(kind, id, value) for (kind, id), value in switch.tape.rows.items()]
+    later = Switch()
+    later.answers[f"uuid_dump {CALLER}"] = json.dumps({"Unique-ID": CALLER, "Answer-State": "answered"})
+    later.node.lost(later.now)
+    later.node.restore(rows, 0, later.now)
+    later.frame(esl.AuthWanted())
+    assert later.seals == []
+    later.event("RECORD_STOP", **{"Record-File-Path": TAPE})
+    later.event("CHANNEL_HANGUP_COMPLETE", **{"Hangup-Cause": "NORMAL_CLEARING"})
+    assert later.seals == [Seal("recordings/t1/r1", TAPE, KEY, truncated=False)]
+
+
+def test_a_recording_whose_leg_ended_is_sealed_at_once(switch: Switch) -> None:
+    switch.up()
+    switch.perform(START, "record")
+    rows = [Row(kind, id, value) for (kind, id), value in switch.tape.rows.items() if kind is RowKind.RECORDING]
+    later = Switch()
+    later.node.restore(rows, 0, later.now)
+    later.answer()
+    assert [seal.file for seal in later.seals] == [TAPE]
+
+
+def test_a_recording_that_died_with_the_switch_lacks_its_end(switch: Switch) -> None:
+    switch.up()
+    switch.perform(START, "record")
+    switch.node.lost(switch.now)
+    switch.answers["global_getvar"] = "life-2"
+    switch.frame(esl.AuthWanted())
+    switch.wake()
+    assert [seal.truncated for seal in switch.seals] == [True]
+
+
+def test_a_recording_that_freeswitch_refuses_has_failed(switch: Switch) -> None:
+    switch.up()
+    switch.answers["uuid_record"] = "-ERR Cannot record session!"
+    switch.perform(START, "record")
+    assert switch.outcomes()[1:] == ["record FAILED NOT_RECORDED"]
+    assert switch.tape.told[-1] == (LEG, RecordingFailed("r1", "NOT_RECORDED"))
+    assert (RowKind.RECORDING, "recordings/t1/r1") not in switch.tape.rows
+
+
+def test_a_leg_makes_one_recording(switch: Switch) -> None:
+    switch.up()
+    switch.perform(START, "one")
+    switch.perform(START, "again")
+    switch.perform(RecordStart("r2", Secret(KEY)), "two")
+    switch.perform(RecordStop("r2"), "stop two")
+    assert switch.outcomes()[1:] == ["one DONE", "again DONE", "two FAILED ALREADY_RECORDING", "stop two DONE"]
+    switch.sent()
+    switch.perform(RecordStop("r1"), "stop one")
+    assert switch.sent() == [f"api uuid_record {CALLER} stop {TAPE}"]
+    assert switch.outcomes()[-1] == "stop one DONE"
+    switch.wake()
+    assert [seal.file for seal in switch.seals] == [TAPE], "its event was missed"
+
+
+# ------------------------------------------------------------------ behind, and gone
+
+
+def test_who_is_behind_listens_to_less(switch: Switch) -> None:
+    switch.sent()
+    switch.node.backlog(49_999, switch.now)
+    switch.answer()
+    assert switch.sent() == []
+    for frames in (50_000, 90_000, 5_001):
+        switch.node.backlog(frames, switch.now)
+        switch.answer()
+    [nix] = switch.sent()
+    assert nix.startswith("nixevent CHANNEL_PROGRESS ") and "HANGUP" not in nix
+    switch.node.backlog(5_000, switch.now)
+    switch.answer()
+    everything, *asked = switch.sent()
+    assert everything.startswith("event plain CHANNEL_PARK ")
+    assert "api show channels as json" in asked
+
+
+def test_a_switch_where_nobody_listens_is_gone_after_a_while(switch: Switch) -> None:
+    switch.up()
+    switch.node.lost(switch.now)
+    first = switch.now
+    for later in (0, 1, 2):
+        switch.node.refused(first + later)
+    assert switch.node.next_wakeup() == first + 10
+    switch.wake()
+    assert switch.tape.ends() == [LEG]
+    [end] = [body for _, body in switch.tape.told if isinstance(body, LegEnded)]
+    assert (end.cause, end.by) == ("MEDIA_LOST", "NODE")
+
+
+def test_a_switch_that_comes_back_in_time_is_not(switch: Switch) -> None:
+    switch.up()
+    switch.answers[f"uuid_dump {CALLER}"] = json.dumps({"Unique-ID": CALLER, "Answer-State": "answered"})
+    switch.node.lost(switch.now)
+    switch.node.refused(switch.now)
+    switch.frame(esl.AuthWanted())
+    switch.now += 11
+    switch.node.wake(switch.now)
+    assert switch.tape.ends() == []
+
+
+# ------------------------------------------------------------------ accounts
+
+
+def test_accounts_that_changed_are_looked_up_again(switch: Switch) -> None:
+    switch.sent()
+    changed = replace(DIRECTORY.devices["agent1"], ha1_md5="other")
+    switch.node.directory(MergedDirectory(DIRECTORY.numbers, {"agent1": changed}), switch.now)
+    switch.answer()
+    flushed = [line for line in switch.sent() if "flush" in line]
+    assert flushed == [f"api xml_flush_cache id {user} 127.0.0.1" for user in ("agent1", "agent2")]
+
+
+# ------------------------------------------------------------------ call records
+
+
+def test_the_end_that_nobody_saw_is_told_by_the_call_record(switch: Switch) -> None:
+    """A phone was picked up and put down while nobody listened."""
+    switch.up()
+    switch.ring()
+    record = {
+        "uuid": DEVICE, "direction": "outbound", "hangup_cause": "NORMAL_CLEARING", "end_uepoch": "9000000",
+        "progress_uepoch": "1000000", "answer_uepoch": "4000000", "sip_hangup_disposition": "recv_bye",
+    }  # fmt: skip
+    event = event_of(json.dumps({"variables": record}).encode())
+    assert event is not None
+    switch.records[DEVICE] = event
+    switch.node.lost(switch.now)
+    switch.answers[f"uuid_dump {CALLER}"] = json.dumps({"Unique-ID": CALLER, "Answer-State": "answered"})
+    switch.answers[f"uuid_dump {DEVICE}"] = "-ERR No such channel!"
+    switch.frame(esl.AuthWanted())
+    switch.wake()
+    told = [type(body).__name__ for leg, body in switch.tape.told if leg == f"{LEG}.1"]
+    assert told == ["LegRinging", "LegAnswered", "CommandSettled", "LegEnded"]
+    [end] = [body for _, body in switch.tape.told if isinstance(body, LegEnded)]
+    assert (end.cause, end.by, end.rang_ms) == ("NORMAL", "FAR", 3000)
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"[]", b'{"variables": 3}', b"\xff", b"[" * 100_000])
+def test_half_a_call_record_is_none(record: bytes) -> None:
+    assert event_of(record) is None
