@@ -15,6 +15,10 @@ settings.load_profile("tandem")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=10, help="how often the kill tests kill at random moments")
+    parser.addoption(
+        "--media", choices=("builtin", "freeswitch"), default="builtin",
+        help="what carries the calls of tests/e2e; freeswitch is the one in TANDEM_FREESWITCH",
+    )  # fmt: skip
     parser.addoption("--kill-json", type=Path, default=None, help="where the kill tests write what they counted")
 
 

@@ -92,7 +92,9 @@ async def sipp(
     if tone_hz:
         if os.geteuid() != 0:
             pytest.skip("SIPp speaks through a raw socket, which only root may open")
-        sounds.write_pcap(home / "tone.pcap", tone_hz, 30)
+        sounds.write_tone(home / "tone.pcap", tone_hz, 30)
+        # SIPp's own play_dtmf sends no end of a digit (RFC 4733, 2.5.1.4), and FreeSWITCH waits for one.
+        sounds.write_digit(home / "digit.pcap", "1")
     async with ear() as (listener, ear_port):
         pairs = [part for name, value in keys.items() for part in ("-key", name, str(value))]
         own = ("-p", str(port)) if port else ()
