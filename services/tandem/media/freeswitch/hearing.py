@@ -148,6 +148,24 @@ class Hearing:
         board.api(f"uuid_setvar_multi {leg.channel} {HEARD}={token}")
         board.send(esl.execute(leg.channel, application, argument, token), taken)
 
+    def comfort(self, leg: Leg) -> None:
+        """Nobody will say what comes next while no owner is there: a caller hears music instead of silence."""
+        board = self._board
+        music = board.prompts.get(board.config.music)
+        waits = leg.inbound and leg.stage is Stage.UP and leg.parked and leg.shard not in board.owners
+        busy = leg.sound is not None or leg.replacing or leg.queue or leg.begun is not None or leg.peer is not None
+        if music is None or not waits or busy or leg.hanging_up is not None or not board.live:
+            return
+        token = token_of(leg.tenant, f"comfort {leg.id}")
+        sound = leg.sound = Sound(None, token, music)
+
+        def taken(reply: esl.Reply | esl.ApiReply, now: float) -> None:
+            if not reply.ok and leg.sound is sound:
+                leg.sound = None
+
+        board.api(f"uuid_setvar_multi {leg.channel} {HEARD}={token}")
+        board.send(esl.execute(leg.channel, "endless_playback", music, token), taken)
+
     # ------------------------------------------------------------------ making room
 
     def _quiet(self, leg: Leg, now: float) -> bool:

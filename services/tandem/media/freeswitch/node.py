@@ -118,10 +118,15 @@ class Node:
 
     def owner_present(self, shard: int, present: bool, now: float) -> None:
         """Owners come and go; the dialplan holds the fallback ready in any case."""
+        board = self._board
         if present:
-            self._board.owners.add(shard)
-        else:
-            self._board.owners.discard(shard)
+            board.owners.add(shard)
+            return
+        board.owners.discard(shard)
+        for leg in board.legs.values():
+            if leg.shard == shard:
+                board.stir(leg)
+        self._go_on(now)
 
     def journal_away(self, away: bool, now: float) -> None:
         """Nothing can be told, or it can again."""
@@ -237,6 +242,7 @@ class Node:
                 leg = board.legs.get(leg_id)
                 if leg is not None:
                     self._verbs.run(leg, now)
+                    self._hearing.comfort(leg)
 
     def _of_leg(self, handler: Callable[[Leg, esl.Event, float], None]) -> Callable[[esl.Event, float], None]:
         """Channels that are no leg (any more) are none of our business."""

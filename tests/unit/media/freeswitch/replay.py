@@ -105,6 +105,7 @@ class Replay:
     def _node(self) -> Node:
         node = Node(FreeswitchConfig(heartbeat_s=20.0), self.tape, PROMPTS, "ClueCon")
         node.directory(DIRECTORY, self.now)
+        node.owner_present(SHARD, True, self.now)
         return node
 
     # ------------------------------------------------------------------ names

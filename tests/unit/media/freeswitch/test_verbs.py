@@ -37,7 +37,7 @@ from tandem.media.freeswitch.node import Node
 from tandem.media.freeswitch.recorder import file_of
 from tandem.media.freeswitch.records import event_of
 from tandem.wire import esl
-from tests.unit.media.freeswitch.replay import DIRECTORY, TENANT, Tape
+from tests.unit.media.freeswitch.replay import DIRECTORY, SHARD, TENANT, Tape
 
 CALLER = "1709d99b-8793-4403-8605-8e0fdb58413b"
 LEG = leg_of_caller(CALLER) or ""
@@ -63,6 +63,7 @@ class Switch:
         }
         self._sent: list[str] = []
         self.node.directory(DIRECTORY, self.now)
+        self.node.owner_present(SHARD, True, self.now)
         self.frame(esl.AuthWanted())
         self.sent()
 
@@ -579,6 +580,34 @@ def test_a_switch_that_comes_back_in_time_is_not(switch: Switch) -> None:
     switch.now += 11
     switch.node.wake(switch.now)
     assert switch.tape.ends() == []
+
+
+# ------------------------------------------------------------------ no owner
+
+
+def test_a_caller_without_an_owner_hears_music_until_the_next_command(switch: Switch) -> None:
+    switch.up()
+    switch.perform(Collect("menu", ("hello",), 1, 1000), "menu")
+    switch.node.owner_present(SHARD, False, switch.now)
+    switch.sent()
+    switch.complete("menu")
+    assert [line for line in switch.sent() if "endless_playback" in line and "/p/music.wav" in line]
+    switch.node.owner_present(SHARD, True, switch.now)
+    switch.perform(Play(("hello",)), "next")
+    assert switch.sent() == [f"api uuid_break {CALLER} all"]
+    token = token_of(TENANT, f"comfort {LEG}")
+    switch.event("CHANNEL_EXECUTE_COMPLETE", **{"Application-UUID": token})
+    assert any("playback" in line for line in switch.sent())
+    assert switch.outcomes()[1:] == ["menu DONE"]
+
+
+def test_whoever_listens_or_talks_hears_no_music_of_ours(switch: Switch) -> None:
+    switch.up()
+    switch.perform(Play(("hello",)), "play")
+    switch.sent()
+    switch.node.owner_present(SHARD, False, switch.now)
+    switch.answer()
+    assert switch.sent() == []
 
 
 # ------------------------------------------------------------------ accounts
