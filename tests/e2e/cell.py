@@ -129,6 +129,11 @@ class Cell:
         return (self.data_dir / "platform.key").read_text().strip()
 
     @property
+    def plain_recordings(self) -> Path:
+        """Where FreeSWITCH writes them until they are sealed."""
+        return self._memory / "recordings"
+
+    @property
     def settings(self) -> dict[str, str]:
         """The environment of its processes."""
         return dict(self._environment)

@@ -99,6 +99,12 @@ class FreeSwitch:
             self._log.wait_end()
             self._log = None
 
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.program is not None
+        self.program.kill()
+        self.stop()
+
     def connect(self) -> AbstractAsyncContextManager[Esl]:
         """A connection to its event socket: `async with node.connect() as esl`."""
         return connected(self.esl_port, self.esl_password)
