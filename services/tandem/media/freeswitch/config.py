@@ -10,7 +10,7 @@ class FreeswitchConfig:
     """Every limit with its reason. Times in seconds."""
 
     dial: str = "sofia/tandem/{user}%{realm}"
-    """How a device is rung: at the place where it registered last with that SIP profile, in our realm."""
+    """How a device is rung: where it registered with that SIP profile, in our realm."""
 
     unreachable_after_s: float = 4.0
     """A device that does not even ring in this time is not there: four tries of an INVITE."""
