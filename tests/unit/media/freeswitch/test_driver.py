@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -51,6 +52,12 @@ class Server:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._writer: asyncio.StreamWriter | None = None
+
+    @property
+    def writer(self) -> asyncio.StreamWriter:
+        """Of the connection that is open."""
+        assert self._writer is not None
+        return self._writer
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._talk, "127.0.0.1", self.port)
@@ -211,18 +218,23 @@ async def test_who_is_behind_listens_to_less_and_then_asks_what_was_missed(tmp_p
 
 
 async def test_what_came_is_worked_off_before_an_alarm(tmp_path: Path) -> None:
-    """The loop stood still, and the answer of a silent switch lay there: it is not left."""
+    """The loop stood still, and the sign of life lay behind much else: the switch is not left."""
     async with bench(tmp_path, heartbeat_s=0.1) as at_work:
         leg = await at_work.arrived()
-        for _ in range(20):
-            at_work.switch.fire("HEARTBEAT")
-        at_work.server.flush()
+        for _ in range(6000):
+            at_work.switch.fire("CHANNEL_ANSWER", None, **{"Unique-ID": "x" * 300})
+        at_work.switch.fire("HEARTBEAT")
+        # From a thread, as another process would send it.
+        data, writer = at_work.switch.take(), at_work.server.writer
+        connection = writer.get_extra_info("socket").dup()
+        connection.setblocking(True)
+        sending = threading.Thread(target=connection.sendall, args=(data,))
+        sending.start()
         time.sleep(0.5)  # the loop stands still
+        sending.join()
+        connection.close()
         at_work.command(leg, Answer(), "answer")
-        for _ in range(40):
-            at_work.switch.fire("HEARTBEAT")
-            at_work.server.flush()
-            await asyncio.sleep(0.02)
+        await at_work.until(lambda: at_work.tape.settled() == ["answer"])
         assert at_work.switch.commands.count("auth esl") == 1
 
 
