@@ -23,10 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "builtin(why): skip with --media=freeswitch")
     config.addinivalue_line("markers", "needs(*programs): skip where one of these programs is not installed")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    builtin = item.get_closest_marker("builtin")
+    if builtin is not None and item.config.getoption("--media") != "builtin":
+        pytest.skip(f"of the built-in node alone: {builtin.args[0]}")
     for marker in item.iter_markers("needs"):
         for program in marker.args:
             if shutil.which(program) is None:

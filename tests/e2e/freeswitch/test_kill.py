@@ -25,6 +25,8 @@ SEED = 20260103
 QUEUES = {"sales": ("ann",), "desk": ("dan",), "nobody": ("gus",)}
 """Digit 1: who talks. Digit 2: whose phone rings. Digit 3: waiting for nobody."""
 RING_LIMIT_S = 120
+RENEWED_EVERY = 3
+"""So many lives of the agent a phone rings before it is picked up, while nobody is there to know it."""
 AWAY_S = (0.0, 0.1, 1.5)
 """How long nobody is there before the agent is started again."""
 
@@ -90,11 +92,14 @@ async def test_the_agent_dies_and_nobody_on_the_phone_notices(cell: Cell, kills:
     rng = random.Random(SEED)
     async with scene(cell) as at:
         before = await at.contact(at.waits, lambda contact: "enqueueTime" in contact)
-        for _ in range(kills):
+        for n in range(kills):
+            picked_up = n % RENEWED_EVERY == RENEWED_EVERY - 1
             chooses, leaves = await at.crowd.menu_sitter(), await at.crowd.menu_sitter()
             cell.kill_media()
             chooses.press("3")
             at.crowd.hang_up(leaves)
+            if picked_up:
+                at.dan.answer(at.ring[1])
             await asyncio.sleep(rng.choice(AWAY_S))
             await asyncio.to_thread(at.restart_agent)
             await at.contact(chooses, lambda contact: contact["state"] == "STATE_WAITING")
@@ -103,6 +108,9 @@ async def test_the_agent_dies_and_nobody_on_the_phone_notices(cell: Cell, kills:
             assert [call.is_up for call in (*at.talk, at.ring[0], at.waits, chooses)] == [True] * 5
             at.crowd.hang_up(chooses)
             await at.contact(chooses, lambda contact: contact["state"] == "STATE_ENDED")
+            if picked_up:
+                await at.crowd.end_talk(at.ring[0], at.dan)
+                at.ring = await at.crowd.ring_sitter("2", at.dan)
         # What was under way goes on as if nothing had been.
         assert await at.contact(at.waits, lambda contact: contact["state"] == "STATE_WAITING") == before
         at.dan.answer(at.ring[1])

@@ -54,6 +54,8 @@ class Arrivals:
         self._board.note(leg)
 
     def _refuse(self, channel: str, cause: str) -> None:
+        if cause == _NOT_NOW:
+            self._board.say_when(channel)
         self._board.api(f"uuid_kill {channel} {cause}")
 
     def _arrive(

@@ -25,7 +25,7 @@ from tandem.media.backend import MergedDirectory, RowKind, Sink
 from tandem.media.builtin.timers import Timers
 from tandem.media.freeswitch.causes import name_of
 from tandem.media.freeswitch.config import FreeswitchConfig
-from tandem.media.freeswitch.leg import Leg
+from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.wire import esl
 
 UNSEEN = "ended while nobody listened to the switch"
@@ -136,7 +136,13 @@ class Board:
             if not reply.ok and leg.id in self.legs:
                 self.await_end(leg, now)
 
+        if leg.inbound and leg.stage is Stage.ARRIVED and leg.hanging_up is Cause.REFUSED:
+            self.say_when(leg.channel)
         self.api(f"uuid_kill {leg.channel} {name_of(leg.hanging_up)}", killed)
+
+    def say_when(self, channel: str) -> None:
+        """A 503 that is to come says when to try again."""
+        self.api(f"uuid_setvar {channel} sip_rh_Retry-After {self.config.retry_after_s}")
 
     def await_end(self, leg: Leg, now: float) -> None:
         """Its channel is gone. The event that says so, with the cause, may be under way."""

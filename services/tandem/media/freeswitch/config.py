@@ -48,6 +48,9 @@ class FreeswitchConfig:
     music: str = "music"
     """The prompt that a caller hears between two steps while no owner is there."""
 
+    retry_after_s: int = 5
+    """What a refused caller's carrier is told to wait."""
+
     channels_max: int = 20_000
     """Rows of a list that are read; FreeSWITCH's own limit of sessions is lower."""
 

@@ -42,6 +42,7 @@ from tests.unit.media.freeswitch.replay import DIRECTORY, SHARD, TENANT, Tape
 CALLER = "1709d99b-8793-4403-8605-8e0fdb58413b"
 LEG = leg_of_caller(CALLER) or ""
 DEVICE = channel_of_device(TENANT, "ring", "agent1")
+LATER = f"api uuid_setvar {CALLER} sip_rh_Retry-After 5"
 PROMPTS = {"hello": "/p/hello.wav", "music": "/p/music.wav"}
 
 
@@ -186,14 +187,14 @@ def test_a_call_over_the_dialplans_limit_is_on_record(switch: Switch) -> None:
 def test_no_call_begins_while_the_journal_is_away(switch: Switch) -> None:
     switch.node.journal_away(True, switch.now)
     switch.arrive()
-    assert switch.sent() == [f"api uuid_kill {CALLER} SWITCH_CONGESTION"]
+    assert switch.sent() == [LATER, f"api uuid_kill {CALLER} SWITCH_CONGESTION"]
 
 
 def test_who_rings_is_let_go_when_the_journal_goes(switch: Switch) -> None:
     switch.arrive()
     switch.node.journal_away(True, switch.now)
     switch.answer()
-    assert switch.sent() == [f"api uuid_kill {CALLER} SWITCH_CONGESTION"]
+    assert switch.sent() == [LATER, f"api uuid_kill {CALLER} SWITCH_CONGESTION"]
 
 
 def test_a_prompt_replaces_another_when_that_has_ended(switch: Switch) -> None:
