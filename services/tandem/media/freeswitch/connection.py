@@ -42,6 +42,8 @@ class Connection:
         """Why the edge should close the connection; empty for no reason."""
         self.ready = False
         """The switch answers and says that it is well."""
+        self.heard_at = 0.0
+        """When the switch said anything last."""
         self._narrow = False
 
     def lost(self, now: float) -> None:
@@ -123,7 +125,11 @@ class Connection:
         self._board.timers.set("heartbeat", "", now + 3 * self._board.config.heartbeat_s)
 
     def silent(self, now: float) -> None:
-        """Three heartbeats are missing."""
+        """Three heartbeats are missing. While much else comes, one may stand behind it."""
+        patience_s = 3 * self._board.config.heartbeat_s
+        if self.heard_at + patience_s > now:
+            self._board.timers.set("heartbeat", "", self.heard_at + patience_s)
+            return
         self._close("NO_HEARTBEAT", "FreeSWITCH has said nothing for three heartbeats")
 
     def _close(self, reason: str, detail: str) -> None:

@@ -269,9 +269,9 @@ class FreeswitchNode:
     def _on_alarm(self) -> None:
         self._alarm = self._alarm_at = None
         link = self._socket
-        if link is not None and link.received > link.taken:
+        if link is not None and link.more:
             # An answer that has come counts, though nobody looked at it before the limit.
-            self._wake_after = link.received
+            self._wake_after = max(link.received, link.taken + 1)
         else:
             self._wake()
 

@@ -147,6 +147,7 @@ class Node:
 
     def frame(self, frame: esl.Frame, now: float) -> None:
         """Something came from FreeSWITCH."""
+        self._connection.heard_at = now
         if isinstance(frame, esl.Event):
             handler = self._handlers.get(frame.name)
             if handler is not None:

@@ -267,8 +267,9 @@ class Reconcile:
     def _known_all(self, now: float) -> None:
         """Every channel is known: settle what is in doubt, and go on."""
         board = self._board
-        board.live = True
-        board.notice("SWITCH_ANSWERS", f"FreeSWITCH answers, {len(board.legs)} legs live on it")
+        if not board.live:
+            board.live = True
+            board.notice("SWITCH_ANSWERS", f"FreeSWITCH answers, {len(board.legs)} legs live on it")
         self._join(now)
         doubts, self._doubts = self._doubts, {}
         again: dict[str, list[Command]] = {}

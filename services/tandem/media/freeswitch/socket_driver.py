@@ -8,6 +8,7 @@ the loop is busy, or stands still, what came waits in this process.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import threading
 from collections import deque
@@ -65,6 +66,17 @@ class EslSocket:
     def over(self) -> bool:
         """The connection has ended, and all that came was taken."""
         return self._over and not self._chunks
+
+    @property
+    def more(self) -> bool:
+        """Something came that was not taken: it may lie in the kernel still, where the whole process stood still."""
+        if self._received > self._taken:
+            return True
+        if self._over:
+            return False
+        kernel = select.poll()
+        kernel.register(self._socket, select.POLLIN)
+        return bool(kernel.poll(0))
 
     def take(self) -> bytes | None:
         """What came next; None if nothing did."""

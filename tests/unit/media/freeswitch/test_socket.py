@@ -60,6 +60,16 @@ async def test_it_wakes_when_something_can_be_taken_after_nothing_could() -> Non
             assert taken(link) == EVENT
 
 
+async def test_what_lies_in_the_kernel_is_known_of() -> None:
+    with pair() as (switch, link, woken):
+        assert not link.more
+        switch.sendall(EVENT)
+        assert link.more, "taken by the thread or not"
+        await asyncio.wait_for(woken.wait(), 10)
+        assert taken(link) == EVENT
+        assert not link.more
+
+
 async def test_more_than_can_be_held_ends_the_connection(monkeypatch) -> None:
     monkeypatch.setattr(socket_driver, "HELD_MAX_BYTES", 1000)
     with pair() as (switch, link, woken):

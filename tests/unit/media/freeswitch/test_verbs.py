@@ -425,6 +425,15 @@ def test_a_silent_switch_is_left(switch: Switch) -> None:
     assert not switch.node.ready
 
 
+def test_a_switch_that_says_anything_is_not_silent(switch: Switch) -> None:
+    switch.now += 50
+    switch.event("CHANNEL_PROGRESS", "nobody's")
+    switch.wake()
+    assert switch.node.take().close == ""
+    switch.wake()
+    assert switch.node.take().close == "NO_HEARTBEAT"
+
+
 def test_a_wrong_password_closes(switch: Switch) -> None:
     node = Node(FreeswitchConfig(), Tape(), PROMPTS, "wrong")
     node.frame(esl.AuthWanted(), 1.0)
