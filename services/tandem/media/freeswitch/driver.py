@@ -174,6 +174,7 @@ class FreeswitchNode:
                 self._flush_soon()
             else:
                 reachable = True
+                self._records.sweep()
                 if await self._talk(EslSocket(link, self._work)):
                     retry.reset()
             await retry.pause()

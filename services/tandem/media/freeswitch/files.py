@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 SPENT_AFTER_S = 2.0
 """A record is written a moment after the event that tells of its channel's end."""
+SWEPT_AFTER_S = 60.0
+"""What a gap has left is asked for in the first seconds after it."""
 SPENT_MAX = 10_000
 """Records that wait to be removed; beyond it the next sweep has them."""
 
@@ -96,6 +98,7 @@ class Records:
         self._thread = ThreadPoolExecutor(1, "call-records")
         self._spent: list[str] = []
         self._removing: asyncio.TimerHandle | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
 
     def find(self, channel: str, then: Callable[[str, esl.Event | None], None]) -> None:
         """Read a channel's record; `then` is called on the loop."""
@@ -109,10 +112,21 @@ class Records:
         if self._spent and self._removing is None:
             self._removing = self._loop.call_later(SPENT_AFTER_S, self._remove_spent)
 
+    def sweep(self) -> None:
+        """Remove what a gap has left, once nobody can want it: also of channels that nobody knew."""
+        listing = self._loop.run_in_executor(self._thread, self._listed)
+        listing.add_done_callback(lambda done: None if done.cancelled() else self._sweep_later(done.result()))
+
+    def _sweep_later(self, names: list[str]) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._sweeping = self._loop.call_later(SWEPT_AFTER_S, lambda: self._thread.submit(self._remove, names))
+
     def close(self) -> None:
-        """Give the thread back; what is left is removed by the next life."""
-        if self._removing is not None:
-            self._removing.cancel()
+        """Give the thread back; what is left is swept by the next life."""
+        for handle in (self._removing, self._sweeping):
+            if handle is not None:
+                handle.cancel()
         self._thread.shutdown(wait=True)
 
     def _remove_spent(self) -> None:
@@ -129,6 +143,13 @@ class Records:
                 return records.event_of(file.read(records.MAX_BYTES))
         except OSError:
             return None  # FreeSWITCH died before it wrote one
+
+    def _listed(self) -> list[str]:
+        try:
+            return [path.name.removesuffix(records.SUFFIX) for path in self._directory.glob(f"*{records.SUFFIX}")]
+        except OSError as error:
+            _log.warning("call records in %s cannot be listed: %s", self._directory, error)
+            return []
 
     def _remove(self, channels: list[str]) -> None:
         for channel in channels:

@@ -327,6 +327,9 @@ _line(
 )
 _line("the connection to FreeSWITCH has ended", "warning", "Calls go on there; what happens meanwhile is asked for.")
 _line("a frame of FreeSWITCH could not be worked off", "error", "A fault of ours in one call; the others go on.")
+_line(
+    "call records in %s cannot be listed: %s", "warning", "What a gap has left there stays: is it FreeSWITCH's cdr_dir?"
+)
 _line("call record of channel %s cannot be removed: %s", "warning", "It tells who called whom: remove it by hand.")
 _line("the backend failed in a call", "error", "A fault of ours in one call; its command ends as unknown.")
 _line(

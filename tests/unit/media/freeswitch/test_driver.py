@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from tandem.adapters.blobs import LocalBlobs
 from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.ports.media import (
@@ -30,6 +32,7 @@ from tandem.core.ports.media import (
 from tandem.core.recording import CHUNK_BYTES, HEADER_BYTES, Opener, at, frames_in
 from tandem.core.seal import Secret
 from tandem.media.backend import MergedDirectory
+from tandem.media.freeswitch import files
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.connection import SPARED
 from tandem.media.freeswitch.driver import FreeswitchNode, Switch
@@ -130,11 +133,11 @@ async def bench(home: Path, **config: float) -> AsyncIterator[Bench]:
     server, tape = Server(), Tape()
     await server.open()
     blobs = await LocalBlobs.open(home / "blobs")
-    files = Files(home / "spool", home / "cdr", blobs, SystemEntropy())
-    files.cdr_dir.mkdir()
+    places = Files(home / "spool", home / "cdr", blobs, SystemEntropy())
+    places.cdr_dir.mkdir()
     settings = FreeswitchConfig(recordings_dir=str(home / "memory"), **config)  # type: ignore[arg-type]
     where = Switch("127.0.0.1", server.port, "127.0.0.1", 0)
-    node = FreeswitchNode(settings, where, "esl", {"music": "/p/music.wav"}, files, SystemClock(), tape)
+    node = FreeswitchNode(settings, where, "esl", {"music": "/p/music.wav"}, places, SystemClock(), tape)
     await node.open()
     node.directory(DIRECTORY)
     node.restore([], 0)
@@ -182,6 +185,18 @@ async def test_a_hang_up_in_the_gap_is_told_with_its_cause(tmp_path: Path) -> No
         [end] = at_work.ends()
         assert (end.cause, end.by, end.detail) == (Cause.NORMAL, "FAR", "NORMAL_CLEARING")
         await at_work.until(lambda: not record.exists())
+
+
+async def test_call_records_that_nobody_asked_for_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "SWEPT_AFTER_S", 0.1)
+    async with bench(tmp_path) as at_work:
+        await at_work.arrived()
+        left = at_work.home / "cdr" / "somebody.cdr.json"
+        left.write_text("{}")
+        (other := at_work.home / "cdr" / "notes.txt").touch()
+        at_work.server.cut()
+        await at_work.until(lambda: not left.exists())
+        assert other.exists()
 
 
 async def test_a_switch_that_began_anew_has_lost_its_calls(tmp_path: Path) -> None:
