@@ -146,8 +146,6 @@ class Cell:
 
     def start(self) -> None:
         """Both processes, until calls can be taken."""
-        if self.switch is not None:
-            self.switch.start()
         self.start_media()
         self.start_control()
         try:
@@ -161,7 +159,9 @@ class Cell:
         return self.control
 
     def start_media(self, **more: str) -> Program:
-        """The media node."""
+        """The media node; its FreeSWITCH before the first."""
+        if self.switch is not None and self.switch.program is None:
+            self.switch.start()
         self.media = self._program("media", "media", more)
         return self.media
 
