@@ -18,14 +18,22 @@ settings.load_profile("tandem")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=10, help="how often the kill tests kill at random moments")
+    parser.addoption(
+        "--media", choices=("builtin", "freeswitch"), default="builtin",
+        help="what carries the calls of tests/e2e; freeswitch is the one in TANDEM_FREESWITCH",
+    )  # fmt: skip
     parser.addoption("--kill-json", type=Path, default=None, help="where the kill tests write what they counted")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "builtin(why): skip with --media=freeswitch")
     config.addinivalue_line("markers", "needs(*programs): skip where one of these programs is not installed")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    builtin = item.get_closest_marker("builtin")
+    if builtin is not None and item.config.getoption("--media") != "builtin":
+        pytest.skip(f"of the built-in node alone: {builtin.args[0]}")
     for marker in item.iter_markers("needs"):
         for program in marker.args:
             if shutil.which(program) is None:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import httpx
 
+from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.programs import Program, free_ports, free_udp_port
 from tests.e2e.rest import Json, Rest
 
@@ -30,6 +31,17 @@ def environment(data_dir: Path, **settings: Any) -> dict[str, str]:
     given = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
     given["TANDEM_DATA_DIR"] = str(data_dir)
     return given | variables(settings)
+
+
+def on_freeswitch(switch: FreeSwitch, memory: Path) -> dict[str, Any]:
+    """Settings of a cell whose calls that FreeSWITCH carries; it is told where the agent is. `memory` is on tmpfs."""
+    (lookups,) = free_ports(1)
+    switch.settings["directory_url"] = f"http://127.0.0.1:{lookups}/directory"
+    password = memory / "esl.password"
+    password.touch(mode=0o600)
+    password.write_text(switch.esl_password)
+    of_switch = {"port": switch.esl_port, "password_file": password, "lookup_port": lookups, "cdr_dir": switch.cdrs}
+    return {"media__backend": "freeswitch"} | {f"media__freeswitch__{name}": value for name, value in of_switch.items()}
 
 
 def variables(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -75,15 +87,19 @@ class Cell:
     running: ClassVar[list[Cell]] = []
     """Those that were not stopped: what they printed is shown when a test fails."""
 
-    def __init__(self, home: Path, *flags: str, **settings: Any) -> None:
+    def __init__(self, home: Path, *flags: str, switch: FreeSwitch | None = None, **settings: Any) -> None:
+        """`switch` carries the calls, and is this cell's to start and stop; without one the built-in node does."""
         self.data_dir = home / "var"
+        self.switch = switch
         self._http, self._grpc = free_ports(2)
-        self.sip_port = free_udp_port()
+        self.sip_port = free_udp_port() if switch is None else switch.sip_port
         # In memory, and not the one that a Tandem of this user's own may have.
         self._memory = Path(tempfile.mkdtemp(prefix="tandem-e2e-", dir="/dev/shm"))
         key_file = self._memory / "node.key"
         ports = {"http__port": self._http, "grpc__port": self._grpc, "sip__port": self.sip_port}
         self._environment = environment(self.data_dir, media__node_key_file=key_file, **ports, **settings)
+        if switch is not None:
+            self.set(**on_freeswitch(switch, self._memory))
         self._flags = flags
         self.tandem: tuple[str, ...] = TANDEM
         """What a process is started with; tests plant bugs there."""
@@ -113,6 +129,11 @@ class Cell:
         return (self.data_dir / "platform.key").read_text().strip()
 
     @property
+    def plain_recordings(self) -> Path:
+        """Where FreeSWITCH writes them until they are sealed."""
+        return self._memory / "recordings"
+
+    @property
     def settings(self) -> dict[str, str]:
         """The environment of its processes."""
         return dict(self._environment)
@@ -138,7 +159,9 @@ class Cell:
         return self.control
 
     def start_media(self, **more: str) -> Program:
-        """The media node."""
+        """The media node; its FreeSWITCH before the first."""
+        if self.switch is not None and self.switch.program is None:
+            self.switch.start()
         self.media = self._program("media", "media", more)
         return self.media
 
@@ -157,6 +180,9 @@ class Cell:
         assert self.control is not None
         self.control.wait_line("control plane ready")
         self.control.wait_line("media node up", count=SHARDS)
+        if self.switch is not None:
+            assert self.media is not None
+            self.media.wait_line("FreeSWITCH answers")
         answer = httpx.get(f"{self.base_url}/readyz")
         assert answer.status_code == 200, answer.text
 
@@ -181,6 +207,8 @@ class Cell:
                 program.stop()
                 self.ended.append(program)
         self.control = self.media = None
+        if self.switch is not None:
+            self.switch.stop()
         self.running.remove(self)
         shutil.rmtree(self._memory)
 

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import os
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.cell import Cell
+from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.kill_tally import Tally
+
+FREESWITCH = Path(os.environ.get("TANDEM_FREESWITCH", ""))
+"""The prefix that FreeSWITCH was installed to."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`--media=freeswitch` without one skips what needs a cell, and says so in one line."""
+    if config.getoption("--media") != "freeswitch" or (FREESWITCH / "bin/freeswitch").is_file():
+        return
+    missing = pytest.mark.skip(reason="no FreeSWITCH: TANDEM_FREESWITCH names the prefix of none")
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(missing)
 
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
+def new_switch(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], FreeSwitch | None]:
+    """Makes a FreeSWITCH for a cell where `--media` says so; it is not started yet."""
+    if request.config.getoption("--media") != "freeswitch":
+        return lambda: None
+    return lambda: FreeSwitch(FREESWITCH, tmp_path_factory.mktemp("switch"))
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory, new_switch: Callable[[], FreeSwitch | None]) -> Iterator[Cell]:
     """A cell that every test may use and none may break; each makes its own tenant (`platform.centre`)."""
-    cell = Cell(tmp_path_factory.mktemp("cell"))
+    cell = Cell(tmp_path_factory.mktemp("cell"), switch=new_switch())
     try:
         cell.start()
         yield cell
@@ -22,9 +48,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
 
 
 @pytest.fixture
-def own_cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
+def own_cell(tmp_path_factory: pytest.TempPathFactory, new_switch: Callable[[], FreeSwitch | None]) -> Iterator[Cell]:
     """A cell that the test may break. It starts it itself."""
-    cell = Cell(tmp_path_factory.mktemp("own"), "--allow-faults")
+    cell = Cell(tmp_path_factory.mktemp("own"), "--allow-faults", switch=new_switch())
     try:
         yield cell
     finally:
@@ -46,4 +72,6 @@ def pytest_runtest_makereport(
     if report.failed:
         for program in [program for cell in Cell.running for program in cell.programs]:
             report.sections.append((f"{program.name} {program.pid}", program.output))
+        for switch in [cell.switch for cell in Cell.running if cell.switch is not None]:
+            report.sections.append(("freeswitch", "\n".join(switch.lines[-300:])))
     return report

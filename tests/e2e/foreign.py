@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from array import array
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,9 @@ async def sipp(
     if tone_hz:
         if os.geteuid() != 0:
             pytest.skip("SIPp speaks through a raw socket, which only root may open")
-        sounds.write_pcap(home / "tone.pcap", tone_hz, 30)
+        sounds.write_tone(home / "tone.pcap", tone_hz, 30)
+        # SIPp's own play_dtmf sends no end of a digit (RFC 4733, 2.5.1.4), and FreeSWITCH waits for one.
+        sounds.write_digit(home / "digit.pcap", "1")
     async with ear() as (listener, ear_port):
         pairs = [part for name, value in keys.items() for part in ("-key", name, str(value))]
         own = ("-p", str(port)) if port else ()
@@ -173,7 +175,7 @@ audio_player aubridge,nowhere
 audio_alert aubridge,nowhere
 snd_path {home}
 module_path {modules}
-module g711.so
+{codecs}
 module aufile.so
 module aubridge.so
 module sndfile.so
@@ -182,21 +184,32 @@ module_app account.so
 module_app menu.so
 ctrl_tcp_listen {host}:{port}
 """
+G711 = ("g711.so",)
 
 
 @asynccontextmanager
 async def baresip(
-    home: Path, registrar: str, user: str, password: str = "", *, tone_hz: int, answers: bool = True
+    home: Path,
+    registrar: str,
+    user: str,
+    password: str = "",
+    *,
+    tone_hz: int,
+    answers: bool = True,
+    modules: Sequence[str] = G711,
+    media: str = "",
 ) -> AsyncIterator[Baresip]:
-    """A softphone with a tone for a voice. Without a password it does not register. Ended with the block."""
+    """A softphone with a tone for a voice. Without a password it does not register. `modules` are its codecs
+    and what else it needs, `media` what its account says of encryption. Ended with the block."""
     home.mkdir()
     sounds.write_wav(home / "tone.wav", sounds.sine(tone_hz, 60))
     (port,) = free_ports(1)
-    (home / "config").write_text(CONFIG.format(host=HOST, home=home, modules=MODULES, port=port))
+    codecs = "\n".join(f"module {name}" for name in modules)
+    (home / "config").write_text(CONFIG.format(host=HOST, home=home, modules=MODULES, port=port, codecs=codecs))
     (home / "contacts").touch()
     mode = "auto" if answers else "manual"
     secret = f"auth_pass={password};regint=60" if password else "regint=0"
-    (home / "accounts").write_text(f"<sip:{user}@{registrar}>;{secret};answermode={mode}\n")
+    (home / "accounts").write_text(f"<sip:{user}@{registrar}>;{secret};answermode={mode}{media}\n")
     program = Program(f"baresip {user}", [shutil.which("baresip") or "baresip", "-4", "-f", home])
     try:
         await asyncio.to_thread(program.wait_line, "baresip is ready")

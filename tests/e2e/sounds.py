@@ -111,14 +111,31 @@ def channels_of(wav: bytes) -> tuple[array[int], array[int]]:
     return samples[::2], samples[1::2]
 
 
-def write_pcap(path: Path, hz: int, seconds: float) -> None:
+def write_tone(path: Path, hz: int, seconds: float) -> None:
     """RTP packets of a mu-law tone as a capture of an Ethernet: what SIPp plays."""
-    voice, frames = mu_law_tone(hz, 0.2), int(seconds * 50)
+    voice = mu_law_tone(hz, 0.2)
+    packets = []
+    for n in range(int(seconds * 50)):
+        at = n * FRAME % len(voice)
+        packets.append(struct.pack("!BBHII", 0x80, 0x80 * (n == 0), n, n * FRAME, 0x7E57) + voice[at : at + FRAME])
+    _write_pcap(path, packets)
+
+
+def write_digit(path: Path, digit: str) -> None:
+    """A key held for 160 ms, by RFC 4733 as payload type 96, likewise: its end is told three times."""
+    event = "0123456789*#ABCD".index(digit)
+    told = [(n * FRAME, False) for n in range(1, 9)] + [(8 * FRAME, True)] * 3
+    packets = [
+        struct.pack("!BBHIIBBH", 0x80, 96 | 0x80 * (n == 0), n, 800, 0x7E57, event, 0x80 * end | 10, duration)
+        for n, (duration, end) in enumerate(told)
+    ]
+    _write_pcap(path, packets)
+
+
+def _write_pcap(path: Path, packets: list[bytes]) -> None:
     with path.open("wb") as file:
         file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        for n in range(frames):
-            at = n * FRAME % len(voice)
-            rtp = struct.pack("!BBHII", 0x80, 0x80 * (n == 0), n, n * FRAME, 0x7E57) + voice[at : at + FRAME]
+        for n, rtp in enumerate(packets):
             udp = struct.pack("!HHHH", 6000, 6000, 8 + len(rtp), 0) + rtp
             home = bytes((127, 0, 0, 1))
             ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), n, 0, 64, 17, 0, home, home) + udp

@@ -27,6 +27,7 @@ CONFIGURES_NOTHING = 64
 
 
 @needs_sipp
+@pytest.mark.builtin("it claims 50 calls")
 async def test_the_fifty_first_call(own_cell: Cell, tmp_path: Path) -> None:
     """503 with Retry-After and a Reason, the fifty go on, and it stands in the history."""
     own_cell.start()

@@ -275,6 +275,7 @@ def fates_of(kills: int, rng: random.Random) -> list[Fate]:
     return fates
 
 
+@pytest.mark.builtin("its calls die with it; tests/e2e/freeswitch/test_kill.py has the other side")
 @pytest.mark.timeout(3600)
 async def test_kills_of_the_media_node(own_cell: Cell, tmp_path: Path, kills: int, tally: Tally) -> None:
     """Alone at random moments and amid a command, and with the control plane in every order."""

@@ -45,6 +45,7 @@ class Executioner(UdpProxy):
         super()._from_phone(port, data, source)
 
 
+@pytest.mark.builtin("its calls die with it")
 @needs_baresip
 @pytest.mark.parametrize("answers", [False, True], ids=["it rings", "it is picked up meanwhile"])
 async def test_a_phone_whose_first_answer_finds_no_node(own_cell: Cell, tmp_path: Path, answers: bool) -> None:

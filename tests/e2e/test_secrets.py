@@ -406,6 +406,7 @@ def test_the_hunt_finds_what_is_planted(tmp_path: Path) -> None:
                 child.kill()
 
 
+@pytest.mark.builtin("it hunts through the files of that node")
 async def test_private_values_are_nowhere_in_plain(own_cell: Cell, tmp_path: Path) -> None:
     """During talks, after kill -9 of everything, without a contact's key, and after a clean stop."""
     begun, temporary, log_dir = time.time(), tmp_path / "temporary", own_cell.data_dir / "log"
@@ -435,6 +436,7 @@ async def test_private_values_are_nowhere_in_plain(own_cell: Cell, tmp_path: Pat
     assert await leaks(own_cell, hunt, temporary, begun) == set()
 
 
+@pytest.mark.builtin("it hunts through the files of that node")
 async def test_of_an_erased_contact_no_byte_is_left(own_cell: Cell, tmp_path: Path) -> None:
     """Another program reads keys.db while it is erased, so it is not answered as done; then the control plane is
     killed; the next one finishes. Another tenant can neither erase nor see it, and its own contact stays."""

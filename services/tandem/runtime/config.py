@@ -209,8 +209,54 @@ class Live(Section, frozen=True, kw_only=True):
     ] = 4
 
 
+class FreeSwitch(Section, frozen=True, kw_only=True):
+    """FreeSWITCH beside the media agent (`media.backend = "freeswitch"`). Its own settings stand in
+    `infra/freeswitch/settings.xml`; what stands in both has to agree."""
+
+    host: Annotated[
+        Literal["127.0.0.1", "::1"],
+        Meta(description="Where its event socket listens: on this host alone, for it has no TLS."),
+    ] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="TCP port of the event socket; FreeSWITCH's esl_port.")] = 8021
+    password_file: Annotated[
+        Path | None,
+        Meta(
+            description="File with the event socket's password and nothing else, mode 0600; FreeSWITCH's esl_password."
+        ),
+    ] = None
+    lookup_port: Annotated[
+        Port,
+        Meta(
+            description="TCP port on 127.0.0.1 where the agent answers FreeSWITCH's look-ups of accounts; the one in "
+            "FreeSWITCH's directory_url."
+        ),
+    ] = 8022
+    cdr_dir: Annotated[
+        Path | None,
+        Meta(
+            description="FreeSWITCH's cdr_dir: call records, which tell after a gap who hung up, and are removed. "
+            "Default: {data_dir}/freeswitch/storage/cdr."
+        ),
+    ] = None
+    recordings_dir: Annotated[
+        Path | None,
+        Meta(
+            description="Where FreeSWITCH writes recordings until they are sealed, in memory only: 58 MB an hour and "
+            "call. Default: recordings, beside the node key."
+        ),
+    ] = None
+
+
 class Media(Section, frozen=True, kw_only=True):
     """The media node of this host."""
+
+    backend: Annotated[
+        Literal["builtin", "freeswitch"],
+        Meta(
+            description="What carries the calls: the built-in node, for evaluation and up to 50 calls, or the "
+            "FreeSWITCH of this host."
+        ),
+    ] = "builtin"
 
     node: Annotated[
         str,
@@ -273,6 +319,7 @@ class Media(Section, frozen=True, kw_only=True):
         bool,
         Meta(description="Take a node key that is not on tmpfs: who has the disk can then read what calls said."),
     ] = False
+    freeswitch: FreeSwitch = FreeSwitch()
 
     def __post_init__(self) -> None:
         """Refuse half a range, and one that holds no pair of ports."""

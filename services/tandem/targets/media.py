@@ -1,4 +1,4 @@
-"""The media node of this host: agent, journal, link and the built-in backend."""
+"""The media node of this host: agent, journal, link, and the backend that the settings name."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from tandem.adapters.blobs import LocalBlobs
 from tandem.adapters.sqlite import CannotOpen
 from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.points import Points
+from tandem.core.ports.blobs import Blobs
+from tandem.core.ports.clock import Clock
+from tandem.core.ports.entropy import Entropy
+from tandem.media.backend import Sink
 from tandem.media.builtin.config import BuiltinConfig, Fallback
 from tandem.media.builtin.driver import BuiltinNode, PortTaken
 from tandem.media.builtin.prompts import BadPrompts, load_prompts
-from tandem.media.driver import MediaProcess, MediaSettings
+from tandem.media.driver import BuildBackend, MediaProcess, MediaSettings
+from tandem.media.freeswitch.driver import LookupPortTaken
 from tandem.media.journal.disk import BadNodeKey, JournalInUse, NoJournal, default_node_key_file
 from tandem.media.link.address import LinkAddress, UnsafeLink
 from tandem.runtime.config import Config
@@ -25,6 +29,7 @@ from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.admin import AdminPortTaken, serve_metrics
 from tandem.runtime.telemetry.process import Telemetry, traced_ratio
 from tandem.targets.groups import PROMPTS
+from tandem.targets.media_freeswitch import BadSwitch, freeswitch_backend
 from tandem.wire.sip.guard import GuardConfig
 
 _log = logging.getLogger(__name__)
@@ -34,13 +39,50 @@ METRICS = "media-metrics.json"
 DIGESTS = {"md5": ("MD5",), "sha-256": ("SHA-256",), "both": ("SHA-256", "MD5")}
 """Setting `sip.digest` -> what phones are challenged with, preferred first (RFC 8760)."""
 
-CANNOT_START = (CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, NoJournal, UnsafeLink, AdminPortTaken)
+CANNOT_START = (
+    CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, NoJournal, UnsafeLink, AdminPortTaken,
+    LookupPortTaken, BadSwitch,
+)  # fmt: skip
 """Errors of `run_media` that say what to do."""
 
 
 def _guard(config: Config) -> GuardConfig:
     limits = {name: getattr(config.guard, name) for name in config.guard.__struct_fields__ if name != "trusted"}
     return GuardConfig(config.guard.networks(), **limits)
+
+
+def _builtin(config: Config, blobs: Blobs, clock: Clock, entropy: Entropy, telemetry: Telemetry) -> BuildBackend:
+    """The built-in node. Raises `BadPrompts`."""
+    media = config.media
+    builtin = BuiltinConfig(
+        config.data_dir / "media" / "spool",
+        media.prompts_dir or PROMPTS,
+        config.sip.host,
+        config.sip.port,
+        media.rtp_port_min,
+        media.rtp_port_max,
+        media.capacity,
+        digest_algorithms=DIGESTS[config.sip.digest],
+        guard=_guard(config),
+        fallback_after_s=media.fallback_after_s,
+        fallback=Fallback.APOLOGY if media.fallback == "apology" else Fallback.REFUSE,
+    )
+    prompts = load_prompts(builtin.prompts_dir)
+
+    @asynccontextmanager
+    async def build(sink: Sink) -> AsyncIterator[BuiltinNode]:
+        node = BuiltinNode(builtin, blobs, entropy, clock, prompts, sink)
+        telemetry.meters.watch(node.readings)
+        telemetry.meters.adopt(names.RTP_TICK_DELAY, node.counts.send_delay)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(node.run())
+            try:
+                yield node
+            finally:
+                running.cancel()
+                node.close()
+
+    return build
 
 
 async def run_media(config: Config, points: Points, ready: Callable[[], None]) -> None:
@@ -56,35 +98,9 @@ async def run_media(config: Config, points: Points, ready: Callable[[], None]) -
         media.allow_node_key_on_disk,
         sample_ratio=traced_ratio(config),
     )
-    builtin = BuiltinConfig(
-        config.data_dir / "media" / "spool",
-        media.prompts_dir or PROMPTS,
-        config.sip.host,
-        config.sip.port,
-        media.rtp_port_min,
-        media.rtp_port_max,
-        media.capacity,
-        digest_algorithms=DIGESTS[config.sip.digest],
-        guard=_guard(config),
-        fallback_after_s=media.fallback_after_s,
-        fallback=Fallback.APOLOGY if media.fallback == "apology" else Fallback.REFUSE,
-    )
     blobs = await LocalBlobs.open(config.data_dir / "blobs")
-    prompts = load_prompts(builtin.prompts_dir)
-
-    @asynccontextmanager
-    async def build(sink: Any) -> AsyncIterator[BuiltinNode]:
-        node = BuiltinNode(builtin, blobs, entropy, clock, prompts, sink)
-        telemetry.meters.watch(node.readings)
-        telemetry.meters.adopt(names.RTP_TICK_DELAY, node.counts.send_delay)
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(node.run())
-            try:
-                yield node
-            finally:
-                running.cancel()
-                node.close()
-
+    make = freeswitch_backend if media.backend == "freeswitch" else _builtin
+    build = make(config, blobs, clock, entropy, telemetry)
     process = MediaProcess(settings, clock, entropy, points, build, telemetry.instruments)
 
     def begun() -> None:

@@ -46,6 +46,14 @@ def test_a_path_that_is_set_stands():
             {"TANDEM_MEDIA__CAPCITY": "9"},
             "TANDEM_MEDIA__CAPCITY: there is no such setting; did you mean TANDEM_MEDIA__CAPACITY?",
         ),
+        (
+            {"TANDEM_MEDIA__BACKEND": "asterisk"},
+            "TANDEM_MEDIA__BACKEND: media.backend: Invalid enum value 'asterisk'",
+        ),
+        (
+            {"TANDEM_MEDIA__FREESWITCH__HOST": "192.0.2.1"},
+            "TANDEM_MEDIA__FREESWITCH__HOST: media.freeswitch.host: Invalid enum value '192.0.2.1'",
+        ),
         ({"TANDEM_CELL": "C 1"}, "TANDEM_CELL: cell: Expected `str` matching regex '^[a-z0-9][a-z0-9-]*$'"),
     ],
 )

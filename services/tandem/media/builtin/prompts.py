@@ -24,17 +24,26 @@ def load_prompts(directory: Path) -> Mapping[str, Audio]:
     The manifest maps a name to `{"file": ..., "sha256": ...}`; a file that is not the one
     that was listed is refused, as a caller would hear it before anybody else.
     """
+    return {name: _load(path, sha256) for name, (path, sha256) in _listed(directory).items()}
+
+
+def prompt_files(directory: Path) -> Mapping[str, Path]:
+    """Where the prompts of a directory are, by name. Raises `BadPrompts`."""
+    return {name: path for name, (path, _) in _listed(directory).items()}
+
+
+def _listed(directory: Path) -> dict[str, tuple[Path, str]]:
     path = directory / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
-        entries = [(name, entry["file"], entry["sha256"]) for name, entry in manifest.items()]
+        entries = {name: (directory / entry["file"], entry["sha256"]) for name, entry in manifest.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadPrompts(
             f"{path} cannot be read ({error!r}): set media.prompts_dir to a directory with prompts"
         ) from error
     if len(entries) > MAX_PROMPTS:
         raise BadPrompts(f"{path} lists {len(entries)} prompts, the limit is {MAX_PROMPTS}")
-    return {name: _load(directory / file, sha256) for name, file, sha256 in entries}
+    return entries
 
 
 def _load(path: Path, sha256: str) -> Audio:

@@ -10,10 +10,10 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tandem.core import recording
 from tandem.core.ports.blobs import BlobExists, BlobMissing, Blobs, sum_of
@@ -92,6 +92,10 @@ class FileSpool:
         """Close the file and store it."""
         self._do(self._close, name, then=lambda name: self._uploads.put_nowait((name, truncated)))
 
+    def take(self, name: str, source: Callable[[], Iterator[bytes]], *, truncated: bool = False) -> None:
+        """Store what `source` gives, header first; it is called by the thread, and may raise OSError."""
+        self._do(self._write_whole, name, source, then=lambda name: self._uploads.put_nowait((name, truncated)))
+
     @property
     def behind(self) -> int:
         """Pieces of work that wait for the disk."""
@@ -135,7 +139,7 @@ class FileSpool:
             self._cut.add(name)
             self._told.recording_cut(name)
 
-    def _do(self, work: Callable[..., None], name: str, *args: bytes, then: _Then = None) -> None:
+    def _do(self, work: Callable[..., None], name: str, *args: Any, then: _Then = None) -> None:
         self._hand_over()
         self._behind += 1
         future = self._thread.submit(work, name, *args)
@@ -162,6 +166,15 @@ class FileSpool:
         descriptor = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._files[name] = descriptor
         _write(descriptor, header)
+
+    def _write_whole(self, name: str, source: Callable[[], Iterator[bytes]]) -> None:
+        """Over whatever an earlier life may have written of it."""
+        descriptor = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            for chunk in source():
+                _write(descriptor, chunk)
+        finally:
+            os.close(descriptor)
 
     def _append_all(self, chunks: list[tuple[str, bytes]]) -> list[tuple[str, OSError]]:
         """Write each where it belongs; those that could not be."""

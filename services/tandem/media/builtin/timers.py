@@ -33,6 +33,10 @@ class Timers:
         """Forget it; nothing happens if it is not set."""
         self._due.pop(TimerName(what, of), None)
 
+    def has(self, what: str, of: str) -> bool:
+        """Whether it is set."""
+        return TimerName(what, of) in self._due
+
     def next(self) -> float | None:
         """The earliest deadline."""
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:

@@ -140,6 +140,11 @@ def node_key(
         ) from error
 
 
+def in_memory(directory: Path, mounts: Path = MOUNTS) -> bool:
+    """Whether what stands there is gone with the host's power. Raises OSError."""
+    return file_system(directory, mounts) in _IN_MEMORY
+
+
 def _example() -> Path:
     """A place that is right for this user on any Linux."""
     return default_node_key_file({})

@@ -218,6 +218,9 @@ SIP_MESSAGES = _counter(
 RECORDINGS_OPEN = _gauge("tandem_recordings_spooled", "Recordings under way or not stored yet.")
 SPOOL_BEHIND = _gauge("tandem_recording_spool_behind", "Pieces of work that wait for the disk of the spool.")
 REGISTRATIONS = _gauge("tandem_media_registrations", "Devices that are registered at the node.")
+SWITCH_READY = _gauge("tandem_freeswitch_ready", "1 while FreeSWITCH answers the media agent.")
+SWITCH_FRAMES = _counter("tandem_freeswitch_frames_total", "Events and answers of FreeSWITCH that were worked off.")
+SWITCH_BEHIND = _gauge("tandem_freeswitch_frames_waiting", "Frames of FreeSWITCH that wait to be worked off.")
 OWNERS_LINKED = _gauge("tandem_media_owner_links", "Links of shards' owners to the node.")
 EVENTS_KEPT = _gauge("tandem_media_events_kept", "Events that no owner has acknowledged yet.")
 KEYS_KEPT = _gauge("tandem_media_command_keys", "Commands that the node remembers.")
@@ -317,6 +320,17 @@ SOURCE_FAILED = _line("a source of metrics failed", "error", "It is left out of 
 _line("journal of node %s begins anew, incarnation %s: %s", "warning", "What the node remembered is gone; it says why.")
 _line("link %s lost: %s", "info", "An owner's process let go of its shards, or died; calls go on.")
 _line("%s: %s", "warning", "A notice of the node's agent: a stable reason, and what it is about.")
+_line(
+    "FreeSWITCH cannot be reached at %s (%s): it is tried again until it is",
+    "warning",
+    "It is not started, or begins anew; or host and port of its event socket are others.",
+)
+_line("the connection to FreeSWITCH has ended", "warning", "Calls go on there; what happens meanwhile is asked for.")
+_line("a frame of FreeSWITCH could not be worked off", "error", "A fault of ours in one call; the others go on.")
+_line(
+    "call records in %s cannot be listed: %s", "warning", "What a gap has left there stays: is it FreeSWITCH's cdr_dir?"
+)
+_line("call record of channel %s cannot be removed: %s", "warning", "It tells who called whom: remove it by hand.")
 _line("the backend failed in a call", "error", "A fault of ours in one call; its command ends as unknown.")
 _line(
     "journal %s cannot be written, so new calls are refused and events wait: %s; free space on its disk",

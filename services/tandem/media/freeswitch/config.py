@@ -1,0 +1,64 @@
+"""Settings of the FreeSWITCH backend that its decisions need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FreeswitchConfig:
+    """Every limit with its reason. Times in seconds."""
+
+    dial: str = "sofia/tandem/{user}%{realm}"
+    """How a device is rung: where it registered with that SIP profile, in our realm."""
+
+    unreachable_after_s: float = 4.0
+    """A device that does not even ring in this time is not there: four tries of an INVITE."""
+
+    ring_margin_s: int = 3
+    """FreeSWITCH's own limit lies so much behind ours. It counts whole seconds, from the call's beginning,
+    and may be a second early; it is for the time in which no agent lives."""
+
+    settle_after_s: float = 5.0
+    """How long the event of an `Answer` or `Bridge` that the switch has taken may be missing."""
+
+    quiet_after_s: float = 2.0
+    """How long a prompt may go on after it was told to end, before the next one begins all the same."""
+
+    goodbye_s: float = 1.0
+    """How long the end of a leg may be missing that a list does not name any more: its event may be under way."""
+
+    heartbeat_s: float = 2.0
+    """FreeSWITCH's `event-heartbeat-interval`. Three missing ones mean a connection that brings nothing."""
+
+    behind_frames: int = 50_000
+    """So much that came and was not worked off narrows what we listen to: half of what FreeSWITCH itself keeps for a
+    listener before it drops events. Back to all of it at a tenth, so that it does not go to and fro."""
+
+    gone_after_s: float = 10.0
+    """How long nobody may listen on the event socket before the switch counts as dead, with its calls. A FreeSWITCH
+    that is started anew says so itself, after 2 to 4 s."""
+
+    recordings_dir: str = "/dev/shm/tandem-recordings"  # noqa: S108
+    """Where FreeSWITCH writes recordings, in memory; no blanks."""
+
+    recordings_max: int = 10_000
+    """Recordings that are not stored yet."""
+
+    music: str = "music"
+    """The prompt that a caller hears between two steps while no owner is there."""
+
+    retry_after_s: int = 5
+    """What a refused caller's carrier is told to wait."""
+
+    channels_max: int = 20_000
+    """Rows of a list that are read; FreeSWITCH's own limit of sessions is lower."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before a connection is opened."""
+        if "{user}" not in self.dial or any(letter in self.dial for letter in " ,;|\r\n\0'"):
+            raise ValueError(f"the dial string must hold {{user}} and be one endpoint, not {self.dial!r}")
+        if any(letter in self.recordings_dir for letter in " '\r\n\0") or not self.recordings_dir.startswith("/"):
+            raise ValueError(
+                f"media.freeswitch.recordings_dir {self.recordings_dir!r} must be absolute, without blanks"
+            )

@@ -1,0 +1,213 @@
+"""Agents' phones: registered, rung within the ring limit, answered or not."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from tandem.core.ports.media import (
+    By,
+    Cause,
+    Command,
+    DeviceRegistered,
+    DeviceUnregistered,
+    DirectoryDevice,
+    LegAnswered,
+    LegEnded,
+    LegRinging,
+    Originate,
+)
+from tandem.core.seal import Private, Secret
+from tandem.media.backend import MergedDirectory, RowKind
+from tandem.media.freeswitch.board import Board, media_ms
+from tandem.media.freeswitch.causes import cause_of
+from tandem.media.freeswitch.ids import channel_of_device, token_of
+from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.wire import esl
+
+OFFER_HEADER = "X-Tandem-Offer"
+LEG, TENANT, SHARD = "tandem_leg", "tandem_tenant", "tandem_shard"
+"""Channel variables that name a device's leg, should the journal be lost."""
+FLUSHES_MAX = 100
+"""Accounts that are looked up again one by one; beyond it all of them are."""
+_USER = re.compile(r"[A-Za-z0-9+*#._-]{1,64}")
+_REALM = re.compile(r"[A-Za-z0-9.:\[\]-]{1,253}")
+_OFFER = re.compile(r"[A-Za-z0-9/._~:@+=-]{0,200}")
+_NAME = re.compile(r"[A-Za-z0-9/._~-]{1,200}")
+
+
+class Devices:
+    """Rings registered devices. Answer and time-out meet in FreeSWITCH, in one order."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    # ------------------------------------------------------------------ registrations
+
+    def register(self, user: str, now: float) -> None:
+        """A phone registered, or refreshed: at whatever name of ours, for its user is one in the cell."""
+        entry = self._listed(user)
+        if entry is None or user in self._board.registered:
+            return
+        self._board.registered[user] = entry.tenant
+        self._board.sink.remember(RowKind.REGISTRATION, user, {"tenant": entry.tenant})
+        self._board.sink.emit(entry.tenant, "", DeviceRegistered(user), media_ms(now))
+
+    def unregister(self, user: str, now: float) -> None:
+        """A phone's registration ended."""
+        tenant = self._board.registered.pop(user, None)
+        if tenant is not None:
+            self._board.sink.emit(tenant, "", DeviceUnregistered(user), media_ms(now))
+            self._board.sink.remember(RowKind.REGISTRATION, user, None)
+
+    def directory(self, now: float) -> None:
+        """Devices of entries that are gone are unregistered."""
+        for user, tenant in list(self._board.registered.items()):
+            entry = self._listed(user)
+            if entry is None or entry.tenant != tenant:
+                self.unregister(user, now)
+
+    def forget_accounts(self, known: MergedDirectory | None) -> None:
+        """Have the switch look up again the accounts that differ from those it may have kept: all, for None.
+
+        It keeps them for ever, so that phones can register while nobody answers its look-ups.
+        """
+        board = self._board
+        if board.directory is None:
+            return
+        changed = (
+            [entry for user, entry in known.devices.items() if board.directory.devices.get(user) != entry]
+            if known is not None
+            else None
+        )
+        if changed is None or len(changed) > FLUSHES_MAX:
+            board.api("xml_flush_cache")
+            return
+        for entry in changed:
+            if _USER.fullmatch(entry.user) and _REALM.fullmatch(entry.realm):
+                board.api(f"xml_flush_cache id {entry.user} {entry.realm}")
+
+    def list_is(self, users: list[str], now: float) -> None:
+        """All that FreeSWITCH has registered."""
+        there = frozenset(users)
+        for user in [user for user in self._board.registered if user not in there]:
+            self.unregister(user, now)
+        for user in users:
+            self.register(user, now)
+
+    def _listed(self, user: str) -> DirectoryDevice | None:
+        return self._board.directory.devices.get(user) if self._board.directory is not None else None
+
+    # ------------------------------------------------------------------ ringing
+
+    def originate(self, command: Command, verb: Originate, now: float) -> None:
+        """Ring a device; the leg exists from here on, or ends at once."""
+        board, tenant = self._board, command.tenant
+        entry = self._listed(verb.device)
+        if command.leg in board.legs:
+            board.settle(tenant, command.leg, command.key, now, "LEG_EXISTS")
+        elif entry is None or entry.tenant != tenant or verb.device not in board.registered:
+            self._stillborn(command, Cause.UNREACHABLE, "no registration", now)
+        elif not board.live:
+            self._stillborn(command, Cause.REFUSED, "no connection to the switch", now)
+        elif not all((_USER.fullmatch(verb.device), _REALM.fullmatch(entry.realm), _NAME.fullmatch(command.leg))):
+            self._stillborn(command, Cause.FAILED, "a name that cannot be dialled", now)
+        else:
+            self._ring(command, verb, entry, now)
+
+    def _stillborn(self, command: Command, cause: Cause, detail: str, now: float) -> None:
+        board = self._board
+        board.sink.emit(command.tenant, command.leg, LegEnded(cause, By.NODE, 0, detail), media_ms(now))
+        board.settle(command.tenant, command.leg, command.key, now, cause.value)
+
+    def _ring(self, command: Command, verb: Originate, entry: DirectoryDevice, now: float) -> None:
+        board = self._board
+        channel = channel_of_device(command.tenant, command.key, verb.device)
+        leg = Leg(
+            command.leg, command.tenant, entry.shard, channel, inbound=False, stage=Stage.CALLING, parked=False,
+            taken=True, originate_key=command.key, ring_limit_s=verb.ring_timeout_ms / 1000,
+        )  # fmt: skip
+        board.add(leg)
+        board.note(leg)
+
+        def over(result: str, now: float) -> None:
+            # Without a channel, as for a phone that is not registered, this is all that is told.
+            if not result.startswith("+OK") and leg.id in board.legs:
+                self._refused(leg, result)
+                board.await_end(leg, now)
+
+        board.job(_originate(leg, verb, entry, board), token_of(command.tenant, command.key), over)
+        # Until it rings, the limit is that of being there at all: a phone that cannot be
+        # reached is no agent who did not answer.
+        board.timers.set("ring", leg.id, now + min(leg.ring_limit_s, board.config.unreachable_after_s))
+
+    def _refused(self, leg: Leg, result: str) -> None:
+        name = result.removeprefix("-ERR ").strip()
+        if leg.hanging_up is None:
+            leg.hanging_up, leg.by_node = cause_of(name), True
+
+    def progress(self, leg: Leg, at_us: int, now: float) -> None:
+        """180 or 183: the ring limit begins with the first."""
+        if leg.stage is not Stage.CALLING or leg.rang_at_us:
+            return
+        leg.rang_at_us = at_us or 1
+        self._board.note(leg)
+        if leg.hanging_up is None:
+            self._board.timers.set("ring", leg.id, now + leg.ring_limit_s)
+        self._board.emit(leg, LegRinging(), now)
+
+    def answered(self, leg: Leg, at_us: int, now: float) -> None:
+        """The device was picked up. Commands wait until FreeSWITCH has it parked."""
+        if leg.stage is not Stage.CALLING:
+            return
+        self._board.timers.cancel("ring", leg.id)
+        leg.stage = Stage.UP
+        self.rang_until(leg, at_us)
+        self._board.note(leg)
+        self._board.emit(leg, LegAnswered(), now)
+        key, leg.originate_key = leg.originate_key, None
+        self._board.settle(leg.tenant, leg.id, key, now)
+        self._board.stir(leg)
+
+    def rang_until(self, leg: Leg, at_us: int) -> None:
+        """How long it rang, by the switch's clock; never less than nothing, should that be set back."""
+        if leg.rang_at_us > 1 and not leg.rang_ms:
+            leg.rang_ms = max(0, (at_us - leg.rang_at_us) // 1000)
+
+    def ring_limit(self, leg: Leg) -> None:
+        """It rang long enough, or never began to."""
+        self._board.kill(leg, Cause.NO_ANSWER, by_node=True)
+
+
+def _originate(leg: Leg, verb: Originate, entry: DirectoryDevice, board: Board) -> str:
+    caller = _caller(verb.caller)
+    variables = {
+        "origination_uuid": leg.channel,
+        "origination_caller_id_number": caller,
+        "origination_caller_id_name": caller,
+        "originate_timeout": str(math.ceil(leg.ring_limit_s) + board.config.ring_margin_s),
+        "ignore_early_media": "true",
+        "sip_cid_type": "pid",
+        "park_after_bridge": "true",
+        "hangup_after_bridge": "false",
+        LEG: leg.id,
+        TENANT: leg.tenant if _NAME.fullmatch(leg.tenant) else "",
+        SHARD: str(leg.shard),
+    }
+    if board.hold_music:
+        variables["hold_music"] = board.hold_music
+    if verb.offer and _OFFER.fullmatch(verb.offer):
+        variables[f"sip_h_{OFFER_HEADER}"] = verb.offer
+    words = ",".join(f"{name}={value}" for name, value in variables.items())
+    return f"originate {{{words}}}{board.config.dial.format(user=verb.device, realm=entry.realm)} &park()"
+
+
+def _caller(caller: Private) -> str:
+    """Who the device shows. What is erased or unfit for a SIP header is anonymous."""
+    text = caller.value.decode("utf-8", "replace") if isinstance(caller, Secret) else ""
+    return text if _USER.fullmatch(text) else "anonymous"
+
+
+def user_of(event: esl.Event) -> str:
+    """Whose registration an event tells of; an expiry names it otherwise."""
+    return event.get("from-user") or event.get("user") or ""

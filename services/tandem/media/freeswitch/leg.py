@@ -1,0 +1,97 @@
+"""A leg on FreeSWITCH."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tandem.core.ports.media import Cause, Collect, Command
+
+
+class Stage(StrEnum):
+    """How far a leg has come."""
+
+    ARRIVED = "ARRIVED"  # a caller hears it ringing
+    CALLING = "CALLING"  # a device is asked to ring
+    UP = "UP"  # answered
+    FALLBACK = "FALLBACK"  # the dialplan took the caller: nobody else did in time
+
+
+@dataclass(slots=True)
+class Sound:
+    """An application that plays or collects on the leg."""
+
+    play_key: str | None
+    """The command that settles when it ends; None once it has settled."""
+    token: str
+    """What FreeSWITCH calls it."""
+    argument: str
+    """What it was given, as far as it can be told by that from others."""
+    collect: Collect | None = None
+
+
+@dataclass(slots=True)
+class Leg:
+    """One channel that an owner may command. Refers to others by id, never by reference."""
+
+    id: str
+    tenant: str
+    shard: int
+    channel: str
+    """Its name on FreeSWITCH, a UUID."""
+    inbound: bool
+    stage: Stage
+    parked: bool
+    """FreeSWITCH waits for commands on it: what is sent now begins now."""
+    switch: str = ""
+    """The life of FreeSWITCH that it belongs to; empty while nobody asked."""
+    taken: bool = False
+    """The fallback is cancelled."""
+    asking: bool = False
+    """The switch is asked whether the fallback has begun."""
+    queue: deque[Command] = field(default_factory=deque)
+    """Commands that have not begun."""
+    begun: Command | None = None
+    """An `Answer` or `Bridge` that the switch has and whose event has not come: the later ones wait."""
+    peer: str | None = None
+    """The leg that it is bridged to."""
+    lost: str = ""
+    """The leg that it was bridged to: to be told once FreeSWITCH has it parked."""
+    sound: Sound | None = None
+    awaited_by: str = ""
+    """The leg whose `Bridge` to this one waits or has begun."""
+    replacing: bool = False
+    """What it hears is being ended, to make room."""
+    hanging_up: Cause | None = None
+    """An owner, or the node, has asked for its end."""
+    by_node: bool = False
+    """The end was the node's wish."""
+    recording: str = ""
+    """Name of the recording that FreeSWITCH makes of it."""
+    record_wanted: bool = False
+    """Its call record is being looked for."""
+    moving: bool = False
+    """It leaves its bridge by an owner's wish: for another one, or to hear something."""
+
+    # outbound
+    originate_key: str | None = None
+    ring_limit_s: float = 0.0
+    rang_at_us: int = 0
+    """When it began to ring, by the switch's clock; 0 if it has not."""
+    rang_ms: int = 0
+
+    def row(self) -> dict[str, object]:
+        """For the journal: what FreeSWITCH cannot tell, and what was told of the leg."""
+        return {
+            "tenant": self.tenant,
+            "shard": self.shard,
+            "channel": self.channel,
+            "switch": self.switch,
+            "inbound": self.inbound,
+            "stage": self.stage.value,
+            "taken": self.taken,
+            "peer": self.peer,
+            "ring_limit_s": self.ring_limit_s,
+            "rang": self.rang_at_us,
+        }

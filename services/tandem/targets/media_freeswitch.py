@@ -1,0 +1,93 @@
+"""The FreeSWITCH of this host as the media node's backend."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tandem.core.ports.blobs import Blobs
+from tandem.core.ports.clock import Clock
+from tandem.core.ports.entropy import Entropy
+from tandem.media.backend import Sink
+from tandem.media.builtin.prompts import load_prompts, prompt_files
+from tandem.media.driver import BuildBackend
+from tandem.media.freeswitch.config import FreeswitchConfig
+from tandem.media.freeswitch.driver import FreeswitchNode, Switch
+from tandem.media.freeswitch.files import Files
+from tandem.media.journal.disk import default_node_key_file, in_memory
+from tandem.runtime.config import Config
+from tandem.runtime.telemetry.process import Telemetry
+from tandem.targets.groups import PROMPTS
+
+MAX_PASSWORD_BYTES = 1024
+
+
+class BadSwitch(Exception):
+    """The settings do not let the agent reach FreeSWITCH; the text says what to change."""
+
+
+def freeswitch_backend(
+    config: Config, blobs: Blobs, clock: Clock, entropy: Entropy, telemetry: Telemetry
+) -> BuildBackend:
+    """The FreeSWITCH node. Raises `BadSwitch`, `BadPrompts`."""
+    given = config.media.freeswitch
+    folder = (config.media.prompts_dir or PROMPTS).absolute()
+    load_prompts(folder)  # what FreeSWITCH will play is what the manifest lists
+    prompts = {name: str(path) for name, path in prompt_files(folder).items()}
+    switch = Switch(given.host, given.port, "127.0.0.1", given.lookup_port)
+    password = _password(given.password_file)
+    key_file = config.media.node_key_file or default_node_key_file(os.environ)
+    recordings = given.recordings_dir or key_file.parent / "recordings"
+    settings = FreeswitchConfig(recordings_dir=str(recordings.absolute()))
+    cdrs = given.cdr_dir or config.data_dir / "freeswitch" / "storage" / "cdr"
+    files = Files(config.data_dir / "media" / "spool", cdrs, blobs, entropy)
+
+    @asynccontextmanager
+    async def build(sink: Sink) -> AsyncIterator[FreeswitchNode]:
+        # The directory of the node key was checked before: it is in memory, and this user's alone.
+        if given.recordings_dir is not None:
+            _check_memory(recordings, allow_on_disk=config.media.allow_node_key_on_disk)
+        node = FreeswitchNode(settings, switch, password, prompts, files, clock, sink)
+        await node.open()
+        telemetry.meters.watch(node.readings)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(node.run())
+            try:
+                yield node
+            finally:
+                running.cancel()
+                await node.close()
+
+    return build
+
+
+def _check_memory(directory: Path, *, allow_on_disk: bool) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not in_memory(directory) and not allow_on_disk:
+        raise BadSwitch(
+            f"media.freeswitch.recordings_dir {directory} is not in memory: a disk would keep what calls said. Set it "
+            "to a directory on tmpfs, or leave it out"
+        )
+
+
+def _password(path: Path | None) -> str:
+    if path is None:
+        raise BadSwitch(
+            "media.freeswitch.password_file is not set: write FreeSWITCH's esl_password into a file that only this "
+            "user can read, and name it there"
+        )
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PASSWORD_BYTES + 1)
+            mode = path.stat().st_mode
+    except OSError as error:
+        raise BadSwitch(f"media.freeswitch.password_file {path} cannot be read: {error.strerror}") from error
+    if mode & 0o077:
+        raise BadSwitch(f"media.freeswitch.password_file {path} can be read by others: chmod 600 {path}")
+    text = data.decode("utf-8", "replace").strip()
+    if not text or len(data) > MAX_PASSWORD_BYTES or not text.isprintable():
+        raise BadSwitch(f"media.freeswitch.password_file {path} holds no password: one line of printable characters")
+    return text

@@ -1,0 +1,78 @@
+"""Real FreeSWITCH, where somebody names one: TANDEM_FREESWITCH is the prefix that it was installed to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.freeswitch.certificates import lay_down
+from tests.e2e.freeswitch.node import FreeSwitch
+from tests.e2e.programs import free_ports
+
+PREFIX = Path(os.environ.get("TANDEM_FREESWITCH", ""))
+
+
+def pytest_runtest_setup() -> None:
+    if not (PREFIX / "bin/freeswitch").is_file():
+        pytest.skip("no FreeSWITCH: TANDEM_FREESWITCH names the prefix of none")
+
+
+@pytest.fixture(scope="session")
+def freeswitch_prefix() -> Path:
+    """Where FreeSWITCH 1.10 is installed."""
+    return PREFIX
+
+
+@pytest.fixture(scope="session")
+def node(freeswitch_prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreeSwitch]:
+    """A node that every test may use and none may break."""
+    node = FreeSwitch(freeswitch_prefix, tmp_path_factory.mktemp("freeswitch"), fallback_after_s=2)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def tls_port() -> int:
+    """Where phones come in encrypted."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture(scope="session")
+def wss_port() -> int:
+    """Where browsers come in."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture(scope="session")
+def secure(
+    freeswitch_prefix: Path, tmp_path_factory: pytest.TempPathFactory, tls_port: int, wss_port: int
+) -> Iterator[FreeSwitch]:
+    """A node with certificates."""
+    home = tmp_path_factory.mktemp("secure")
+    settings = {"tls": "true", "tls_port": tls_port, "wss": f"127.0.0.1:{wss_port}", "fallback_after_s": 2}
+    node = FreeSwitch(freeswitch_prefix, home, **settings)
+    lay_down(node.certificates)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what its node printed."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for value in item.funcargs.values():
+            if isinstance(value, FreeSwitch):
+                report.sections.append(("freeswitch", "\n".join(value.lines[-200:])))
+    return report

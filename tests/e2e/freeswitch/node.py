@@ -1,0 +1,119 @@
+"""A FreeSWITCH that runs with our configuration, on free ports of 127.0.0.1, in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from tests.e2e.freeswitch.esl_client import Esl, connected
+from tests.e2e.programs import Program, free_ports, free_udp_port
+
+ROOT = Path(__file__).parents[3]
+CONFIG = ROOT / "infra/freeswitch"
+PROMPTS = ROOT / "services/tandem/media/prompts"
+RTP_PORTS = 200
+DIRECTORIES = ("log", "db", "run", "storage", "temp", "cache", "certs", "recordings", "scripts", "grammar")
+
+
+class FreeSwitch:
+    """One node. `settings` are those of `infra/freeswitch/settings.xml`; `become` is a command that starts it."""
+
+    def __init__(self, prefix: Path, home: Path, *, become: Sequence[str] = (), **settings: str | int) -> None:
+        self._prefix, self.home, self._become = prefix, home, become
+        self.program: Program | None = None
+        self._log: Program | None = None
+        self.sip_port = free_udp_port()
+        (self.esl_port,) = free_ports(1)
+        self.esl_password = secrets.token_hex(16)
+        rtp_first = min(free_udp_port() & ~1, 65000 - RTP_PORTS)
+        self.settings: dict[str, str | int] = {
+            "sip_port": self.sip_port, "esl_port": self.esl_port, "esl_password": self.esl_password,
+            "rtp_port_min": rtp_first, "rtp_port_max": rtp_first + RTP_PORTS, "prompts_dir": PROMPTS.as_posix(),
+            "log_level": "debug",
+        } | settings  # fmt: skip
+        for name in DIRECTORIES:
+            (home / name).mkdir(parents=True)
+        for folder in (self.gateways, self.cdrs):
+            folder.mkdir()
+
+    @property
+    def sip(self) -> str:
+        """Where phones dial and register."""
+        return f"127.0.0.1:{self.sip_port}"
+
+    @property
+    def gateways(self) -> Path:
+        """The directory of the gateways' files."""
+        return self.home / "storage/gateways"
+
+    @property
+    def cdrs(self) -> Path:
+        """The spool of call records."""
+        return self.home / "storage/cdr"
+
+    @property
+    def certificates(self) -> Path:
+        """The directory of the certificates."""
+        return self.home / "certs"
+
+    @property
+    def pid(self) -> int:
+        """Of the running node."""
+        assert self.program is not None
+        return self.program.pid
+
+    @property
+    def lines(self) -> list[str]:
+        """What it printed, and what it logged."""
+        return [line for program in (self.program, self._log) if program is not None for line in program.lines]
+
+    def wait_logged(self, part: str) -> None:
+        """Until it logged a line with `part`."""
+        assert self._log is not None
+        self._log.wait_line(part)
+
+    def start(self) -> None:
+        """Until it takes calls."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
+        environment |= {f"TANDEM_FS_{name.upper()}": str(value) for name, value in self.settings.items()}
+        places = [part for name in DIRECTORIES for part in (f"-{name}", self.home / name)]
+        (self.home / "log/freeswitch.log").unlink(missing_ok=True)
+        command = [*self._become, self._prefix / "bin/freeswitch", "-nonat", "-nf", "-nc", "-conf", CONFIG, *places]
+        self.program = Program("freeswitch", command, cwd=self.home, env=environment)
+        # tail ends when the node does.
+        log = ["tail", "-n", "+1", "-F", f"--pid={self.pid}", self.home / "log/freeswitch.log"]
+        self._log = Program("freeswitch.log", log)
+        # It sets out to listen after its last module was loaded, in a thread of its own.
+        self.wait_logged("Socket up listening")
+
+    def stop(self) -> None:
+        """End it with its calls."""
+        if self.program is not None:
+            self.program.stop()
+            self.program = None
+        if self._log is not None:
+            self._log.wait_end()
+            self._log = None
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.program is not None
+        self.program.kill()
+        self.stop()
+
+    def connect(self) -> AbstractAsyncContextManager[Esl]:
+        """A connection to its event socket: `async with node.connect() as esl`."""
+        return connected(self.esl_port, self.esl_password)
+
+    async def configure(self, esl: Esl, **settings: str | int) -> None:
+        """Other settings, by the file that a running node reads again. Those of sockets need a restart."""
+        lines = [
+            f"""<X-PRE-PROCESS cmd="set" data={quoteattr(f"{name}={value}")}/>""" for name, value in settings.items()
+        ]
+        (self.home / "run/node.xml").write_text("\n".join(lines) + "\n")
+        answer = await esl.api("reloadxml")
+        assert "+OK" in answer, answer

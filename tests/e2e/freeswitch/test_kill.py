@@ -1,0 +1,172 @@
+"""kill -9 of the media agent and of FreeSWITCH, with callers in the menu, waiting, ringing and talking."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tandem.client import count
+from tandem.client.call import PhoneCall
+from tandem.client.phone import Phone
+from tests.e2e import sounds
+from tests.e2e.cell import SHARDS, Cell, Centre
+from tests.e2e.crowd import PATIENCE_S, Crowd
+from tests.e2e.freeswitch.node import FreeSwitch
+from tests.e2e.kill_checks import all_contacts, whole_story
+from tests.e2e.rest import Json
+
+SEED = 20260103
+QUEUES = {"sales": ("ann",), "desk": ("dan",), "nobody": ("gus",)}
+"""Digit 1: who talks. Digit 2: whose phone rings. Digit 3: waiting for nobody."""
+RING_LIMIT_S = 120
+RENEWED_EVERY = 3
+"""So many lives of the agent a phone rings before it is picked up, while nobody is there to know it."""
+AWAY_S = (0.0, 0.1, 1.5)
+"""How long nobody is there before the agent is started again."""
+
+
+@pytest.fixture
+def cell(freeswitch_prefix: Path, tmp_path: Path) -> Iterator[Cell]:
+    """A cell on a FreeSWITCH of its own."""
+    cell = Cell(tmp_path / "cell", switch=FreeSwitch(freeswitch_prefix, tmp_path / "switch"))
+    try:
+        cell.start()
+        yield cell
+    finally:
+        cell.stop()
+
+
+@dataclass
+class Scene:
+    """Who is where: one in each state."""
+
+    cell: Cell
+    centre: Centre
+    crowd: Crowd
+    talk: tuple[PhoneCall, PhoneCall]
+    ring: tuple[PhoneCall, PhoneCall]
+    waits: PhoneCall
+    dan: Phone
+
+    async def contact(self, call: PhoneCall, ready: Callable[[Json], bool]) -> Json:
+        """The contact of a caller, once it is as it should be."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                found = [one for one in await all_contacts(self.centre) if one["caller"]["value"] == call.facts.caller]
+                if found and ready(found[0]):
+                    return found[0]
+                await asyncio.sleep(0.1)
+
+    def restart_agent(self) -> None:
+        """A new agent, until the owners have it."""
+        assert self.cell.control is not None
+        ups = sum("media node up" in line for line in self.cell.control.lines)
+        agent = self.cell.start_media()
+        self.cell.control.wait_line("media node up", count=ups + SHARDS)
+        agent.wait_line("FreeSWITCH answers")
+
+
+@asynccontextmanager
+async def scene(cell: Cell) -> AsyncIterator[Scene]:
+    """One who talks, one for whom it rings, one who waits."""
+    async with (
+        AsyncExitStack() as stack,
+        cell.centre(queues=QUEUES, ring_timeout_s=RING_LIMIT_S, timeout="60s", tries=9) as centre,
+    ):
+        crowd = Crowd(cell, centre, random.Random(SEED), stack)
+        ann, dan = await crowd.agent("ann", 0), await crowd.agent("dan", 1)
+        talk = await crowd.talk_sitters("1", ann)
+        ring = await crowd.ring_sitter("2", dan)
+        yield Scene(cell, centre, crowd, talk, ring, await crowd.queue_sitter("3"), dan)
+
+
+@pytest.mark.timeout(3600)
+async def test_the_agent_dies_and_nobody_on_the_phone_notices(cell: Cell, kills: int) -> None:
+    """Digits of a running menu step and hang-ups with their cause come through the gap."""
+    rng = random.Random(SEED)
+    async with scene(cell) as at:
+        before = await at.contact(at.waits, lambda contact: "enqueueTime" in contact)
+        for n in range(kills):
+            picked_up = n % RENEWED_EVERY == RENEWED_EVERY - 1
+            chooses, leaves = await at.crowd.menu_sitter(), await at.crowd.menu_sitter()
+            cell.kill_media()
+            chooses.press("3")
+            at.crowd.hang_up(leaves)
+            if picked_up:
+                at.dan.answer(at.ring[1])
+            await asyncio.sleep(rng.choice(AWAY_S))
+            await asyncio.to_thread(at.restart_agent)
+            await at.contact(chooses, lambda contact: contact["state"] == "STATE_WAITING")
+            left = await at.contact(leaves, lambda contact: contact["state"] == "STATE_ENDED")
+            assert (left["outcome"], left["endedBy"]) == ("OUTCOME_LEFT_IN_FLOW", "ENDED_BY_CALLER")
+            assert [call.is_up for call in (*at.talk, at.ring[0], at.waits, chooses)] == [True] * 5
+            at.crowd.hang_up(chooses)
+            await at.contact(chooses, lambda contact: contact["state"] == "STATE_ENDED")
+            if picked_up:
+                await at.crowd.end_talk(at.ring[0], at.dan)
+                at.ring = await at.crowd.ring_sitter("2", at.dan)
+        # What was under way goes on as if nothing had been.
+        assert await at.contact(at.waits, lambda contact: contact["state"] == "STATE_WAITING") == before
+        at.dan.answer(at.ring[1])
+        await at.crowd.end_talk(at.ring[0], at.dan)
+        caller, agent = at.talk
+        at.crowd.hang_up(caller)
+        over = await at.contact(caller, lambda contact: contact["state"] == "STATE_ENDED")
+        assert over["outcome"] == "OUTCOME_HANDLED"
+        calls = at.crowd.facts()
+        assert count.dropped(calls) == []
+        assert count.rung_twice(calls) == []
+        await check_recording(at, over, caller, agent)
+        assert list(cell.plain_recordings.iterdir()) == []
+
+
+async def check_recording(at: Scene, contact: Json, caller: PhoneCall, agent: PhoneCall) -> None:
+    """FreeSWITCH went on recording while nobody was there."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (found := (await at.centre.rest.get(contact["name"]))["recordings"]):
+            await asyncio.sleep(0.1)
+    assert (await at.centre.rest.get(found[0])).get("truncated", False) is False
+    left, right = sounds.channels_of(await at.centre.rest.download(found[0]))
+    seconds = caller.facts.seconds(agent.facts.voice_hz)
+    assert sounds.seconds_of(left, caller.facts.voice_hz) > 0.95 * seconds
+    assert sounds.seconds_of(right, agent.facts.voice_hz) > 0.95 * seconds
+
+
+@pytest.mark.timeout(600)
+async def test_freeswitch_dies_and_every_contact_ends_truthfully(cell: Cell) -> None:
+    """Its calls are lost, and that is said; places stand in the history; the next life takes calls."""
+    async with scene(cell) as at:
+        menu = await at.crowd.menu_sitter()
+        callers = [menu, at.waits, at.ring[0], at.talk[0]]
+        before = {call.facts.caller: await at.contact(call, lambda contact: True) for call in callers}
+        assert cell.switch is not None
+        cell.switch.kill()
+        await asyncio.to_thread(cell.switch.start)
+        for call in callers:
+            over = await at.contact(call, lambda contact: contact["state"] == "STATE_ENDED")
+            assert over["outcome"] == "OUTCOME_MEDIA_LOST", over
+            assert over.get("enqueueTime") == before[call.facts.caller].get("enqueueTime")
+            await whole_story(at.centre, over["name"])
+        (name,) = (await at.contact(at.talk[0], lambda contact: bool(contact["recordings"])))["recordings"]
+        assert (await at.centre.rest.get(name))["truncated"] is True
+        left, _ = sounds.channels_of(await at.centre.rest.download(name))
+        assert sounds.seconds_of(left, at.talk[0].facts.voice_hz) > 0
+        # The registrations are there again, and a call is taken.
+        assert (await at.crowd.menu_sitter()).is_up
+        assert count.rung_twice(at.crowd.facts()) == []
+
+
+async def test_a_freeswitch_that_stays_dead_has_lost_its_calls(cell: Cell) -> None:
+    """Nobody starts it again: its contacts end all the same."""
+    async with scene(cell) as at:
+        assert cell.switch is not None
+        cell.switch.kill()
+        for call in (at.waits, at.ring[0], at.talk[0]):
+            over = await at.contact(call, lambda contact: contact["state"] == "STATE_ENDED")
+            assert over["outcome"] == "OUTCOME_MEDIA_LOST"

@@ -1,0 +1,404 @@
+"""A FreeSWITCH made of rules: its event socket as bytes in and out, its calls as far as Tandem moves them.
+
+The order of events is that of the traces of real FreeSWITCH (tests/traces); what a rule here does not say,
+real FreeSWITCH is asked (tests/e2e/freeswitch). Time is the caller's: `tick`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from urllib.parse import quote
+
+PLAY_S, ANSWERS_AFTER_S, HEARTBEAT_S = 0.4, 1.0, 2.0
+SILENCE = b"\xff\xff" * 8000
+"""A second of stereo mu-law."""
+
+
+@dataclass
+class Running:
+    """An application."""
+
+    name: str
+    token: str
+    argument: str
+    ends: float | None
+    """When it ends by itself."""
+
+
+@dataclass
+class Channel:
+    """A call's leg."""
+
+    uuid: str
+    inbound: bool
+    number: str = ""
+    answered: bool = False
+    progress_us: int = 0
+    answered_us: int = 0
+    variables: dict[str, str] = field(default_factory=dict)
+    running: Running | None = None
+    bridged: str = ""
+    pressed: str = ""
+    record: str = ""
+    answers_at: float | None = None
+    job: str = ""
+
+
+class ScriptedSwitch:
+    """One life of it after another; `out` is what the listener was sent and has not read."""
+
+    def __init__(self, password: str = "esl") -> None:
+        self.password = password
+        self.now = 0.0
+        self.life = "life-1"
+        self.channels: dict[str, Channel] = {}
+        self.registered: dict[str, bool] = {}
+        """Device -> whether its phone is answered."""
+        self.rung: list[str] = []
+        self.records: dict[str, dict[str, str]] = {}
+        """Variables of channels that ended: the spool of call records."""
+        self.commands: list[str] = []
+        self.subscribed: set[str] = set()
+        self.out = bytearray()
+        self.listening = False
+        self._in = bytearray()
+        self._names = count(1)
+        self._beats_at = 0.0
+
+    # ------------------------------------------------------------------ the listener
+
+    def connect(self) -> None:
+        """Somebody connects to the event socket."""
+        self.listening, self.subscribed = True, set()
+        self._in.clear()
+        self.out[:] = b"Content-Type: auth/request\n\n"
+
+    def cut(self) -> None:
+        """The connection is gone. What was not read is lost."""
+        self.listening = False
+        self.out.clear()
+
+    def take(self) -> bytes:
+        """What the listener reads."""
+        data = bytes(self.out)
+        self.out.clear()
+        return data
+
+    def receive(self, data: bytes) -> None:
+        """Commands, in any pieces."""
+        self._in += data
+        while (end := self._in.find(b"\n\n")) >= 0:
+            head = self._in[:end].decode()
+            size = re.search(r"^Content-Length: (\d+)$", head, re.MULTILINE)
+            stop = end + 2 + (int(size[1]) if size else 0)
+            if len(self._in) < stop:
+                return
+            body = self._in[end + 2 : stop].decode()
+            del self._in[:stop]
+            self._command(head, body)
+
+    def _command(self, head: str, body: str) -> None:
+        line, _, rest = head.partition("\n")
+        self.commands.append(line)
+        headers = dict(header.split(": ", 1) for header in rest.split("\n") if header)
+        name, _, argument = line.partition(" ")
+        match name:
+            case "auth":
+                self._reply("+OK accepted" if argument == self.password else "-ERR invalid")
+            case "event":
+                self.subscribed |= set(argument.split()[1:])
+                self._reply("+OK event listener enabled plain")
+            case "nixevent":
+                self.subscribed -= set(argument.split())
+                self._reply("+OK events nixed")
+            case "log":
+                self._reply("+OK log level set")
+            case "api":
+                text = self._api(argument)
+                self._frame("api/response", text)
+            case "bgapi":
+                self._reply(f"+OK Job-UUID: {headers['Job-UUID']}")
+                self._background(argument, headers["Job-UUID"])
+            case "sendmsg":
+                channel = self.channels.get(argument)
+                self._reply("+OK" if channel else f"-ERR invalid session id [{argument}]")
+                if channel is not None:
+                    self._execute(channel, headers["execute-app-name"], body, headers.get("Event-UUID", ""))
+            case _:
+                self._reply("-ERR command not found")
+
+    def _reply(self, text: str) -> None:
+        self._send(f"Content-Type: command/reply\nReply-Text: {text}\n\n")
+
+    def _frame(self, kind: str, text: str) -> None:
+        self._send(f"Content-Type: {kind}\nContent-Length: {len(text.encode())}\n\n{text}")
+
+    def _send(self, text: str) -> None:
+        if self.listening:
+            self.out += text.encode()
+
+    def fire(self, name: str, channel: Channel | None = None, /, body: str = "", **headers: str) -> None:
+        """An event, sent if somebody listens to it."""
+        if not self.listening or name not in self.subscribed:
+            return
+        fields = {"Event-Name": name, "Event-Date-Timestamp": str(self._us)}
+        if "::" in name:
+            fields |= {"Event-Name": "CUSTOM", "Event-Subclass": name}
+        fields |= {} if channel is None else self.shown(channel)
+        fields |= {header.replace("__", "-"): value for header, value in headers.items()}
+        if body:
+            fields["Content-Length"] = str(len(body.encode()))
+        lines = "".join(f"{header}: {quote(value, safe='')}\n" for header, value in fields.items())
+        self._frame("text/event-plain", f"{lines}\n{body}")
+
+    @property
+    def _us(self) -> int:
+        return int(self.now * 1_000_000)
+
+    def shown(self, channel: Channel) -> dict[str, str]:
+        """A channel as `uuid_dump` and its events show it."""
+        running = channel.running
+        parked = not channel.bridged and (channel.answered or channel.inbound)
+        return {
+            "Unique-ID": channel.uuid,
+            "Call-Direction": "inbound" if channel.inbound else "outbound",
+            "Answer-State": "answered" if channel.answered else "ringing",
+            "Channel-State": "CS_EXCHANGE_MEDIA" if channel.bridged else "CS_EXECUTE" if parked else "CS_CONSUME_MEDIA",
+            "Caller-Destination-Number": channel.number,
+            "Caller-Caller-ID-Number": "4917055",
+            "Caller-Channel-Progress-Time": str(channel.progress_us),
+            "Caller-Channel-Answered-Time": str(channel.answered_us),
+            "variable_current_application": running.name if running else channel.variables.get("_last", "park"),
+            "variable_current_application_data": running.argument if running else channel.variables.get("_data", ""),
+            **({"variable_bridge_uuid": channel.bridged} if channel.bridged else {}),
+            **{f"variable_{name}": value for name, value in channel.variables.items() if not name.startswith("_")},
+        }
+
+    # ------------------------------------------------------------------ phones
+
+    def dial(self, number: str) -> str:
+        """A caller comes, is told that it rings, and is parked; the channel's name."""
+        uuid = f"00000000-0000-4000-8000-{next(self._names):012}"
+        channel = self.channels[uuid] = Channel(uuid, True, number, progress_us=self._us)
+        self.fire("CHANNEL_PROGRESS", channel)
+        self.fire("CHANNEL_PARK", channel)
+        return uuid
+
+    def register(self, user: str, *, answers: bool = True) -> None:
+        """A phone registers; it is answered after a second if so wished."""
+        self.registered[user] = answers
+        self.fire("sofia::register", **{"from-user": user})
+
+    def press(self, uuid: str, digits: str) -> None:
+        """Keys; for the step that collects, if one does."""
+        channel = self.channels[uuid]
+        for digit in digits:
+            running = channel.running
+            if running is None or running.name != "play_and_get_digits":
+                return
+            words = running.argument.split(" ")
+            ended = digit in words[4]
+            channel.pressed += "" if ended else digit
+            if ended or len(channel.pressed) >= int(words[1]):
+                self._collected(channel, running, "success")
+
+    def hang_up(self, uuid: str) -> None:
+        """The phone says BYE, or CANCEL."""
+        channel = self.channels[uuid]
+        self._end(channel, "NORMAL_CLEARING", "recv_bye" if channel.answered else "recv_cancel")
+
+    def die(self) -> None:
+        """kill -9; the next life knows nothing of the calls."""
+        self.cut()
+        self.channels.clear()
+        self.life = f"life-{next(self._names)}"
+
+    # ------------------------------------------------------------------ time
+
+    def tick(self, now: float) -> None:
+        """It is later."""
+        self.now = now
+        if now >= self._beats_at:
+            self._beats_at = now + HEARTBEAT_S
+            self.fire("HEARTBEAT")
+        for channel in list(self.channels.values()):
+            running = channel.running
+            if running is not None and running.ends is not None and running.ends <= now:
+                if running.name == "play_and_get_digits":
+                    self._collected(channel, running, "timeout")
+                else:
+                    self._over(channel, running, "FILE PLAYED")
+            if channel.answers_at is not None and channel.answers_at <= now:
+                channel.answers_at = None
+                self._answered(channel)
+                self.fire("CHANNEL_PARK", channel)
+                self._job(channel.job, f"+OK {channel.uuid}")
+
+    # ------------------------------------------------------------------ commands
+
+    def _api(self, line: str) -> str:
+        name, _, rest = line.partition(" ")
+        words = rest.split(" ")
+        lists: dict[str, Callable[[], str]] = {
+            "global_getvar": lambda: self.life,
+            "xml_flush_cache": lambda: "+OK cleared 0 entries\n",
+            "show": lambda: self._show(words[0]),
+            "sched_del": lambda: "+OK Deleted: 1\n",
+        }
+        if name in lists:
+            return lists[name]()
+        channel = self.channels.get(words[0])
+        if channel is None:
+            return "-ERR No such channel!\n"
+        match name:
+            case "uuid_dump":
+                return json.dumps(self.shown(channel))
+            case "uuid_setvar_multi":
+                for pair in rest.partition(" ")[2].split(";"):
+                    variable, _, value = pair.partition("=")
+                    channel.variables[variable] = value
+            case "uuid_setvar":
+                channel.variables[words[1]] = " ".join(words[2:])
+            case "uuid_answer":
+                self._answered(channel)
+            case "uuid_kill":
+                self._end(channel, words[1] if len(words) > 1 else "NORMAL_CLEARING", "send_bye")
+            case "uuid_break":
+                if channel.running is not None and channel.running.name != "play_and_get_digits":
+                    self._over(channel, channel.running, "FILE PLAYED")
+            case "uuid_transfer":
+                self._park(channel)
+            case "uuid_record":
+                return self._record(channel, words[1], words[2])
+            case _:
+                return f"-ERR {name} Command not found!\n"
+        return "+OK\n"
+
+    def _show(self, what: str) -> str:
+        rows = [{"uuid": uuid} for uuid in self.channels]
+        if what == "registrations":
+            rows = [{"reg_user": user, "realm": "tandem"} for user in self.registered]
+        return json.dumps({"row_count": len(rows)} | ({"rows": rows} if rows else {}))
+
+    def _record(self, channel: Channel, what: str, path: str) -> str:
+        if what == "start":
+            channel.record = path
+            if Path(path).parent.is_dir():
+                Path(path).write_bytes(SILENCE)
+            return "+OK Success\n"
+        if channel.record != path:
+            return "-ERR Cannot stop record session!\n"
+        self._end_record(channel)
+        return "+OK Success\n"
+
+    def _end_record(self, channel: Channel) -> None:
+        path, channel.record = channel.record, ""
+        if path:
+            self.fire("RECORD_STOP", channel, **{"Record-File-Path": path})
+
+    def _background(self, line: str, job: str) -> None:
+        name, _, rest = line.partition(" ")
+        if name == "originate":
+            self._originate(rest, job)
+            return
+        one, other = (self.channels.get(uuid) for uuid in rest.split(" "))
+        if one is None or other is None:
+            self._job(job, "-ERR Invalid uuid\n")
+            return
+        for channel in (one, other):
+            if channel.running is not None:
+                self._over(channel, channel.running, "_none_")
+            self._leave(channel)
+        one.bridged, other.bridged = other.uuid, one.uuid
+        ends = {"Bridge-A-Unique-ID": one.uuid, "Bridge-B-Unique-ID": other.uuid}
+        self.fire("CHANNEL_BRIDGE", one, **ends)
+        self._job(job, f"+OK {other.uuid}\n")
+
+    def _job(self, job: str, text: str) -> None:
+        self.fire("BACKGROUND_JOB", body=text, **{"Job-UUID": job})
+
+    def _originate(self, text: str, job: str) -> None:
+        found = re.fullmatch(r"\{(.*)\}sofia/tandem/(.+)%\S+ &park\(\)", text)
+        assert found is not None, text
+        variables = dict(pair.split("=", 1) for pair in found[1].split(","))
+        uuid, user = variables["origination_uuid"], found[2]
+        if uuid in self.channels or user not in self.registered:
+            self._job(job, "-ERR USER_NOT_REGISTERED\n")
+            return
+        channel = self.channels[uuid] = Channel(uuid, False, user, variables=variables, job=job)
+        self.rung.append(user)
+        channel.progress_us = self._us
+        self.fire("CHANNEL_PROGRESS", channel)
+        if self.registered[user]:
+            channel.answers_at = self.now + ANSWERS_AFTER_S
+
+    def _execute(self, channel: Channel, name: str, argument: str, token: str) -> None:
+        assert channel.running is None, f"{name} inside {channel.running}: the inner one would run first"
+        ends = {"playback": PLAY_S, "play_and_get_digits": 0.0}.get(name)
+        if name == "play_and_get_digits":
+            ends = PLAY_S + int(argument.split(" ")[3]) / 1000
+            channel.variables.pop("read_result", None)
+            channel.pressed = ""
+        channel.variables.pop("current_application_response", None)
+        channel.running = Running(name, token, argument, None if ends is None else self.now + ends)
+
+    # ------------------------------------------------------------------ what becomes of channels
+
+    def _answered(self, channel: Channel) -> None:
+        if not channel.answered:
+            channel.answered, channel.answered_us = True, self._us
+            self.fire("CHANNEL_ANSWER", channel)
+
+    def _collected(self, channel: Channel, running: Running, result: str) -> None:
+        if channel.pressed:
+            channel.variables[running.argument.split(" ")[7]] = channel.pressed
+        channel.variables["read_result"] = result
+        self._over(channel, running, "_none_")
+
+    def _over(self, channel: Channel, running: Running, response: str) -> None:
+        channel.running = None
+        channel.variables |= {
+            "current_application_response": response, "_last": running.name, "_data": running.argument,
+        }  # fmt: skip
+        ended = {"Application": running.name, "Application-UUID": running.token}
+        self.fire("CHANNEL_EXECUTE_COMPLETE", channel, **ended)
+
+    def _leave(self, channel: Channel) -> None:
+        """Its bridge is over: who stays is parked."""
+        other = self.channels.get(channel.bridged)
+        channel.bridged = ""
+        if other is not None:
+            other.bridged = ""
+            self.fire("CHANNEL_PARK", other)
+
+    def _park(self, channel: Channel) -> None:
+        running = channel.running
+        if running is not None:
+            if running.name == "play_and_get_digits":
+                self._collected(channel, running, "failure")
+            else:
+                self._over(channel, running, "_none_")
+        self._leave(channel)
+        self.fire("CHANNEL_PARK", channel)
+
+    def _end(self, channel: Channel, cause: str, how: str) -> None:
+        del self.channels[channel.uuid]
+        if channel.running is not None:
+            self._over(channel, channel.running, "_none_")
+        self._leave(channel)
+        self._end_record(channel)
+        last = {"hangup_cause": cause, "sip_hangup_disposition": how}
+        channel.variables |= last
+        self.records[channel.uuid] = {
+            **channel.variables, "uuid": channel.uuid, "direction": "inbound" if channel.inbound else "outbound",
+            "end_uepoch": str(self._us), "progress_uepoch": str(channel.progress_us),
+            "answer_uepoch": str(channel.answered_us),
+        }  # fmt: skip
+        if channel.job and not channel.answered:
+            self._job(channel.job, f"-ERR {cause}\n")
+        self.fire("CHANNEL_HANGUP_COMPLETE", channel, **{"Hangup-Cause": cause})

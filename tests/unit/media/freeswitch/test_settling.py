@@ -1,0 +1,190 @@
+"""Commands whose outcome an agent did not live to write down (pitfalls E2): what the switch shows decides."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tandem.core.ports.media import (
+    Answer,
+    Bridge,
+    Collect,
+    Command,
+    DigitsCollected,
+    HangUp,
+    LegEnded,
+    Originate,
+    Play,
+    RecordStop,
+    Stop,
+    Verb,
+)
+from tandem.core.seal import secret
+from tandem.media.backend import Row, RowKind
+from tandem.media.freeswitch.hearing import variable_of
+from tandem.media.freeswitch.ids import token_of
+from tandem.wire import esl
+from tests.unit.media.freeswitch.replay import TENANT
+from tests.unit.media.freeswitch.test_verbs import CALLER, DEVICE, LEG, Switch
+
+TOKEN = token_of(TENANT, "k")
+MENU = Collect("s1", ("hello",), 4, 5000)
+RING = Originate("agent1", 15_000, "offers/1", secret("4930"))
+PARKED = {"Channel-State": "CS_EXECUTE", "Call-Direction": "inbound", "variable_current_application": "park"}
+UP = {**PARKED, "Answer-State": "answered"}
+PLAYS = {
+    **UP,
+    "variable_tandem_heard": TOKEN,
+    "variable_current_application": "playback",
+    "variable_current_application_data": "/p/hello.wav",
+}
+COLLECTS = {
+    **PLAYS,
+    "variable_current_application": "play_and_get_digits",
+    "variable_current_application_data": f"0 4 1 5000 none /p/hello.wav {variable_of(TOKEN)} .+ 3000",
+}
+COLLECTED = {**COLLECTS, "variable_read_result": "timeout", f"variable_{variable_of(TOKEN)}": "12"}
+
+
+def row(leg: str, channel: str, stage: str, **more: object) -> Row:
+    value = {"tenant": TENANT, "shard": 3, "channel": channel, "switch": "life-1", "inbound": channel == CALLER}
+    value |= {"stage": stage, "taken": True, "peer": None, "ring_limit_s": 15.0, "rang": 0} | more
+    return Row(RowKind.LEG, leg, value)
+
+
+class Restarted(Switch):
+    """An agent that has just begun to live again beside a switch that went on."""
+
+    def __init__(self, rows: list[Row], verb: Verb, leg: str, channels: dict[str, dict[str, str]]) -> None:
+        super().__init__()
+        self.node.lost(self.now)
+        self.node.restore(rows, 0, self.now)
+        self.node.settle(Command(TENANT, "k", leg, verb), self.now)
+        for channel in (CALLER, DEVICE):
+            fields = channels.get(channel)
+            told = json.dumps(fields | {"Unique-ID": channel}) if fields is not None else "-ERR No such channel!\n"
+            self.answers[f"uuid_dump {channel}"] = told
+        self.sent()
+        self.frame(esl.AuthWanted())
+
+    def again(self, words: str) -> bool:
+        return any(words in text for text in self.sent())
+
+
+CALLER_UP = [row(LEG, CALLER, "UP")]
+
+
+@pytest.mark.parametrize(
+    ("verb", "rows", "channel", "outcomes", "again"),
+    [
+        (Answer(), [row(LEG, CALLER, "ARRIVED")], UP, ["k DONE"], ""),
+        (Answer(), [row(LEG, CALLER, "ARRIVED")], {**PARKED, "Answer-State": "ringing"}, [], "uuid_answer"),
+        (HangUp(), CALLER_UP, UP, [], "uuid_kill"),
+        (Play(("hello",)), CALLER_UP, PLAYS, [], ""),
+        (
+            Play(("hello",)),
+            CALLER_UP,
+            {**PLAYS, "variable_current_application_response": "FILE PLAYED"},
+            ["k DONE"],
+            "",
+        ),
+        (Play(("hello",)), CALLER_UP, UP, [], "playback"),
+        (Play(("hello",)), CALLER_UP, {**UP, "variable_tandem_heard": TOKEN}, [], "playback"),
+        (MENU, CALLER_UP, COLLECTS, [], ""),
+        (MENU, CALLER_UP, COLLECTED, ["k DONE"], ""),
+        (MENU, CALLER_UP, UP, [], "play_and_get_digits"),
+        (Stop(), CALLER_UP, UP, ["k DONE"], ""),
+        (RecordStop("r"), CALLER_UP, UP, ["k DONE"], ""),
+    ],
+)
+def test_a_callers_command(
+    verb: Verb, rows: list[Row], channel: dict[str, str], outcomes: list[str], again: str
+) -> None:
+    switch = Restarted(rows, verb, LEG, {CALLER: channel})
+    assert switch.outcomes() == outcomes
+    sent = switch.sent()
+    doing = ("uuid_answer", "uuid_kill", "playback", "play_and_get_digits", "uuid_bridge")
+    assert [word for word in doing if any(word in text for text in sent)] == ([again] if again else [])
+
+
+def test_digits_of_the_gap_are_told() -> None:
+    switch = Restarted(CALLER_UP, MENU, LEG, {CALLER: COLLECTED})
+    [digits] = [body for _, body in switch.tape.told if isinstance(body, DigitsCollected)]
+    assert digits.digits == secret("12")
+
+
+def test_a_menu_that_runs_on_ends_by_its_event() -> None:
+    switch = Restarted(CALLER_UP, MENU, LEG, {CALLER: COLLECTS})
+    switch.complete("k", variable_read_result="success", **{f"variable_{variable_of(TOKEN)}": "1"})
+    assert switch.outcomes() == ["k DONE"]
+
+
+def test_a_loop_that_runs_on_makes_room_for_the_next() -> None:
+    loops = {**PLAYS, "variable_current_application": "endless_playback", "variable_tandem_heard": "other"}
+    switch = Restarted(CALLER_UP, Play(("music",)), LEG, {CALLER: loops})
+    assert switch.again("uuid_break")
+    switch.event("CHANNEL_EXECUTE_COMPLETE", **{"Application-UUID": "other"})
+    assert switch.again("/p/music.wav")
+
+
+def test_a_prompt_that_never_reached_the_switch_is_played() -> None:
+    switch = Switch()
+    switch.up()
+    switch.perform(Play(("hello",)), "one")
+    switch.complete("one")
+    switch.node.perform(Command(TENANT, "k", LEG, Play(("hello",))), switch.now)
+    switch.node.lost(switch.now)
+    played = PLAYS | {"variable_tandem_heard": token_of(TENANT, "one"), "variable_current_application_response": "OK"}
+    switch.answers["uuid_dump"] = json.dumps(played | {"Unique-ID": CALLER})
+    switch.sent()
+    switch.frame(esl.AuthWanted())
+    assert "playback" in switch.sent()[-1]
+    assert switch.outcomes() == ["answer DONE", "one DONE"]
+
+
+def test_a_phone_that_was_perhaps_rung_is_never_rung_again() -> None:
+    switch = Restarted(CALLER_UP, RING, f"{LEG}.1", {CALLER: UP})
+    assert switch.outcomes() == ["k UNKNOWN NODE_RESTARTED"]
+    assert not switch.again("originate")
+
+
+def test_a_phone_that_rings_is_taken_up() -> None:
+    channel = {"Channel-State": "CS_CONSUME_MEDIA", "Call-Direction": "outbound", "Answer-State": "ringing"}
+    rows = [*CALLER_UP, row(f"{LEG}.1", DEVICE, "CALLING")]
+    switch = Restarted(rows, RING, f"{LEG}.1", {CALLER: UP, DEVICE: channel})
+    assert switch.outcomes() == []
+    switch.event("CHANNEL_ANSWER", DEVICE)
+    assert switch.outcomes() == ["k DONE"]
+
+
+def test_the_end_of_a_phone_that_nobody_saw_blames_nobody() -> None:
+    rows = [*CALLER_UP, row(f"{LEG}.1", DEVICE, "CALLING")]
+    switch = Restarted(rows, RING, f"{LEG}.1", {CALLER: UP})
+    switch.wake()
+    [(leg, end)] = [(leg, body) for leg, body in switch.tape.told if isinstance(body, LegEnded)]
+    assert (leg, end.cause, end.by) == (f"{LEG}.1", "FAILED", "NODE")
+    assert switch.outcomes() == ["k UNKNOWN FAILED"]
+
+
+BRIDGED = {**UP, "Channel-State": "CS_EXCHANGE_MEDIA", "variable_bridge_uuid": DEVICE}
+BRIDGED_BACK = {**BRIDGED, "Call-Direction": "outbound", "variable_bridge_uuid": CALLER}
+BOTH = [*CALLER_UP, row(f"{LEG}.1", DEVICE, "UP")]
+
+
+def test_a_bridge_that_stands_is_done() -> None:
+    switch = Restarted(BOTH, Bridge(f"{LEG}.1"), LEG, {CALLER: BRIDGED, DEVICE: BRIDGED_BACK})
+    assert switch.outcomes() == ["k DONE"]
+    assert not switch.again("uuid_bridge")
+
+
+def test_a_bridge_that_only_one_end_names_is_made() -> None:
+    parked = {**UP, "Call-Direction": "outbound"}
+    switch = Restarted(BOTH, Bridge(f"{LEG}.1"), LEG, {CALLER: UP | {"variable_bridge_uuid": DEVICE}, DEVICE: parked})
+    assert switch.outcomes() == []
+    assert switch.again("uuid_bridge")
+
+
+@pytest.mark.parametrize(("verb", "outcome"), [(Answer(), "k FAILED LEG_GONE"), (HangUp(), "k DONE")])
+def test_a_leg_of_nobody_is_gone(verb: Verb, outcome: str) -> None:
+    assert Restarted([], verb, "nobody", {}).outcomes() == [outcome]
