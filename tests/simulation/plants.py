@@ -95,6 +95,13 @@ class EpochForgotten(MediaAgent):
         super().__init__(settings, state)
 
 
+class ListOvertakes(MediaAgent):
+    """Lists the legs that live, whatever its owner was told of them."""
+
+    def _take_back(self, legs: dict[tuple[str, str], None], tenant: str) -> None:
+        pass
+
+
 class RingsAgain(ScriptedMedia):
     def settle(self, command: Command) -> None:
         if isinstance(command.verb, Originate):
@@ -258,4 +265,5 @@ PLANTS = (
         Parts(),
         (lambda: patch.object(sweep, "OVER", ("contact.disconnected",)),),
     ),
+    Plant(20, "a list of legs overtakes events", Parts(node=NodeKinds(agent=ListOvertakes)), seeds=RARE),
 )

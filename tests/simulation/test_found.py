@@ -20,8 +20,9 @@ from tandem.runtime.step import Offer
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import states as st
 from tandem.session.domain.reception import PublishFlow
+from tandem.session.domain.stray import StrayFound
 from tandem.simulation.invariants import Violation
-from tandem.simulation.oracle import Outcomes
+from tandem.simulation.oracle import Outcomes, Strays
 from tandem.simulation.phones import Caller, Device
 from tandem.simulation.world import Cell, grouped
 from tests.support.desk_world import DeskWorld
@@ -200,6 +201,30 @@ def _ended_as(cell: Cell, outcome: w.ContactOutcome, *before: tuple[str, object]
     ]
     commit = Commit(1, 1, 0, "boot", 0, ENGINE)
     Outcomes(cell.phones.dialogs, cell.phones.callers).commit(Partition("live", 0), commit, happened)
+
+
+def test_a_caller_is_a_stray_only_if_their_arrival_went_with_the_journal() -> None:
+    """A benchmark saw it and no seed did: the oracle took every contact that failed for one that had to."""
+    cell = Cell(1, grouped())
+    node, phones = cell.node, cell.phones
+    node.start()
+    assert node.media is not None
+    node.media.directory(MergedDirectory({"100": media.DirectoryNumber("100", "t1", 0)}, {}))
+    phones.call(Caller("c1", "t1", "100", "+49555", 0, patience_ms=60_000, digits=(), talk_ms=0))
+    cell.scheduler.run(100)
+    with pytest.raises(Violation, match="no caller is taken for a stray"):
+        _found_stray(cell, "c1")
+    _found_stray(cell, "c1.o1")
+    node.lose_journal(b"", alone=True)
+    _found_stray(cell, "c1")
+
+
+def _found_stray(cell: Cell, leg: str) -> None:
+    """The oracle hears that the node listed a leg that nobody holds."""
+    event = StrayFound("m1", leg, 0)
+    envelope = Envelope("e1", "t1", f"stray/1.{leg}", 0, 0, "", "", "", Part("stray.found", b""))
+    commit = Commit(1, 1, 0, "boot", 0, ENGINE)
+    Strays(cell.phones.dialogs, cell.phones.callers).commit(Partition("live", 0), commit, [(envelope, event)])
 
 
 def test_that_two_talk_is_known_to_nobody_once_the_journal_that_was_to_tell_it_is_lost() -> None:

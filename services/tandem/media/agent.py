@@ -269,10 +269,18 @@ class MediaAgent:
         first = self._state.first_kept(tenant)
         if owner is None or first is None:
             return
-        sent = max(self._sent.get(tenant, 0), first - 1)
-        upto = min(self._state.last[tenant], first - 1 + self._settings.under_way_max)
-        self._turn.sends.extend((owner.link, self._state.kept_event(tenant, n)) for n in range(sent + 1, upto + 1))
-        self._sent[tenant] = max(sent, upto)
+        for number in self._unsent(tenant):
+            if number >= first + self._settings.under_way_max:
+                break
+            self._turn.sends.append((owner.link, self._state.kept_event(tenant, number)))
+            self._sent[tenant] = number
+
+    def _unsent(self, tenant: str) -> range:
+        """The numbers of the tenant's events that its owner was not sent."""
+        first = self._state.first_kept(tenant)
+        if first is None:
+            return range(0)
+        return range(max(self._sent.get(tenant, 0) + 1, first), self._state.last[tenant] + 1)
 
     # --------------------------------------------------------------------------------- commands
 
@@ -304,7 +312,20 @@ class MediaAgent:
             return
         homes = self._state.homes
         ours = ((leg.tenant, leg.leg) for leg in live if homes.get(leg.tenant) == partition)
-        self._turn.sends.append((link, Legs(tuple(leg for leg in ours if leg not in self._shed))))
+        told = dict.fromkeys(leg for leg in ours if leg not in self._shed)
+        for tenant in [tenant for tenant, home in homes.items() if home == partition]:
+            self._take_back(told, tenant)
+        self._turn.sends.append((link, Legs(tuple(told))))
+
+    def _take_back(self, legs: dict[tuple[str, str], None], tenant: str) -> None:
+        """Make of the legs that live those that the tenant's owner was told of. It would hang up one
+        whose arrival still waits here, and end the contact of one whose end does."""
+        for number in reversed(self._unsent(tenant)):
+            event = self._state.kept_event(tenant, number)
+            if isinstance(event.body, LegEnded):
+                legs[tenant, event.leg] = None
+            elif isinstance(event.body, LegArrived):
+                legs.pop((tenant, event.leg), None)
 
     def is_open(self, tenant: str, key: str) -> bool:
         """Whether the command was taken and has no outcome yet."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from tandem.core.ports.media import Event, Hello, MediaEvent, RecordingStored, Welcome
 from tandem.media.agent import MediaAgent
-from tandem.media.agent_io import AgentSettings
+from tandem.media.agent_io import UNDER_WAY_MAX, AgentSettings
 from tandem.media.backend import RowKind
 from tandem.media.journal.file import MemoryStore, open_journal
 from tandem.media.link.agent_end import AgentStream
@@ -24,6 +24,8 @@ from tandem.simulation.traps import Died, Trap
 
 JOURNAL_RETRY_MS = 1_000
 NODE_KEY = bytes(range(32))
+NEVER_BEHIND_MS = 3_600_000
+"""Whom the agent refuses because their tenant is behind has no contact, and so no outcome to look at."""
 TRACED = 0.25
 """The part of the contacts that are traced: a trace goes over takeovers, snapshots and groups."""
 
@@ -79,6 +81,7 @@ class MediaNode:
         self.name, self.host, self.store = name, host, NodeStore()
         self.incarnations = 0
         self.capacity = 50
+        self.under_way_max = UNDER_WAY_MAX
         self.up = False
         self.dies_alone = False
         self.media: ScriptedMedia | None = None
@@ -106,7 +109,14 @@ class MediaNode:
         token = self._entropy.token()
         journal, self.state, anew = open_journal(self.store, NODE_KEY, self._entropy.secret, token)
         self.incarnations += bool(anew)
-        self._agent = self._kinds.agent(AgentSettings(self.name, self.host.boot_id, sample_ratio=TRACED), self.state)
+        settings = AgentSettings(
+            self.name,
+            self.host.boot_id,
+            sample_ratio=TRACED,
+            under_way_max=self.under_way_max,
+            behind_ms=NEVER_BEHIND_MS,
+        )
+        self._agent = self._kinds.agent(settings, self.state)
         if self.media is not None:
             self.media.reattach(self)
         else:

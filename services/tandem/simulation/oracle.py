@@ -81,6 +81,26 @@ class Outcomes(Checker):
             raise Violation("the outcome is what the phones saw", f"{contact} ended {outcome}, but {wrong}")
 
 
+class Strays(Checker):
+    """A caller is hung up as one whom nobody knows only if nobody could: their arrival went with a journal."""
+
+    def __init__(self, dialogs: dict[str, Dialog], callers: dict[str, Caller]) -> None:
+        self._dialogs, self._callers = dialogs, callers
+        self._known: dict[Place, None] = {}
+
+    def commit(self, partition: Partition, commit: Commit, happened: Happened) -> None:
+        """See `Checker`."""
+        for envelope, event in happened:
+            if envelope.stream.startswith("contact/"):
+                self._known[envelope.tenant, envelope.stream.partition("/")[2]] = None
+            elif envelope.type == "stray.found":
+                self._found(envelope.tenant, event.leg)
+
+    def _found(self, tenant: str, leg: str) -> None:
+        if leg in self._callers and (tenant, leg) not in self._known and not self._dialogs[leg].untold:
+            raise Violation("no caller is taken for a stray", f"the node was about to tell of {leg}")
+
+
 class Rings(Checker):
     """No phone rings twice for an offer, no agent's phones have two calls, nobody is blamed for a ring
     that did not last or was answered."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from tandem.core.ports.media import By, Cause, Event, LegBridged, LegEnded, contact_of
+from tandem.core.ports.media import By, Cause, Event, LegArrived, LegBridged, LegEnded, contact_of
 from tandem.simulation.chance import Chance
 from tandem.simulation.nodes import MediaNode
 from tandem.simulation.scheduler import Scheduler
@@ -35,6 +35,7 @@ class Dialog:
     answered_ms: int = -1
     joined_ms: int = -1
     parted: bool = False
+    untold: bool = False  # that it arrived went with the journal, and no owner had taken it
     unheard: bool = False  # that they were joined went with the journal, and no owner had taken it
     ended_ms: int = -1
     cause: Cause | None = None
@@ -330,8 +331,10 @@ class Phones:
         `alone` the calls go on."""
         ends = {event.leg for event in forgotten if isinstance(event.body, LegEnded)}
         joins = {event.leg for event in forgotten if isinstance(event.body, LegBridged)}
+        arrivals = {event.leg for event in forgotten if isinstance(event.body, LegArrived)}
         for dialog in self.dialogs.values():
             dialog.unheard = dialog.unheard or dialog.leg in joins
+            dialog.untold = dialog.untold or dialog.leg in arrivals or dialog.began_ms >= unwritten_ms
             if dialog.ended_ms >= unwritten_ms or dialog.leg in ends:
                 dialog.dead = True  # its end was not written any more
             if dialog.began_ms >= unwritten_ms and not dialog.device:

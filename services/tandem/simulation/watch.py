@@ -123,6 +123,7 @@ class Watch:
             self.effects,
             self.acks,
             self.outcomes,
+            oracle.Strays(phones.dialogs, phones.callers),
             desks.Line(),
             desks.Presses(phones.callers, cell.node.host.boot_id),
             self.rings,

@@ -124,6 +124,8 @@ class Cell:
         )
         self.phones.node = self.node
         self.node.capacity = self.chance.pick((8, 50, 50))
+        if chance.fork("under way").one_in(4):
+            self.node.under_way_max = 1  # as in a storm: nearly all events wait for the one before
         self.watch = Watch(self)
         self.node.welcomed = self.watch.epochs.welcomed
         self.node.stores = lambda blob: self.blobs.put(blob, b"sealed audio of " + blob.encode())

@@ -20,6 +20,9 @@ from tandem.core.ports.media import (
     DirectoryDevice,
     DirectoryNumber,
     HangUp,
+    LegArrived,
+    LegEnded,
+    ListLegs,
     Originate,
     Play,
     RecordStart,
@@ -30,13 +33,14 @@ from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
 from tandem.media.journal.file import MemoryStore, load, open_journal
 from tandem.media.link.agent_end import AgentStream
-from tandem.media.link.owner_end import Heard, OwnerLink, OwnerStream
+from tandem.media.link.owner_end import Heard, LegsHeard, OwnerLink, OwnerStream
 from tandem.media.turn import Turns
 from tandem.runtime.media_codec import Close
 from tandem.simulation.scripted_media import Does, Phone, ScriptedMedia
 
 KEY = bytes(range(32))
-UNDER_WAY = 3
+UNDER_WAY = 1
+"""So few that an event often waits for the acknowledgement of another."""
 PARTITION = Partition("live", 0)
 TENANTS = ("t1", "t2")
 LEGS = st.sampled_from(["c1", "c2", "c3", "c1.a", "c2.a"])
@@ -111,6 +115,8 @@ class Life(RuleBasedStateMachine):
             for _, heard in self.owner_stream.receive(data, self.now_ms):
                 if isinstance(heard, Heard):
                     self.heard[heard.tenant].append(heard)
+                elif isinstance(heard, LegsHeard):
+                    self.are_those_it_was_told_of(heard)
 
     # ------------------------------------------------------------------ the owner
 
@@ -167,6 +173,22 @@ class Life(RuleBasedStateMachine):
         self.durable[tenant] = max(number, self.durable.get(tenant, 0))
         self.owner_stream.send(self.owner, Ack(tenant, number))
         self.exchange()
+
+    @rule()
+    def list_legs(self) -> None:
+        self.owner_stream.send(self.owner, ListLegs())
+        self.exchange()
+
+    def are_those_it_was_told_of(self, listed: LegsHeard) -> None:
+        """Whose arrival was told and whose end was not. A leg that was ordered tells no arrival."""
+        told: set[tuple[str, str]] = set()
+        for one in [one for heard in self.heard.values() for one in heard]:
+            if isinstance(one.body, LegArrived):
+                told.add((one.tenant, one.leg))
+            elif isinstance(one.body, LegEnded):
+                told.discard((one.tenant, one.leg))
+        ordered = {(sent.tenant, sent.leg) for sent in self.sent_commands if isinstance(sent.verb, Originate)}
+        assert set(listed.legs) - ordered == told - ordered
 
     @rule(tenant=st.sampled_from(TENANTS), leg=LEGS, verb=VERBS)
     def command(self, tenant: str, leg: str, verb: Verb) -> None:

@@ -415,7 +415,7 @@ class KeptEnd:
 
 @dataclass(frozen=True, slots=True)
 class Legs:
-    """The answer to `ListLegs`: (tenant, leg) of each live leg."""
+    """The answer to `ListLegs`: (tenant, leg) of each live leg, as of the events that were sent before it."""
 
     legs: tuple[tuple[str, str], ...]
 

@@ -656,7 +656,7 @@ class Legs(_message.Message):
     LEGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def legs(self) -> _containers.RepeatedCompositeFieldContainer[Global___LegName]:
-        """Legs that live."""
+        """Legs that live, as of the events that were sent before."""
 
     def __init__(
         self,
