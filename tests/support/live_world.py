@@ -56,7 +56,10 @@ def groups(split: bool) -> list[Group]:
     elsewhere = {"recording": "recording"}
     if not split:
         return [Group("live", (session.SERVICE, routing.SERVICE), elsewhere, "grouped")]
-    return [_alone(session.SERVICE, {"desk": "routing", **elsewhere}), _alone(routing.SERVICE, {"contact": "session"})]
+    return [
+        _alone(session.SERVICE, {"desk": "routing", **elsewhere}),
+        _alone(routing.SERVICE, {"contact": "session", "reception": "session"}),
+    ]
 
 
 def _alone(service: Service, elsewhere: dict[str, str]) -> Group:

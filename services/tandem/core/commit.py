@@ -10,8 +10,9 @@ from __future__ import annotations
 from tandem.core.seal import Sealed, Withheld
 from tandem.core.values import dataclass
 
-ENGINE = "1"
-"""Version of the deciders, named in each commit: replay checks bit for bit within one version."""
+ENGINE = "2"
+"""Version of the deciders, named in each commit: replay checks bit for bit within one version. 2: effects'
+keys name their commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Something to be done, pending until settled. Its key is `stream/version/index`.
+    """Something to be done, pending until settled. Its key is `tenant/stream/version.n/index`, n that
+    of its commit: a name that comes again after its end has versions that its first life had, too.
+    Engine 1 left it out.
 
     `kind` names the receiver: `wake` is the shard's own wheel, `media` a node. `at_ms` is
     when a wake is due, or by when a receiver is asked again. `name` is unique among a

@@ -30,6 +30,7 @@ EVENTS = Codec(
     ("line.entered", w.ContactEnteredLine, pb.ContactEnteredLine),
     ("line.left", w.ContactLeftLine, pb.ContactLeftLine),
     ("line.asked", w.LineAsked, pb.LineAsked),
+    ("desk.devices_asked", w.DevicesAsked, pb.DevicesAsked),
     ("line.queue_refused", w.QueueRefused, pb.QueueRefused),
 )
 
@@ -41,6 +42,7 @@ COMMANDS = Codec(
     ("routing.end_talk", w.EndTalk, own.EndTalk),
     ("routing.close_gone", w.CloseGone, own.CloseGone),
     ("routing.note_device", w.NoteDevice, session.DeviceChanged),
+    ("routing.review_devices", w.ReviewDevices, session.ReviewDevices),
     ("routing.set_presence", w.SetPresence, own.SetPresence),
     ("routing.finish_wrap_up", w.FinishWrapUp, own.FinishWrapUp),
     ("routing.wrap_up_over", w.WrapUpOver, own.WrapUpOver),
@@ -54,6 +56,7 @@ MESSAGES = Codec(
     ("session.offer_contact", w.OfferContact, session.OfferContact),
     ("session.rescind_offer", w.RescindOffer, session.RescindOffer),
     ("session.ask_place", w.AskPlace, session.AskPlace),
+    ("session.ask_devices", w.AskDevices, session.AskDevices),
     ("session.refuse_queue", w.RefuseQueue, session.RefuseQueue),
     ("session.end_wrap_up", w.EndWrapUp, session.EndWrapUp),
 )

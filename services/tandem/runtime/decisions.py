@@ -55,7 +55,7 @@ class Unreacted(Exception):
 
 
 class Decisions:
-    """Those of one commit, whose events are numbered `commit`/0, 1, 2 ...
+    """Those of one commit, whose events are numbered `commit`/0, 1, 2 ...; `n` is its own number.
 
     Whose input is at hand `begin` says: `source` gave it, `actor` asked for it, it is about the
     `person` with that key, `awaited` by a client. `queue` are the messages that it has set off.
@@ -64,6 +64,7 @@ class Decisions:
     __slots__ = (
         "_decided",
         "_ledger",
+        "_n",
         "_now_ms",
         "_sealer",
         "_source",
@@ -83,8 +84,8 @@ class Decisions:
         "trace",
     )
 
-    def __init__(self, ledger: Ledger, commit: str, now_ms: int, sealer: Sealer) -> None:
-        self._ledger, self.commit, self._now_ms, self._sealer = ledger, commit, now_ms, sealer
+    def __init__(self, ledger: Ledger, commit: str, n: int, now_ms: int, sealer: Sealer) -> None:
+        self._ledger, self.commit, self._n, self._now_ms, self._sealer = ledger, commit, n, now_ms, sealer
         self.events: list[Envelope] = []
         self.effects: list[Effect] = []
         self.messages: list[Message] = []
@@ -216,7 +217,7 @@ class Decisions:
         """Carry it out; the keys of effects that gave way to one of their name."""
         ledger, tenant = self._ledger, self.tenant
         service = ledger.group.service_of[kind_of(stream)]
-        key = f"{tenant}/{stream}/{version}/{index}"
+        key = f"{tenant}/{stream}/{version}.{self._n}/{index}"
         match action:
             case Act(name, kind, payload, deadline_ms):
                 part = service.effects.close(payload, no_secret)[1]

@@ -218,7 +218,7 @@ class State:
 def made(key: str) -> tuple[str, int, int]:
     """Effects of a stream in the order in which they were made: on one leg it is kept."""
     stream, version, index = key.rsplit("/", 2)
-    return stream, int(version), int(index)
+    return stream, int(version.partition(".")[0]), int(index)
 
 
 def _flat(part: Part) -> tuple[str, bytes, tuple[tuple[int, Sealed | Withheld], ...]]:

@@ -84,7 +84,7 @@ class Step:
 
     def __post_init__(self) -> None:
         ledger, now_ms, report, counts = self.ledger, self.now_ms, self.report, self.counts
-        decisions = Decisions(ledger, f"{self.partition}/{self.epoch}/{self.n}", now_ms, self.sealer)
+        decisions = Decisions(ledger, f"{self.partition}/{self.epoch}/{self.n}", self.n, now_ms, self.sealer)
         refusals = Refusals(decisions, ledger, now_ms, report, counts)
         self._decisions, self._refusals, self.torn = decisions, refusals, refusals.torn
         self._cascade = Cascade(decisions, refusals, ledger, now_ms, report, counts)

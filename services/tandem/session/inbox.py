@@ -52,6 +52,6 @@ def _contact(leg: str) -> str:
 
 
 def stream_of(key: str) -> str:
-    """The stream that an effect's key (`tenant/stream/version/index`) belongs to."""
+    """The stream that an effect's key (`tenant/stream/version.n/index`) belongs to."""
     _, _, rest = key.partition("/")
     return rest.rsplit("/", 2)[0]

@@ -139,8 +139,7 @@ class Effects(Checker):
         """See `Checker`."""
         made = self._made.setdefault(partition, {})
         for effect in commit.effects:
-            # One that was erased and is asked for again does, under the same key, what changes nothing.
-            if effect.key in made and effect.kind != "erase":
+            if effect.key in made:
                 raise Violation("an effect's key is used once", effect.key)
             made[effect.key] = None
             self.made_ms[effect.key] = self._now_ms()

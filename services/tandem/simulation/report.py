@@ -37,6 +37,7 @@ BRANCHES = (
     "contact.queue_rejoined",
     "contact.offer_not_held",
     "contact.place_not_held",
+    "reception.devices_told",
     "a contact quarantined",
     "a desk quarantined",
     "a desk back in service",

@@ -45,6 +45,7 @@ TOLD = (
     "contact.queue_rejoined",
     "contact.offer_not_held",
     "contact.place_not_held",
+    "reception.devices_told",
 )
 """Events that a seed tells it has reached."""
 
@@ -371,6 +372,8 @@ class Watch:
             for key, pending in fold.ledger.pending.items():
                 if not (pending.effect.kind == "wake" and pending.effect.stream.startswith("late/")):
                     return f"{partition}: {key} is pending"
+        if missed := self._missed_phones():
+            return missed
         node = self._cell.node
         if not node.up or node.media is None:
             return "the node is down"
@@ -380,6 +383,23 @@ class Watch:
             if node.state.kept_count(row.name):
                 return f"the node keeps events of {row.name}"
         return "" if self._cell.phones.at_rest else "a phone has a call"
+
+    def _missed_phones(self) -> str:
+        """A desk that takes other phones for registered than its reception, empty if none does."""
+        desks: dict[str, set[tuple[str, str, str]]] = {}
+        phones: dict[str, set[tuple[str, str, str]]] = {}
+        for fold in self._folds.values():
+            for (tenant, stream), aggregate in fold.ledger.aggregates.items():
+                if stream == "desk":
+                    rows = [(a.agent, r.device, r.node) for a in aggregate.state.agents.values() for r in a.reachable]
+                    desks[tenant] = set(rows)
+                elif stream == "reception":
+                    rows = [(d.agent, d.device, d.node) for d in aggregate.state.devices.values() if d.node]
+                    phones[tenant] = set(rows)
+        for tenant, there in phones.items():
+            if wrong := sorted(there ^ desks.get(tenant, set())):
+                return f"the desk of {tenant} is wrong about {wrong[0]}"
+        return ""
 
     def at_the_end(self) -> None:
         """When everything is at rest, every call that came has its one outcome."""

@@ -191,12 +191,12 @@ async def test_links_are_introduced_anew_with_the_new_epoch_and_what_is_pending_
     node = HandNode()
     async with process(disk, nodes=(NODE,), receivers={"media": node}) as p:
         await p.ask("toy/a", "act:ring;answer")
-        assert [(order.key, order.again) for order in node.orders] == [("t1/toy/a/1/0", False)]
+        assert [(order.key, order.again) for order in node.orders] == [("t1/toy/a/1.1/0", False)]
         p.toys.lose("a node knows a newer owner")
         await again(p, 1)
         assert node.epochs == [1, 2]
         assert node.drops >= 1
-        assert [(order.key, order.again) for order in node.orders[1:]] == [("t1/toy/a/1/0", True)]
+        assert [(order.key, order.again) for order in node.orders[1:]] == [("t1/toy/a/1.1/0", True)]
 
 
 async def test_a_mark_is_told_only_once_it_is_durable(memory: MemoryDisk) -> None:

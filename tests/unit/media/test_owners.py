@@ -265,7 +265,7 @@ async def test_an_order_for_a_node_that_is_away_waits_in_the_state_and_is_offere
     await node.start()
     await until(lambda: node.of(Command))
     (order,) = node.of(Command)
-    assert (order.key, order.leg, order.verb) == ("t1/toy/a/1/0", "ring", media.Play(("ring",)))
+    assert (order.key, order.leg, order.verb) == ("t1/toy/a/1.2/0", "ring", media.Play(("ring",)))
     await until(lambda: owner.points.passes(Point.EFFECT_SENT) == 1)
 
 

@@ -53,9 +53,9 @@ def test_back_in_service_all_open_offers_are_asked_after(world: DeskWorld) -> No
         world.ready(agent)
         world.caller(contact)
     world.accept(world.offer_of("ana"))
-    line, *events = world.do(w.LookAgain(Resumed()))
+    line, *events, devices = world.do(w.LookAgain(Resumed()))
     assert {event.offer for event in events} == set(world.desk.reservations)
-    assert line == w.LineAsked(("c2",), world.now_ms)
+    assert (line, devices) == (w.LineAsked(("c2",), world.now_ms), w.DevicesAsked(world.now_ms))
 
 
 def test_back_in_service_who_stands_in_line_is_asked_whether_they_wait(world: DeskWorld) -> None:
@@ -65,8 +65,8 @@ def test_back_in_service_who_stands_in_line_is_asked_whether_they_wait(world: De
     world.caller("c1")
     world.caller("c2", "support", skills=(SkillNeed("deep", 2),))
     world.told.clear()
-    assert world.do(w.LookAgain(Resumed())) == [w.LineAsked(("c1", "c2"), world.now_ms)]
-    assert world.told == [("contact/c1", w.AskPlace("sales")), ("contact/c2", w.AskPlace("support"))]
+    assert world.do(w.LookAgain(Resumed()))[0] == w.LineAsked(("c1", "c2"), world.now_ms)
+    assert world.told[:-1] == [("contact/c1", w.AskPlace("sales")), ("contact/c2", w.AskPlace("support"))]
     world.do(w.RemoveContact("c2", "NOT_WAITING"))
     assert [entry.contact for entry in world.desk.entries.values()] == ["c1"]
     assert world.do(w.LookAgain()) == []
@@ -74,7 +74,7 @@ def test_back_in_service_who_stands_in_line_is_asked_whether_they_wait(world: De
 
 def test_who_is_gone_for_good_has_no_place_either(world: DeskWorld) -> None:
     world.caller("c1")
-    (event,) = world.do(w.LookAgain(Resumed()))
+    event, _ = world.do(w.LookAgain(Resumed()))
     (asked,) = KIND.react(world.desk, event)
     world.do(asked.gone)
     assert world.desk.entries == {}
@@ -90,6 +90,34 @@ def test_a_contact_whose_leaving_was_refused_is_asked_whether_it_waits(world: De
         assert world.do(w.LookAgain(lost)) == [w.LineAsked((contact,), world.now_ms)]
     assert world.do(w.LookAgain(w.LineAsked(("c2", "c9"), 0))) == [w.LineAsked(("c2",), world.now_ms)]
     assert world.do(w.LookAgain(w.RemoveContact("c9", "ABANDONED"))) == []
+
+
+@pytest.mark.parametrize("lost", [Resumed(), w.NoteDevice("ana", "ana-phone", "m1", True, 0), w.DevicesAsked(0)])
+def test_a_desk_that_may_have_missed_a_phone_asks_the_reception_which_are_registered(
+    world: DeskWorld, lost: object
+) -> None:
+    """An agent whose registration was refused could not be offered anything until the phone registered anew."""
+    for agent in ("zoe", "ana"):
+        world.agent(agent)
+    world.device("zoe")
+    world.do(w.SetPresence("ana", w.AVAILABLE))
+    world.told.clear()
+    assert world.do(w.LookAgain(lost)) == [w.DevicesAsked(world.now_ms)]
+    assert world.told == [("reception", w.AskDevices((w.KnownDevice("zoe", "zoe-phone", "m1"),)))]
+    world.do(w.NoteDevice("ana", "ana-phone", "m1", True, world.now_ms, again=True))
+    assert world.status("ana") is Status.IDLE
+
+
+def test_an_answer_that_cannot_be_decided_either_is_not_asked_for_again(world: DeskWorld) -> None:
+    """Or desk and reception would ask and answer for ever, where each has a log of its own."""
+    assert world.do(w.LookAgain(w.NoteDevice("ana", "ana-phone", "m1", True, 0, again=True))) == []
+
+
+def test_a_phone_that_is_gone_is_noted_also_if_the_offer_of_its_agent_is_gone_too(world: DeskWorld) -> None:
+    world.ready("ana")
+    world.caller("c1")
+    del world.desk.reservations[world.offer_of("ana")]
+    assert [type(event) for event in world.device("ana", on=False)] == [w.DeviceNoted]
 
 
 def test_an_agent_whose_offer_is_gone_is_free(world: DeskWorld) -> None:

@@ -210,7 +210,7 @@ def test_an_effect_of_a_name_takes_the_place_of_the_earlier_one() -> None:
     bench.settle()
     bench.do("toy/a", "act:play")
     bench.settle()
-    assert list(bench.shard.ledger.pending) == ["t1/toy/a/2/0"]
+    assert list(bench.shard.ledger.pending) == ["t1/toy/a/2.2/0"]
     bench.same()
 
 
@@ -231,6 +231,25 @@ def test_an_aggregate_that_is_over_takes_all_it_has_pending_with_it() -> None:
     bench.do("toy/a", "over")
     bench.settle()
     assert (bench.shard.ledger.pending, bench.shard.ledger.names, bench.shard.ledger.aggregates) == ({}, {}, {})
+    bench.same()
+
+
+def test_a_name_that_comes_again_has_other_keys_than_in_its_first_life() -> None:
+    """A node knows a key with its outcome: it would answer the second life's order from the first one's. And
+    what the first life had asked for may end when the second has begun."""
+    bench = _live()
+    for _ in range(2):
+        bench.do("toy/a", "act:play")
+        bench.settle()
+        bench.do("toy/a", "over")
+        bench.settle()
+    first, second = (perform.key for perform in bench.performed())
+    assert first != second
+    bench.do("toy/a", "act:play")
+    bench.shard.settled(f"media/{NODE}/i1/t1", 1, "t1", "toy/a", CommandSettled(first, Outcome.DONE))
+    bench.settle()
+    assert [pending.effect.name for pending in bench.shard.ledger.pending.values()] == ["play"]
+    assert bench.words("toy/a") == ("late-DONE",)
     bench.same()
 
 
@@ -269,7 +288,7 @@ def test_a_receiver_is_asked_again_after_the_deadline() -> None:
     bench.pass_ms(4999)
     assert len(bench.performed()) == 1
     bench.pass_ms(1)
-    assert [(p.key, p.again) for p in bench.performed()] == [("t1/toy/a/1/0", False), ("t1/toy/a/1/0", True)]
+    assert [(p.key, p.again) for p in bench.performed()] == [("t1/toy/a/1.1/0", False), ("t1/toy/a/1.1/0", True)]
 
 
 # ------------------------------------------------------------------- tenants in turn

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from tandem.core.commit import Commit, Record
+from tandem.core.commit import ENGINE, Commit, Record
 from tandem.core.ports.log import Partition, Stored
 from tandem.core.ports.media import Collected, LegAnswered
 from tandem.core.seal import Secret
@@ -95,7 +95,7 @@ def test_another_engine_s_commits_are_not_compared() -> None:
     bench.do("toy/a", "say:x")
     bench.settle()
     log = [_changed(stored, lambda commit: replace(commit, engine="0")) for stored in bench.log]
-    assert again(bench.group, log, {})[1].not_compared == {"engine 0 decided it, this is engine 1": 1}
+    assert again(bench.group, log, {})[1].not_compared == {f"engine 0 decided it, this is engine {ENGINE}": 1}
 
 
 def _changed(stored: Stored, change: Any) -> Stored:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 
+from tandem.core.commit import Commit
+from tandem.core.ports.log import Stored
 from tandem.core.ports.media import CommandSettled, Originate, Outcome
 from tandem.core.seal import Withheld
+from tandem.runtime import log_codec
 from tandem.runtime.ledger import STEPPED
 from tandem.runtime.outputs import Append, AskLegs, Introduce, LoadKeys, Perform, Taken
 from tandem.runtime.restore import restore
@@ -89,11 +93,11 @@ def test_what_the_node_kept_comes_before_what_is_pending_even_if_it_comes_slowly
     bench.pass_ms(NODE_PATIENCE_MS - 1)
     assert bench.performed() == []
     first = bench.shard.ledger.mark(SOURCE, "t1") + 1
-    settled = CommandSettled("t1/toy/a/1/0", Outcome.DONE)
+    settled = CommandSettled("t1/toy/a/1.1/0", Outcome.DONE)
     bench.shard.settled(SOURCE, first, "t1", "toy/a", settled)
     bench.shard.node_kept(NODE)
     bench.settle()
-    assert [(p.key, p.again) for p in bench.performed()] == [("t1/toy/a/2/0", True)]
+    assert [(p.key, p.again) for p in bench.performed()] == [("t1/toy/a/2.2/0", True)]
 
 
 def test_a_takeover_waits_for_what_was_kept_and_not_for_what_keeps_coming() -> None:
@@ -112,7 +116,7 @@ def test_a_takeover_waits_for_what_was_kept_and_not_for_what_keeps_coming() -> N
     kept = 100
     for _ in range(kept):
         assert bench.shard.offer(Offer(SOURCE, next(numbers), "t1", "toy/a", Do("say:kept")))
-    bench.shard.settled(SOURCE, next(numbers), "t1", "toy/a", CommandSettled("t1/toy/a/1/0", Outcome.DONE))
+    bench.shard.settled(SOURCE, next(numbers), "t1", "toy/a", CommandSettled("t1/toy/a/1.1/0", Outcome.DONE))
     bench.shard.node_kept(NODE)
     while bench.words("toy/a").count("kept") < kept:
         assert not bench.performed(), "what was kept may settle it"
@@ -129,7 +133,7 @@ def test_a_takeover_waits_for_what_was_kept_and_not_for_what_keeps_coming() -> N
 
 def test_pending_effects_are_offered_oldest_first_with_their_first_keys() -> None:
     dead = _before(*[f"act:o{index}" for index in range(12)])
-    keys = [f"t1/toy/a/{version}/0" for version in range(1, 13)]
+    keys = [f"t1/toy/a/{version}.{version}/0" for version in range(1, 13)]
     snapshot = restore(dead.group, iter(list(dead.folded().parts())))
     for ledger in (None, snapshot):
         bench = Bench("b", (NODE,), list(dead.log), now=dead.now, ledger=ledger, offset=len(dead.log) if ledger else 0)
@@ -146,6 +150,30 @@ def test_settled_effects_are_not_offered_again() -> None:
     assert [p.payload.leg for p in bench.performed()] == ["ring"]
 
 
+def test_what_an_earlier_engine_left_pending_keeps_its_keys() -> None:
+    """Engine 1 wrote them without the commit's number."""
+    dead = _before(*[f"act:o{index}" for index in range(12)])
+    dead.log = [_of_engine_1(stored) for stored in dead.log]
+    snapshot = restore(dead.group, iter(list(dead.folded().parts())))
+    for ledger in (None, snapshot):
+        bench = Bench("b", (NODE,), list(dead.log), now=dead.now, ledger=ledger, offset=len(dead.log) if ledger else 0)
+        bench.shard.claim(bench.now)
+        bench.settle()
+        bench.node()
+        assert [p.key for p in bench.performed()] == [f"t1/toy/a/{version}/0" for version in range(1, 13)]
+        bench.shard.settled(SOURCE, 13, "t1", "toy/a", CommandSettled("t1/toy/a/1/0", Outcome.DONE))
+        bench.settle()
+        assert bench.words("toy/a") == ("o0-DONE",)
+
+
+def _of_engine_1(stored: Stored) -> Stored:
+    record = log_codec.decode(stored.body)
+    if not isinstance(record, Commit):
+        return stored
+    effects = tuple(replace(one, key=one.key.replace(f".{record.n}/", "/")) for one in record.effects)
+    return Stored(stored.offset, log_codec.encode(replace(record, engine="1", effects=effects)))
+
+
 def test_a_silent_node_gets_two_seconds_and_then_timers_are_armed() -> None:
     dead = _before(f"wake:timer:{BOOT.wall_ms + 10};act:play")
     bench = _successor(dead)
@@ -156,7 +184,7 @@ def test_a_silent_node_gets_two_seconds_and_then_timers_are_armed() -> None:
     assert (bench.shard.phase, bench.words("toy/a")) == (Phase.LIVE, ("woke-timer",))
     assert bench.performed() == []  # the node is still silent
     bench.node(legs=[])
-    assert [(p.key, p.again) for p in bench.performed()][:1] == [("t1/toy/a/2/0", True)]
+    assert [(p.key, p.again) for p in bench.performed()][:1] == [("t1/toy/a/2.1/0", True)]
 
 
 def test_a_takeover_waits_for_keys_as_well() -> None:
@@ -272,7 +300,7 @@ def test_effects_of_other_receivers_are_offered_when_live() -> None:
     bench = _successor(dead)
     assert bench.performed() == []
     bench.node()
-    assert [(p.kind, p.key, p.again) for p in bench.performed()] == [("hook", "t1/toy/a/1/0", True)]
+    assert [(p.kind, p.key, p.again) for p in bench.performed()] == [("hook", "t1/toy/a/1.1/0", True)]
 
 
 def test_a_successor_on_another_boot_records_that_time_stepped() -> None:

@@ -301,7 +301,6 @@ def test_a_phone_that_never_rang_is_told_by_the_outcome_of_the_order(
 ) -> None:
     when = given(*RINGING).when(EffectEnded("ring", outcome, reason))
     assert [event.outcome for event in when.events] == [ended]
-    given(*RINGING).when(EffectEnded("ring", Outcome.DONE)).nothing()  # the leg's own event says it
 
 
 def test_an_answer_connects() -> None:
@@ -419,7 +418,26 @@ def test_a_bridge_that_does_not_come_about_keeps_the_place(outcome: Outcome, rea
     assert when.events == [w.ContactRequeued("sales", AT, "o1", w.WhyRequeued.NOT_BRIDGED, AT)]
     assert order(f"hangup/{LEG}", media.HangUp(), LEG) in when.actions
     given(*ACCEPTED).when(EffectEnded("bridge", Outcome.FAILED, "LEG_GONE")).nothing()
-    given(*ACCEPTED).when(EffectEnded("bridge", Outcome.DONE)).nothing()
+
+
+def test_a_bridge_that_is_done_is_a_talk_also_if_the_legs_own_event_was_lost() -> None:
+    """An agent that died between the bridge and its journal: the next one only finds that it stands."""
+    when = given(*ACCEPTED).when(EffectEnded("bridge", Outcome.DONE))
+    said = given(*ACCEPTED).when(leg(LegBridged(LEG)))
+    assert (when.events, when.actions, when.state) == (said.events, said.actions, said.state)
+    given(*ACCEPTED, *when.events).when(leg(LegBridged(LEG))).nothing()  # told all the same
+
+
+def test_a_ring_that_is_done_is_an_answer_also_if_the_legs_own_event_was_lost() -> None:
+    when = given(*RINGING).when(EffectEnded("ring", Outcome.DONE))
+    said = given(*RINGING).when(leg(LegAnswered(), LEG))
+    assert (when.events, when.actions, when.state) == (said.events, said.actions, said.state)
+    given(*RINGING, *when.events).when(leg(LegAnswered(), LEG)).nothing()
+    given(*CANCELLING).when(EffectEnded("ring", Outcome.DONE)).nothing()  # its leg goes down by itself
+
+
+def test_an_outcome_of_something_else_begins_no_talk() -> None:
+    given(*ACCEPTED).when(EffectEnded("", Outcome.DONE)).nothing()  # an order that is not pending any more
 
 
 def test_hold_is_ended_by_whose_phone_began_it() -> None:

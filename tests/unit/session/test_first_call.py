@@ -98,6 +98,20 @@ def test_a_takeover_offers_what_is_pending_with_its_first_key() -> None:
     assert isinstance(cell.state("contact/c1"), st.Waiting)
 
 
+def test_a_media_agent_that_died_before_it_told_of_answer_and_bridge_costs_no_talk() -> None:
+    """The calls lived on; its next life settles the orders by what they show, and tells nothing else."""
+    cell = SmallCell()
+    cell.configure("anna")
+    cell.call("c1")
+    cell.outcome(cell.orders(media.Originate)[0].key)
+    (bridge,) = cell.orders(media.Bridge)
+    cell.start("owner-2")
+    cell.outcome(bridge.key)
+    assert isinstance(cell.state("contact/c1"), st.Talking)
+    assert [order.payload.leg for order in cell.orders(media.RecordStart)] == ["c1"]
+    assert cell.state("desk").agents["anna"].status is RoutingStatus.INTERACTING
+
+
 def test_the_callers_number_stands_nowhere_in_the_log() -> None:
     cell = SmallCell()
     cell.configure("anna")

@@ -38,11 +38,11 @@ def test_each_event_becomes_one_numbered_input(leg: str, body: Any, stream: str,
 
 
 def test_an_outcome_settles_the_effect_of_its_key() -> None:
-    key = "t1/contact/c1/7/0"
+    key = "t1/contact/c1/7.312/0"
     offer = media_offer("m1", "i1", media.Event("t1", 6, 1, "c1", media.CommandSettled(key, media.Outcome.DONE)), 77)
     assert (offer.stream, offer.settles) == ("contact/c1", key)
     assert offer.command == EffectEnded("", media.Outcome.DONE, "")
-    assert stream_of("t1/reception/9/1") == "reception"
+    assert stream_of("t1/reception/9.1/1") == stream_of("t1/reception/9/1") == "reception"
 
 
 def test_a_refused_call_is_a_contact_of_its_own_the_same_at_each_repeat() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tandem.core.decider import Tell
+from tandem.core.decider import Resumed, Tell
 from tandem.core.flow import AnswerStep, FlowStep, HangUpStep
 from tandem.core.seal import Withheld
 from tandem.session.domain import reception as r
@@ -122,3 +122,50 @@ def test_a_snapshot_is_the_same_reception() -> None:
     again = r.ROWS.load(r.ROWS.dump(state))
     assert r.ROWS.dump(again) == r.ROWS.dump(state)
     assert again.flow_of("100") == state.flow_of("100")
+
+
+# ------------------------------------------------------------------- what the desk has missed
+
+
+def known(node: str, agent: str = "ana", device: str = "phone") -> r.KnownDevice:
+    return r.KnownDevice(agent, device, node)
+
+
+def told(node: str, *, on: bool, agent: str = "ana", device: str = "phone") -> r.DeviceTold:
+    return r.DeviceTold(device, agent, node, on)
+
+
+def again(node: str, *, on: bool, agent: str = "ana", device: str = "phone") -> Tell:
+    return Tell("desk", r.DeviceChanged(agent, device, node, on, AT, again=True))
+
+
+def test_the_desk_is_told_what_it_takes_for_otherwise_than_it_is() -> None:
+    missed = given(*UP).when(r.AskDevices(()))
+    missed.then([r.DevicesTold((told("m1", on=True),), AT)], [again("m1", on=True)])
+    assert missed.state.devices["phone"].node == "m1"
+    given(*UP).when(r.AskDevices((known("m2"),))).then([r.DevicesTold((told("m1", on=True),), AT)])
+    given(KNOWN).when(r.AskDevices((known("m1"),))).then([r.DevicesTold((told("m1", on=False),), AT)])
+    given().when(r.AskDevices((known("m1"),))).then([r.DevicesTold((told("m1", on=False),), AT)])
+
+
+def test_a_device_that_has_another_agent_now_is_taken_from_the_first() -> None:
+    rows = (told("m1", on=False, agent="ben"), told("m1", on=True))
+    given(*UP).when(r.AskDevices((known("m1", "ben"),))).then([r.DevicesTold(rows, AT)])
+
+
+def test_a_desk_that_has_missed_nothing_is_told_nothing() -> None:
+    given(*UP).when(r.AskDevices((known("m1"),))).nothing()
+    given(KNOWN).when(r.AskDevices(())).nothing()
+
+
+def test_what_the_desk_asked_a_reception_out_of_service_it_asks_again() -> None:
+    back = given(*UP).when(r.SayAgain(Resumed()))
+    back.then([r.ReceptionReturned(AT)], [Tell("desk", r.ReviewDevices())])
+    given(*UP).when(r.SayAgain()).nothing()
+    given(*UP).when(r.SayAgain(back.events[0])).then(back.events)
+
+
+def test_a_registration_that_the_desk_was_never_told_of_is_told() -> None:
+    row = r.DevicesTold((told("m1", on=False),), AT)
+    given(KNOWN).when(r.SayAgain(reachable("m1", on=False))).then([row], [again("m1", on=False)])
+    given(KNOWN).when(r.SayAgain(row)).then([row])

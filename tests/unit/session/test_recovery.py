@@ -272,8 +272,9 @@ def test_a_bridge_that_did_not_come_about_is_none_and_the_place_is_kept() -> Non
 
 
 def test_that_they_hear_each_other_is_a_fact() -> None:
-    when = refused(ACCEPTED, leg(LegBridged(LEG)))
-    assert isinstance(when.events[1], w.ContactConnected) and isinstance(when.state, st.Talking)
+    for told in (leg(LegBridged(LEG)), EffectEnded("bridge", Outcome.DONE)):
+        when = refused(ACCEPTED, told)
+        assert isinstance(when.events[1], w.ContactConnected) and isinstance(when.state, st.Talking)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SAMPLES if kind not in (w.NoteLeg, w.OfferContact)])

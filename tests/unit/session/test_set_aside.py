@@ -18,12 +18,13 @@ from tandem.core.errors import OUT_OF_ORDER, Rejected
 from tandem.core.ports import media
 from tandem.routing.servicer import RoutingServicer
 from tandem.session.domain import words as w
+from tandem.session.domain.reception import NoteDevice, PublishFlow
 from tandem.session.servicer import SessionServicer
 from tandem.session.views import ContactView
 from tandem.simulation.poison import Plant, Poison
 from tests.support import live_host as module
 from tests.support.live_host import LiveHost, live_host
-from tests.support.small_cell import live_group
+from tests.support.small_cell import NODE, STEPS, live_group
 from tests.unit.session.test_late import lates
 
 C1 = "tenants/red/contacts/c1"
@@ -161,6 +162,57 @@ async def test_a_caller_who_left_and_whose_leaving_the_desk_could_not_decide_has
     request = routing_api.ListWaitingRequest(parent="tenants/green/queues/sales")
     waiting = await routing.list_waiting(request, live.call(tenant="green"))
     assert [row.contact for row in waiting.waiting] == ["tenants/green/contacts/g2"]
+
+
+async def registered(live: LiveHost, *, on: bool) -> None:
+    """The phone of red's agent registers, or its registration ends."""
+    note = NoteDevice("ann-phone", NODE, on, live.now_ms)
+    await live._take("red", f"media/{NODE}/i1", "reception", note)
+
+
+async def reachable(live: LiveHost) -> tuple[bool, str]:
+    """Whether red's agent can be rung, and their status."""
+    ann = await live.state("red", lambda ledger: ledger.aggregate("red", "desk").state.agents["ann"])
+    return bool(ann.reachable), ann.status.value
+
+
+async def taken_over(live: LiveHost) -> None:
+    """Another life of the shard, which takes back into service what the last one set aside."""
+    live.drivers[0].lose("another owner")
+    await live.until(lambda: live.drivers[0].is_live and live.drivers[0].counts.quarantined_now == 0)
+
+
+NOW = {True: (True, "IDLE"), False: (False, "OFF_QUEUE")}
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("plant", [Plant("desk", "decide", 1), Plant("reception", "react", 1)], ids=str)
+async def test_a_phone_that_the_desk_could_not_note_is_noted_all_the_same(
+    live: LiveHost, poison: Poison, plant: Plant, on: bool
+) -> None:
+    """The agent could be offered nothing until the phone registered anew, or was offered what it could not ring."""
+    await registered(live, on=not on)
+    poison.plant(replace(plant))
+    await registered(live, on=on)
+    assert poison.struck and await reachable(live) == NOW[on]
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("kinds", [("desk",), ("desk", "reception")], ids=str)
+async def test_a_desk_back_in_service_knows_which_phones_are_registered(
+    live: LiveHost, poison: Poison, kinds: tuple[str, ...], on: bool
+) -> None:
+    await registered(live, on=not on)
+    poison.plant(Plant("desk", "evolve", 1))
+    await registered(live, on=on)
+    assert await reachable(live) == NOW[not on]
+    if "reception" in kinds:
+        poison.plant(Plant("reception", "evolve", 1))
+        flow = PublishFlow("later", 1, STEPS)
+        await live._take("red", "tenant/0", "reception", flow)
+    assert live.drivers[0].counts.quarantined_now == len(kinds)
+    await taken_over(live)
+    assert await reachable(live) == NOW[on]
 
 
 async def test_an_event_of_a_newer_release_is_told_and_changes_no_row(

@@ -20,7 +20,7 @@ from tandem.session.domain.stray import HangUpStray
 
 STATES = typing.get_args(st.State)
 OF_OTHERS = {
-    *(r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice, HangUpStray),
+    *(r.PublishNumber, r.PublishDevice, r.PublishFlow, r.NoteDevice, r.AskDevices, HangUpStray),
     *(erasure.EraseContact, erasure.EraseDue, retention.Retention),
     *(late.ExpectRecording, late.NoteLateRecording, late.GiveUpRecording, late.FoundRecording),
     *(gate.PublishQuota, gate.CountCall, gate.RefuseCall),

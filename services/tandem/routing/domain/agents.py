@@ -50,7 +50,8 @@ def _device(desk: Desk, command: w.NoteDevice, context: Context) -> Events:
         return (noted,)
     if agent.status is RoutingStatus.IDLE and not others:
         return noted, w.AgentUnready(agent.agent, context.now_ms)
-    if agent.status is RoutingStatus.ALERTING and desk.reservations[agent.offer].rings(command.device):
+    open_ = desk.reservations.get(agent.offer)  # none, if its end was lost with what the agent waited for
+    if agent.status is RoutingStatus.ALERTING and open_ is not None and open_.rings(command.device):
         # The phone that rings lost its registration: place kept, nobody blamed.
         return noted, w.ReservationRescinded(agent.offer, "DEVICE_GONE", context.now_ms)
     return (noted,)

@@ -14,6 +14,7 @@ from tandem.routing.domain.desk import Agent, Desk, Entry, Queue, Reachable, Res
 from tandem.routing.domain.words import RoutingStatus
 
 DESK = "desk"
+RECEPTION = "reception"
 ASK_AFTER_MS = 20_000
 """Past the ring time by this much an offer that has not ended is asked about."""
 ASK_TALK_MS = 600_000
@@ -150,6 +151,7 @@ _EVOLVE: dict[type, Callable[[Desk, Any], None]] = {
     w.ContactEnteredLine: _entered,
     w.ContactLeftLine: _left,
     w.LineAsked: _nothing,
+    w.DevicesAsked: _nothing,
     w.QueueRefused: _nothing,
 }
 
@@ -195,15 +197,24 @@ def react(desk: Desk, event: Any) -> Sequence[Action]:
             return (Settle(f"backoff/{agent}"),)
         case w.PresenceSet(agent):
             return (Answer(w.AgentChanged(agent)),)
-        case w.LineAsked(contacts):
-            return [
-                Tell(f"contact/{contact}", w.AskPlace(desk.entries[contact].queue), w.RemoveContact(contact, "GONE"))
-                for contact in contacts
-            ]
+        case w.LineAsked() | w.DevicesAsked():
+            return _ask(desk, event)
         case w.QueueRefused(contact, queue, why):
             return (Tell(f"contact/{contact}", w.RefuseQueue(queue, why)),)
         case _:
             return ()
+
+
+def _ask(desk: Desk, event: w.LineAsked | w.DevicesAsked) -> Sequence[Action]:
+    """Of what may have been missed, those who know it."""
+    if isinstance(event, w.LineAsked):
+        return [
+            Tell(f"contact/{contact}", w.AskPlace(desk.entries[contact].queue), w.RemoveContact(contact, "GONE"))
+            for contact in event.contacts
+        ]
+    agents = [desk.agents[name] for name in sorted(desk.agents)]
+    known = tuple(w.KnownDevice(agent.agent, row.device, row.node) for agent in agents for row in agent.reachable)
+    return (Tell(RECEPTION, w.AskDevices(known)),)
 
 
 EVENTS = tuple(_EVOLVE)

@@ -1,4 +1,6 @@
-"""What a desk sets right: agents who would wait for something that was lost, places of whom has gone."""
+"""What a desk sets right: agents who would wait for something that was lost, places of whom has gone,
+phones whose registration it has missed.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +51,14 @@ def _lost(desk: Desk, lost: Any, context: Context) -> Events:
         case Resumed():
             # What became of them meanwhile was told to nobody.
             asked = [w.ReservationRescinded(offer, "RESUMED", context.now_ms) for offer in desk.reservations]
-            return *_ask_line(desk, desk.entries, context), *asked
+            return *_ask_line(desk, desk.entries, context), *asked, w.DevicesAsked(context.now_ms)
         case w.LineAsked(contacts):
             return _ask_line(desk, contacts, context)
         case w.RemoveContact(contact):
             return _ask_line(desk, (contact,), context)
+        case w.DevicesAsked() | w.ReviewDevices() | w.NoteDevice(again=False):
+            # One that was asked for and refused again is not asked for for ever.
+            return (w.DevicesAsked(context.now_ms),)
         case w.AgentReserved(offer) | w.ReservationRescinded(offer) | w.AgentEngaged(offer):
             known = offer in desk.reservations
             return (w.ReservationRescinded(offer, "LOST", context.now_ms),) if known else ()
@@ -73,6 +78,11 @@ def _ask_line(desk: Desk, contacts: Iterable[str], context: Context) -> Events:
     return (w.LineAsked(asked, context.now_ms),) if asked else ()
 
 
+def _review_devices(desk: Desk, command: w.ReviewDevices, context: Context) -> Events:
+    return (w.DevicesAsked(context.now_ms),)
+
+
 HANDLERS: dict[tuple[type, type], Any] = {
+    (Desk, w.ReviewDevices): _review_devices,
     (Desk, w.LookAgain): _look_again,
 }

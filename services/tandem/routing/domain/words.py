@@ -67,13 +67,19 @@ class PublishAgent:
 
 @dataclass(frozen=True, slots=True)
 class NoteDevice:
-    """From the session's reception: a device can be rung, or no longer."""
+    """From the session's reception: a device can be rung, or no longer. `again`: the desk has asked for it."""
 
     agent: str
     device: str
     node: str
     registered: bool
     at_ms: int
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewDevices:
+    """From the session's reception: what the desk asked of devices may have found nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +212,22 @@ class AskPlace:
     """To a contact: does it still wait?"""
 
     queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDevice:
+    """A device that the desk takes for registered."""
+
+    agent: str
+    device: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskDevices:
+    """To the reception: which devices are registered? It answers where what is `known` is not so."""
+
+    known: tuple[KnownDevice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +444,13 @@ class LineAsked:
     """That they left may have been lost: these contacts are asked whether they still wait."""
 
     contacts: tuple[str, ...]
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesAsked:
+    """That a device registered, or ceased to be, may have been lost: the reception is asked which are."""
+
     at_ms: int
 
 

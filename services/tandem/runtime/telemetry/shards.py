@@ -184,7 +184,7 @@ class ShardWatch:
         own = trace.child(context, f"{place}/{one.input}")
         ours = [commit.events[c.event] for c in one.changes if commit.events[c.event].trace == context]
         for envelope in ours:
-            self._parents[f"{envelope.tenant}/{envelope.stream}/{envelope.version}"] = own
+            self._parents[f"{envelope.tenant}/{envelope.stream}/{envelope.version}.{commit.n}"] = own
         attributes: dict[str, str | int | bool | tuple[str, ...]] = {
             "tandem.tenant": taken.tenant,
             "tandem.stream": taken.stream,

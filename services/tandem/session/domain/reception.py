@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
 
-from tandem.core.decider import Action, Context, Kind, Rows, Tell, dispatch
+from tandem.core.decider import Action, Context, Kind, Resumed, Rows, Tell, dispatch
 from tandem.core.flow import STEP_CLASSES, Flow, FlowStep
 from tandem.core.published import is_news
 from tandem.core.seal import Private
 from tandem.core.values import dataclass
 
 RECEPTION = "reception"
+DESK = "desk"
 MAX_VERSIONS = 100
 """Versions of one flow kept for callers who are still in them."""
 
@@ -68,6 +69,30 @@ class NoteDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownDevice:
+    """A device that the desk takes for registered."""
+
+    agent: str
+    device: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskDevices:
+    """From the desk, which may have missed something: answered where what is `known` is not so."""
+
+    known: tuple[KnownDevice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SayAgain:
+    """From the runtime: what had to be done because of `lost`, an event, was not; or the reception is
+    back in service."""
+
+    lost: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class NumberConfigured:
     """A number leads to a flow from now on."""
 
@@ -111,14 +136,45 @@ class DeviceReachable:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceTold:
+    """Whether a device is registered, as the desk is told again."""
+
+    device: str
+    agent: str
+    node: str
+    registered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesTold:
+    """The desk asked, and is told what it has missed."""
+
+    devices: tuple[DeviceTold, ...]
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceptionReturned:
+    """Back in service; what the desk asked meanwhile it asks again."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceChanged:
-    """Message to the desk: an agent's device can be rung, or no longer."""
+    """Message to the desk: an agent's device can be rung, or no longer. `again`: it has asked."""
 
     agent: str
     device: str
     node: str
     registered: bool
     at_ms: int
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewDevices:
+    """Message to the desk: what it asked of devices may have found nobody."""
 
 
 # ------------------------------------------------------------------- state
@@ -188,6 +244,8 @@ def _touched(event: Any) -> Sequence[tuple[str, str]]:
             return (("numbers", number),)
         case FlowConfigured(flow):
             return (("flows", flow),)
+        case DevicesTold() | ReceptionReturned():
+            return ()
         case _:
             return (("devices", event.device),)
 
@@ -246,11 +304,34 @@ def _note(state: Reception, command: NoteDevice, context: Context) -> Sequence[A
     return (DeviceReachable(command.device, device.agent, command.node, command.registered, command.at_ms),)
 
 
+def _asked(state: Reception, command: AskDevices, context: Context) -> Sequence[Any]:
+    """What the desk takes for registered and is not, then what is and it does not know."""
+    there = {(row.agent, row.device): row.node for row in state.devices.values() if row.node}
+    known = {(row.agent, row.device): row.node for row in command.known}
+    gone = [DeviceTold(of[1], of[0], known[of], False) for of in sorted(known) if of not in there]
+    missed = [DeviceTold(of[1], of[0], there[of], True) for of in sorted(there) if known.get(of) != there[of]]
+    return (DevicesTold((*gone, *missed), context.now_ms),) if gone or missed else ()
+
+
+def _say_again(state: Reception, command: SayAgain, context: Context) -> Sequence[Any]:
+    match command.lost:
+        case Resumed():
+            return (ReceptionReturned(context.now_ms),)
+        case DeviceReachable(device, agent, node, registered):
+            return (DevicesTold((DeviceTold(device, agent, node, registered),), context.now_ms),)
+        case DevicesTold() | ReceptionReturned():
+            return (command.lost,)
+        case _:
+            return ()
+
+
 _HANDLERS: dict[tuple[type, type], Any] = {
     (Reception, PublishNumber): _number,
     (Reception, PublishDevice): _device,
     (Reception, PublishFlow): _flow,
     (Reception, NoteDevice): _note,
+    (Reception, AskDevices): _asked,
+    (Reception, SayAgain): _say_again,
 }
 
 
@@ -302,9 +383,18 @@ def _configure(state: Reception, event: DeviceConfigured) -> None:
 
 def react(state: Reception, event: Any) -> Sequence[Action]:
     """The desk is told which devices can be rung."""
-    if isinstance(event, DeviceReachable):
-        return (Tell("desk", DeviceChanged(event.agent, event.device, event.node, event.registered, event.at_ms)),)
-    return ()
+    match event:
+        case DeviceReachable(device, agent, node, registered, at_ms):
+            return (Tell(DESK, DeviceChanged(agent, device, node, registered, at_ms)),)
+        case DevicesTold(devices, at_ms):
+            return [
+                Tell(DESK, DeviceChanged(row.agent, row.device, row.node, row.registered, at_ms, again=True))
+                for row in devices
+            ]
+        case ReceptionReturned():
+            return (Tell(DESK, ReviewDevices()),)
+        case _:
+            return ()
 
 
 STATES = (
@@ -323,4 +413,5 @@ KIND = Kind(
     react=react,
     states=STATES,
     rows=ROWS,
+    resume=SayAgain,
 )

@@ -675,6 +675,28 @@ class LineAsked(_message.Message):
 Global___LineAsked: _TypeAlias = LineAsked  # noqa: Y015
 
 @_typing.final
+class DevicesAsked(_message.Message):
+    """That a device registered, or ceased to be, may have been lost: the reception is asked which are registered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DevicesAsked: _TypeAlias = DevicesAsked  # noqa: Y015
+
+@_typing.final
 class QueueRefused(_message.Message):
     """A contact was sent to a queue that there is not."""
 

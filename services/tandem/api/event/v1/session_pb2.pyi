@@ -1351,6 +1351,90 @@ class DeviceReachable(_message.Message):
 Global___DeviceReachable: _TypeAlias = DeviceReachable  # noqa: Y015
 
 @_typing.final
+class DevicesTold(_message.Message):
+    """Routing asked which devices are registered, and is told what it has missed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceTold]:
+        """Those of which it knew otherwise."""
+
+    def __init__(
+        self,
+        *,
+        devices: _abc.Iterable[Global___DeviceTold] | None = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "devices", b"devices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DevicesTold: _TypeAlias = DevicesTold  # noqa: Y015
+
+@_typing.final
+class DeviceTold(_message.Message):
+    """Whether a device is registered, as routing is told again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    REGISTERED_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    """SIP user of the device."""
+    agent: _builtins.str
+    """Agent id."""
+    node: _builtins.str
+    """Media node."""
+    registered: _builtins.bool
+    """Whether it can be rung."""
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        agent: _builtins.str = ...,
+        node: _builtins.str = ...,
+        registered: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "device", b"device", "node", b"node", "registered", b"registered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceTold: _TypeAlias = DeviceTold  # noqa: Y015
+
+@_typing.final
+class ReceptionReturned(_message.Message):
+    """The reception of a tenant is back in service; what routing asked meanwhile it asks again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReceptionReturned: _TypeAlias = ReceptionReturned  # noqa: Y015
+
+@_typing.final
 class StrayFound(_message.Message):
     """A leg that lives on a media node and that no contact holds is being hung up."""
 

@@ -529,6 +529,7 @@ class DeviceChanged(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     REGISTERED_FIELD_NUMBER: _builtins.int
     AT_MS_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """Agent id."""
     device: _builtins.str
@@ -539,6 +540,8 @@ class DeviceChanged(_message.Message):
     """Whether it can be rung."""
     at_ms: _builtins.int
     """When, Unix milliseconds of shard time."""
+    again: _builtins.bool
+    """The desk has asked for it."""
     def __init__(
         self,
         *,
@@ -547,14 +550,86 @@ class DeviceChanged(_message.Message):
         node: _builtins.str = ...,
         registered: _builtins.bool = ...,
         at_ms: _builtins.int = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "at_ms", b"at_ms", "device", b"device", "node", b"node", "registered", b"registered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "agent", b"agent", "at_ms", b"at_ms", "device", b"device", "node", b"node", "registered", b"registered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeviceChanged: _TypeAlias = DeviceChanged  # noqa: Y015
+
+@_typing.final
+class AskDevices(_message.Message):
+    """From routing: which devices are registered? Answered where the desk has missed something."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KNOWN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def known(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownDevice]:
+        """What the desk knows."""
+
+    def __init__(
+        self,
+        *,
+        known: _abc.Iterable[Global___KnownDevice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known", b"known"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskDevices: _TypeAlias = AskDevices  # noqa: Y015
+
+@_typing.final
+class KnownDevice(_message.Message):
+    """A device that the desk takes for registered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """Agent id."""
+    device: _builtins.str
+    """SIP user of the device."""
+    node: _builtins.str
+    """Media node."""
+    def __init__(
+        self,
+        *,
+        agent: _builtins.str = ...,
+        device: _builtins.str = ...,
+        node: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "device", b"device", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KnownDevice: _TypeAlias = KnownDevice  # noqa: Y015
+
+@_typing.final
+class ReviewDevices(_message.Message):
+    """Message to the desk: what it asked of devices may have found nobody."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewDevices: _TypeAlias = ReviewDevices  # noqa: Y015
 
 @_typing.final
 class DeviceConfigured(_message.Message):

@@ -107,6 +107,9 @@ def _ringing_effect(state: st.Ringing, command: EffectEnded, context: Context) -
     at = context.now_ms
     if command.name == "announce":
         return (w.QueueMusicStarted(at),)
+    if command.name == "ring" and command.outcome is Outcome.DONE and state.cancel is None:
+        # The leg's own event comes first; it was lost with the node's agent, and somebody listens.
+        return (w.AgentAnswered(state.offered.offer, state.offered.agent, at),)
     never = command.name == "ring" and command.outcome is not Outcome.DONE
     gone = command.name == f"hangup/{state.offered.leg}"
     if not never and not gone:

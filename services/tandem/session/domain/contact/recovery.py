@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from tandem.core.decider import HOPS, Act, Answer, Context, EffectEnded, Refusal, Rescue, Tell
-from tandem.core.ports.media import By, Cause, HangUp, LegAnswered, LegBridged, LegEnded
+from tandem.core.ports.media import By, Cause, HangUp, LegAnswered, LegBridged, LegEnded, Outcome
 from tandem.core.values import dataclass
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import parting
@@ -75,8 +75,8 @@ def recover(refusal: Refusal, now_ms: int) -> Recover:
             return replace(plain, offer=offer)
         case w.AskPlace(queue=queue):
             return replace(plain, queue=queue)
-        case EffectEnded(name=name):
-            return replace(plain, order=name)
+        case EffectEnded(name=name, outcome=outcome):
+            return replace(plain, order=name, bridged=name == "bridge" and outcome is Outcome.DONE)
         case _:
             return plain
 

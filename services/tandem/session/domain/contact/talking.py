@@ -58,12 +58,17 @@ def _agent_gone_early(state: st.Connecting, ended: LegEnded, at_ms: int) -> Even
 
 
 def _connecting_effect(state: st.Connecting, command: EffectEnded, context: Context) -> Events:
-    """The bridge did not come about although nobody has hung up: take the agent's leg down, place kept."""
-    if command.name == "bridge" and command.outcome is not Outcome.DONE and command.reason != "LEG_GONE":
-        place, offered = state.place, state.offered
-        why = w.WhyRequeued.NOT_BRIDGED
-        return (w.ContactRequeued(place.queue, place.enqueued_ms, offered.offer, why, context.now_ms),)
-    return never_recorded(state, command, context)
+    if command.name != "bridge":
+        return never_recorded(state, command, context)
+    if command.outcome is Outcome.DONE:
+        # The leg's own event comes first; it was lost with the node's agent, and they hear each other.
+        return connected(state, context, context.now_ms)
+    if command.reason == "LEG_GONE":
+        return ()  # its end comes by itself
+    # The bridge did not come about although nobody has hung up: take the agent's leg down, place kept.
+    place, offered = state.place, state.offered
+    why = w.WhyRequeued.NOT_BRIDGED
+    return (w.ContactRequeued(place.queue, place.enqueued_ms, offered.offer, why, context.now_ms),)
 
 
 def _talking_leg(state: st.Talking, command: w.NoteLeg, context: Context) -> Events:
