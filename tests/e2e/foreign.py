@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -53,13 +54,25 @@ class Ear(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def ear() -> AsyncIterator[tuple[Ear, int]]:
-    """An ear and its port."""
+    """An ear and its port, with room for SIPp's own before it."""
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.create_datagram_endpoint(Ear, local_addr=(HOST, 0))
+    while not _is_free(port := transport.get_extra_info("sockname")[1] - EAR_OFFSET) or not _is_free(port + 2):
+        transport.close()
+        transport, protocol = await loop.create_datagram_endpoint(Ear, local_addr=(HOST, 0))
     try:
-        yield protocol, transport.get_extra_info("sockname")[1]
+        yield protocol, port + EAR_OFFSET
     finally:
         transport.close()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        try:
+            one.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 class Sipp:
@@ -198,14 +211,17 @@ async def baresip(
     answers: bool = True,
     modules: Sequence[str] = G711,
     media: str = "",
+    certificate: Path | None = None,
 ) -> AsyncIterator[Baresip]:
     """A softphone with a tone for a voice. Without a password it does not register. `modules` are its codecs
-    and what else it needs, `media` what its account says of encryption. Ended with the block."""
+    and what else it needs, `media` what its account says of encryption; with a
+    `certificate` it can be rung over TLS. Ended with the block."""
     home.mkdir()
     sounds.write_wav(home / "tone.wav", sounds.sine(tone_hz, 60))
     (port,) = free_ports(1)
     codecs = "\n".join(f"module {name}" for name in modules)
-    (home / "config").write_text(CONFIG.format(host=HOST, home=home, modules=MODULES, port=port, codecs=codecs))
+    config = CONFIG.format(host=HOST, home=home, modules=MODULES, port=port, codecs=codecs)
+    (home / "config").write_text(config if certificate is None else f"{config}sip_certificate {certificate}\n")
     (home / "contacts").touch()
     mode = "auto" if answers else "manual"
     secret = f"auth_pass={password};regint=60" if password else "regint=0"

@@ -32,6 +32,7 @@ from tandem.core.commit import Commit
 from tandem.core.points import Points
 from tandem.core.ports.log import Partition
 from tandem.core.recording import CHUNK_BYTES, Header, Sealer, name_of
+from tandem.core.relay import Relay
 from tandem.core.seal import Secret, Withheld, seal
 from tandem.gateway import Gateway, Settings
 from tandem.recording import module as recording
@@ -58,6 +59,8 @@ from tandem.tenant import module as tenant
 from tandem.tenant.domain.cell import CELL, CreateApiKey, CreateTenant
 
 SHARDS = 2
+RELAY = Relay(("turn:relay.example:3478",), b"a secret of coturn", 600)
+RELAY_NOW_S = 1767225000
 REALM = "tandem.test"
 PROMPTS = ("welcome", "invalid", "timeout", "bye", "music", "welcome-menu", "please-wait", "goodbye")
 TENANTS = ("red", "blue")
@@ -221,7 +224,7 @@ async def mini_cell(limits: ApiLimits | None = None) -> AsyncIterator[MiniCell]:
     host = Host(drivers, log, keys, credentials.shard_of, {"live": ("tenant",), "recording": ("live",)})
     reported: list[tuple[str, BaseException]] = []
     api = Api(credentials, entropy, lambda text, error: reported.append((text, error)), limits)
-    setting = tenant.Setting(REALM, SHARDS, PROMPTS)
+    setting = tenant.Setting(REALM, SHARDS, PROMPTS, RELAY.urls, lambda user: RELAY.issue(user, RELAY_NOW_S))
 
     async def taken(tenant_id: str, position: str) -> None:
         assert await host.taken(tenant_id, "desk", position, 2)

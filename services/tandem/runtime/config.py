@@ -330,6 +330,31 @@ class Media(Section, frozen=True, kw_only=True):
             raise ValueError(f"rtp_port_min must be even and not above rtp_port_max, not {low} to {high}")
 
 
+class Relay(Section, frozen=True, kw_only=True):
+    """The TURN servers for phones in browsers that cannot reach a media node (`:issueRelay`)."""
+
+    urls: Annotated[
+        str,
+        Meta(
+            description="The servers, with commas: turn:relay.example:3478?transport=udp. Empty: there is none.",
+            pattern=r"^(turns?:[^\s,]+(,\s*turns?:[^\s,]+)*)?$",
+            max_length=1024,
+        ),
+    ] = ""
+    secret_file: Annotated[
+        Path | None, Meta(description="The file with coturn's static-auth-secret, in its first line.")
+    ] = None
+    lifetime_s: Annotated[
+        int,
+        Meta(description="How long a credential is good: a shift. Who takes one away uses the relay no longer.", ge=60),
+    ] = 8 * 3600
+
+    def __post_init__(self) -> None:
+        """Refuse half of it."""
+        if bool(self.urls) != (self.secret_file is not None):
+            raise ValueError("urls and secret_file: set both, or none for no relay")
+
+
 class Keys(Section, frozen=True, kw_only=True):
     """The keys of private values."""
 
@@ -513,6 +538,7 @@ class Config(Section, frozen=True, kw_only=True):
     log: Log = Log()
     live: Live = Live()
     media: Media = Media()
+    relay: Relay = Relay()
     keys: Keys = Keys()
     retention: Retention = Retention()
     limits: Limits = Limits()

@@ -52,6 +52,7 @@ from tandem.session.inbox import media_offer
 from tandem.session.sweep import Sweep
 from tandem.targets.groups import FOLLOWS, PROMPTS, make_groups, prompt_names
 from tandem.targets.projections import project
+from tandem.targets.relay import BadRelaySecret, issuer, open_relay
 from tandem.targets.standby import taken_cell
 from tandem.targets.storage import Storage, open_blobs, open_storage
 from tandem.tenant import module as tenant_module
@@ -60,7 +61,7 @@ _log = structlog.get_logger(__name__)
 
 REALM = "tandem"
 """SIP realm of all digests: a digest is of user, realm and password, so it stays."""
-CANNOT_START = (CannotOpen,)
+CANNOT_START = (CannotOpen, BadRelaySecret)
 """Errors of `control` that say what to do."""
 OBSERVED = Observed(
     stages={"contact": session_observe.stages},
@@ -115,7 +116,7 @@ async def control(
     clock: Callable[[Clock], Clock] = lambda clock: clock,
 ) -> AsyncIterator[Control]:
     """The control plane of this process: all shards of all groups, ready to be served. `clock`
-    makes another of the host's, in tests. Raises `LogBusy` and `CannotOpen`, which say what to do."""
+    makes another of the host's, in tests. Raises `LogBusy` and `CANNOT_START`, which say what to do."""
     time, entropy = clock(SystemClock()), SystemEntropy()
     # What takes time and needs no lock is done by one that waits before it is needed.
     groups = make_groups()
@@ -178,7 +179,7 @@ def _build(
     limits = ApiLimits(_defaults(config), strangers, clock.monotonic_s)
     api = WatchedApi(credentials, entropy, _report, telemetry.instruments, limits)
     made = Control(config, host, owners, api, storage, entropy, credentials, telemetry, limits, eraser)
-    _add_servicers(made)
+    _add_servicers(made, clock)
     return made
 
 
@@ -267,7 +268,7 @@ def _not_yet() -> Rejected:
     return Rejected(NO_OWNER, "it is saved, but calls do not know it yet; it will be used in a moment")
 
 
-def _add_servicers(made: Control) -> None:
+def _add_servicers(made: Control, clock: Clock) -> None:
     config, host, credentials = made.config, made.host, made.credentials
     prompts = prompt_names(config.media.prompts_dir or PROMPTS)
 
@@ -281,7 +282,8 @@ def _add_servicers(made: Control) -> None:
         except TimeoutError:
             raise _not_yet() from None
 
-    setting = tenant_module.Setting(REALM, config.live.shards, prompts)
+    relay = open_relay(config.relay)
+    setting = tenant_module.Setting(REALM, config.live.shards, prompts, relay.urls, issuer(relay, clock))
     servicer = tenant_module.build(host, made.entropy, setting, credentials.reached, live)
     made.api.add(tenant_module.API, servicer)
     made.api.add(tenant_module.RETENTION_API, tenant_module.build_retention(host, made.entropy, setting))

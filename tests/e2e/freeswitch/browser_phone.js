@@ -1,85 +1,77 @@
-// A phone in a page: SIP over a WebSocket (RFC 7118), audio by WebRTC. It calls, says 1000 Hz, and measures what it hears.
-// `window.phone` tells what became of the call.
-async ({ url, number }) => {
-  const context = new AudioContext();
-  const voice = context.createOscillator();
-  const mouth = context.createMediaStreamDestination();
-  const ear = context.createAnalyser();
+// A phone in a page, of JsSIP: it registers, calls, answers, says one tone and measures what it hears.
+// `window.phone` tells how it stands; `call`, `transfer` and `hangUp` are its keys.
+({ url, user, password, hz, relay }) => {
+  const audio = new AudioContext();
+  const voice = audio.createOscillator();
+  const mouth = audio.createMediaStreamDestination();
+  const ear = audio.createAnalyser();
   ear.fftSize = 8192;
-  voice.frequency.value = 1000;
+  voice.frequency.value = hz;
   voice.connect(mouth);
   voice.start();
 
-  const connection = new RTCPeerConnection();
-  connection.addTrack(mouth.stream.getAudioTracks()[0], mouth.stream);
-  connection.ontrack = ({ streams: [stream] }) => {
-    // Chromium decodes for Web Audio only what an element plays, too.
-    const element = new Audio();
-    element.srcObject = stream;
-    element.muted = true;
-    element.play();
-    context.createMediaStreamSource(stream).connect(ear);
-  };
-  await connection.setLocalDescription(await connection.createOffer());
-  while (connection.iceGatheringState !== "complete") {
-    await new Promise((next) => connection.addEventListener("icegatheringstatechange", next, { once: true }));
-  }
+  const hear = (connection) =>
+    connection.addEventListener("track", ({ track }) => {
+      const stream = new MediaStream([track]);
+      // Chromium decodes for Web Audio only what an element plays, too.
+      const element = new Audio();
+      element.srcObject = stream;
+      element.muted = true;
+      element.play();
+      audio.createMediaStreamSource(stream).connect(ear);
+    });
+  // Its sockets listen on every address of the machine, and it names those of the way out alone. Here all stay on loopback.
+  const onLoopback = (sdp) =>
+    sdp
+      .replace(/^(a=candidate:\S+ \d udp \d+) [\d.]+ (\d+ typ host)/gm, "$1 127.0.0.1 $2")
+      .replace(/^a=candidate:\S+ \d \S+ \d+ (?!127\.0\.0\.1 ).*\r\n/gm, "")
+      .replace(/^c=IN IP4 .*$/gm, "c=IN IP4 127.0.0.1");
 
-  const socket = new WebSocket(url, "sip");
-  const id = crypto.getRandomValues(new Uint32Array(4)).join("");
-  const from = `<sip:web@page.invalid>;tag=${id}w`;
-  const to = `<sip:${number}@page.invalid>`;
-  const phone = (window.phone = { statuses: [], ended: false, loudest: 0 });
-  const send = (first, headers, body = "") => {
-    const lines = [first, ...headers, `Content-Length: ${new TextEncoder().encode(body).length}`];
-    socket.send(`${lines.join("\r\n")}\r\n\r\n${body}`);
+  const phone = (window.phone = { registered: false, states: [], ended: "", loudest: 0, candidates: [], sessions: [], referred: [] });
+  const pcConfig = relay ? { iceServers: [relay], iceTransportPolicy: "relay" } : {};
+  const options = { mediaStream: mouth.stream, pcConfig };
+  const agent = new JsSIP.UA({
+    sockets: [new JsSIP.WebSocketInterface(url)],
+    uri: `sip:${user}@127.0.0.1`,
+    password,
+    register: Boolean(password),
+    session_timers: false,
+  });
+  agent.on("registered", () => (phone.registered = true));
+  agent.on("registrationFailed", ({ cause }) => (phone.ended = cause));
+  agent.on("newRTCSession", ({ session, originator }) => {
+    const told = (state) => session.on(state, () => phone.states.push(state));
+    ["progress", "accepted", "confirmed"].forEach(told);
+    session.on("ended", ({ cause }) => (phone.ended = cause));
+    session.on("failed", ({ cause }) => (phone.ended = cause));
+    session.on("sdp", (description) => {
+      if (description.originator !== "local") return;
+      description.sdp = onLoopback(description.sdp);
+      phone.candidates.push(...[...description.sdp.matchAll(/ typ (\w+)/g)].map((match) => match[1]));
+    });
+    phone.sessions.push(session);
+    if (originator === "local") return;
+    session.on("peerconnection", ({ peerconnection }) => hear(peerconnection));
+    session.answer(options);
+  });
+  phone.call = (number) => {
+    const session = agent.call(`sip:${number}@127.0.0.1`, options);
+    hear(session.connection);
   };
-  const request = (method, target, peer, body) =>
-    send(
-      `${method} ${target} SIP/2.0`,
-      [
-        `Via: SIP/2.0/WSS page.invalid;branch=z9hG4bK${id}${method}`,
-        `From: ${from}`,
-        `To: ${peer}`,
-        `Call-ID: ${id}`,
-        `CSeq: 1 ${method}`,
-        "Contact: <sip:web@page.invalid;transport=ws>",
-        "Max-Forwards: 70",
-        ...(body ? ["Content-Type: application/sdp"] : []),
-      ],
-      body,
-    );
-  socket.onmessage = async ({ data }) => {
-    const [head, body] = data.split("\r\n\r\n");
-    const header = (name) => head.match(new RegExp(`^${name}:\\s*(.*)$`, "im"))?.[1].trim();
-    if (head.startsWith("BYE")) {
-      const vias = head.split("\r\n").filter((line) => /^via:/i.test(line));
-      const echoed = ["From", "To", "Call-ID", "CSeq"].map((name) => `${name}: ${header(name)}`);
-      send("SIP/2.0 200 OK", [...vias, ...echoed]);
-      phone.ended = true;
-      return;
-    }
-    const status = Number(head.split(" ")[1]);
-    phone.statuses.push(status);
-    if (status === 200) {
-      await connection.setRemoteDescription({ type: "answer", sdp: body });
-      request("ACK", header("Contact").match(/<(.*?)>/)[1], header("To"));
-    }
+  phone.hangUp = () => phone.sessions.at(-1).terminate();
+  // Its first call goes to a number, or to the other party of its second call.
+  phone.transfer = (number) => {
+    const [first, second] = phone.sessions;
+    const target = number ? `sip:${number}@127.0.0.1` : second.remote_identity.uri;
+    const told = (what) => () => phone.referred.push(what);
+    const eventHandlers = { requestSucceeded: told("taken"), accepted: told("done"), failed: told("refused") };
+    first.refer(target, { eventHandlers, replaces: number ? undefined : second });
   };
   setInterval(() => {
     const levels = new Float32Array(ear.frequencyBinCount);
     ear.getFloatFrequencyData(levels);
     const peak = levels.reduce((best, level, at) => (level > levels[best] ? at : best), 0);
-    phone.loudest = levels[peak] > -60 ? (peak * context.sampleRate) / ear.fftSize : 0;
+    phone.loudest = levels[peak] > -60 ? (peak * audio.sampleRate) / ear.fftSize : 0;
   }, 100);
-  await new Promise((open, fail) => {
-    socket.onopen = open;
-    socket.onerror = () => fail(new Error(`no WebSocket at ${url}`));
-  });
-  // Its sockets listen on every address of the machine, and it names those of the way out alone. Here all stay on loopback.
-  const offer = connection.localDescription.sdp
-    .replace(/^(a=candidate:\S+ \d udp \d+) [\d.]+ /gm, "$1 127.0.0.1 ")
-    .replace(/^a=candidate:\S+ \d \S+ \d+ (?!127\.0\.0\.1 ).*\r\n/gm, "")
-    .replace(/^c=IN IP4 .*$/gm, "c=IN IP4 127.0.0.1");
-  request("INVITE", `sip:${number}@page.invalid`, to, offer);
+  agent.start();
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -50,13 +52,31 @@ def wss_port() -> int:
 
 
 @pytest.fixture(scope="session")
+def directory_port() -> int:
+    """Where the node with certificates asks for accounts."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture
+def unused_uuid() -> str:
+    """For a leg that a test makes."""
+    return str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
+
+
+@pytest.fixture(scope="session")
 def secure(
-    freeswitch_prefix: Path, tmp_path_factory: pytest.TempPathFactory, tls_port: int, wss_port: int
+    freeswitch_prefix: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    tls_port: int,
+    wss_port: int,
+    directory_port: int,
 ) -> Iterator[FreeSwitch]:
     """A node with certificates."""
     home = tmp_path_factory.mktemp("secure")
-    settings = {"tls": "true", "tls_port": tls_port, "wss": f"127.0.0.1:{wss_port}", "fallback_after_s": 2}
-    node = FreeSwitch(freeswitch_prefix, home, **settings)
+    node = FreeSwitch(
+        freeswitch_prefix, home, tls="true", tls_port=tls_port, wss=f"127.0.0.1:{wss_port}", fallback_after_s=2,
+        directory_url=f"http://127.0.0.1:{directory_port}/directory",
+    )  # fmt: skip
     lay_down(node.certificates)
     try:
         node.start()

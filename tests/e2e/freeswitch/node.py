@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
+import time
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from tests.e2e.freeswitch.esl_client import Esl, connected
-from tests.e2e.programs import Program, free_ports, free_udp_port
+from tests.e2e.programs import PATIENCE_S, Program, free_ports, free_udp_port
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "infra/freeswitch"
@@ -29,7 +31,8 @@ class FreeSwitch:
         self.sip_port = free_udp_port()
         (self.esl_port,) = free_ports(1)
         self.esl_password = secrets.token_hex(16)
-        rtp_first = min(free_udp_port() & ~1, 65000 - RTP_PORTS)
+        # Below the ports that the system gives to anybody who asks for one.
+        rtp_first = 10_000 + RTP_PORTS * secrets.randbelow(100)
         self.settings: dict[str, str | int] = {
             "sip_port": self.sip_port, "esl_port": self.esl_port, "esl_password": self.esl_password,
             "rtp_port_min": rtp_first, "rtp_port_max": rtp_first + RTP_PORTS, "prompts_dir": PROMPTS.as_posix(),
@@ -71,10 +74,18 @@ class FreeSwitch:
         """What it printed, and what it logged."""
         return [line for program in (self.program, self._log) if program is not None for line in program.lines]
 
-    def wait_logged(self, part: str) -> None:
-        """Until it logged a line with `part`."""
+    def wait_logged(self, part: str, *, count: int = 1) -> None:
+        """Until it logged so many lines with `part`."""
         assert self._log is not None
-        self._log.wait_line(part)
+        self._log.wait_line(part, count=count)
+
+    def wait_rows(self, table: str, count: int) -> None:
+        """Until a table of its core has that many rows. It is written behind what happens, and nothing says when."""
+        with closing(sqlite3.connect(f"file:{self.home / 'db/core.db'}?mode=ro", uri=True)) as core:
+            give_up = time.monotonic() + PATIENCE_S
+            while core.execute(f"SELECT count(*) FROM {table}").fetchone()[0] != count:
+                assert time.monotonic() < give_up, f"{table} did not get {count} rows"
+                time.sleep(0.05)
 
     def start(self) -> None:
         """Until it takes calls."""

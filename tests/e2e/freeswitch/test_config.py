@@ -197,6 +197,13 @@ async def test_an_emergency_call_goes_out_even_when_the_node_is_full(node, tmp_p
     assert loud(caller) > 0
 
 
+async def listed(esl: Esl, user: str) -> None:
+    """Until a registration is in the node's table, which is written behind; nothing tells when."""
+    async with asyncio.timeout(PATIENCE_S):
+        while user not in await esl.api("sofia status profile tandem reg"):
+            await asyncio.sleep(0.05)
+
+
 @needs_sipp
 async def test_a_phone_registers_again_while_nobody_answers_for_accounts(node, tmp_path):
     (port,) = free_ports(1)
@@ -207,6 +214,8 @@ async def test_a_phone_registers_again_while_nobody_answers_for_accounts(node, t
         async with directory(port, {"ann": "secret"}) as asked:
             await register(tmp_path / "first", node.sip, "ann", "secret", phone)
             assert {form["user"] for form in asked.asked} == {"ann"}
+            # Two registrations of one place at almost the same time can end as none.
+            await listed(esl, "ann")
         await register(tmp_path / "again", node.sip, "ann", "secret", phone)
-        assert "ann" in await esl.api("sofia status profile tandem reg")
+        await listed(esl, "ann")
         await esl.api("xml_flush_cache")

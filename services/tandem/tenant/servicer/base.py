@@ -10,6 +10,7 @@ from tandem.core.access import CELL_TENANT
 from tandem.core.decider import Kind
 from tandem.core.errors import Rejected
 from tandem.core.ports.entropy import Entropy
+from tandem.core.relay import Credential
 from tandem.runtime.host import Host
 from tandem.runtime.interceptors import Call
 from tandem.runtime.ledger import Ledger
@@ -24,6 +25,8 @@ Reached = Callable[[str], Awaitable[Any]]
 Live = Callable[[str, str], Awaitable[None]]
 """Waits until session and routing have taken what a tenant's configuration told them up to a
 position, at most 2 s; raises `Rejected` after that."""
+Issue = Callable[[str], Credential]
+"""A credential of the relay for a user, from now on."""
 
 
 async def _at_once(*_: str) -> None:
@@ -33,11 +36,14 @@ async def _at_once(*_: str) -> None:
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What the tenant service is told about its cell. `prompts` are the names of those that
-    media nodes have; `shards` how many the cell has."""
+    media nodes have; `shards` how many the cell has; `relay_urls` its TURN servers, and `relay`
+    what issues their credentials."""
 
     realm: str
     shards: int
     prompts: tuple[str, ...]
+    relay_urls: tuple[str, ...] = ()
+    relay: Issue | None = None
 
 
 class Base:

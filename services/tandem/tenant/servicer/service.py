@@ -11,10 +11,11 @@ from tandem.tenant.servicer.flow_calls import FlowCalls
 from tandem.tenant.servicer.numbers import NumberCalls
 from tandem.tenant.servicer.queues import QueueCalls
 from tandem.tenant.servicer.quotas import QuotaCalls
+from tandem.tenant.servicer.relays import RelayCalls
 
 API: ServiceDescriptor = tenant_service_pb2.DESCRIPTOR.services_by_name["TenantService"]
 """What `Api.add` is told to serve."""
 
 
-class TenantServicer(CellCalls, QueueCalls, AgentCalls, NumberCalls, FlowCalls, QuotaCalls):
+class TenantServicer(CellCalls, QueueCalls, AgentCalls, NumberCalls, FlowCalls, QuotaCalls, RelayCalls):
     """All methods of the service."""

@@ -9,6 +9,7 @@ from tandem.api.tenant.v1 import flow_pb2 as tandem_dot_api_dot_tenant_dot_v1_do
 from tandem.api.tenant.v1 import number_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_number__pb2
 from tandem.api.tenant.v1 import queue_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_queue__pb2
 from tandem.api.tenant.v1 import quota_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_quota__pb2
+from tandem.api.tenant.v1 import relay_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_relay__pb2
 from tandem.api.tenant.v1 import tenant_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_tenant__pb2
 from tandem.api.tenant.v1 import tenant_service_pb2 as tandem_dot_api_dot_tenant_dot_v1_dot_tenant__service__pb2
 
@@ -136,6 +137,11 @@ class TenantServiceStub:
                 '/tandem.api.tenant.v1.TenantService/ResetSipPassword',
                 request_serializer=tandem_dot_api_dot_tenant_dot_v1_dot_tenant__service__pb2.ResetSipPasswordRequest.SerializeToString,
                 response_deserializer=tandem_dot_api_dot_tenant_dot_v1_dot_agent__pb2.Agent.FromString,
+                _registered_method=True)
+        self.IssueRelay = channel.unary_unary(
+                '/tandem.api.tenant.v1.TenantService/IssueRelay',
+                request_serializer=tandem_dot_api_dot_tenant_dot_v1_dot_relay__pb2.IssueRelayRequest.SerializeToString,
+                response_deserializer=tandem_dot_api_dot_tenant_dot_v1_dot_relay__pb2.Relay.FromString,
                 _registered_method=True)
         self.GetNumber = channel.unary_unary(
                 '/tandem.api.tenant.v1.TenantService/GetNumber',
@@ -332,6 +338,14 @@ class TenantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IssueRelay(self, request, context):
+        """A place at the relay for the agent's phone in a browser; an agent may ask for their own. No servers and no credentials
+        where none is configured.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetNumber(self, request, context):
         """A number.
         """
@@ -506,6 +520,11 @@ def add_TenantServiceServicer_to_server(servicer, server):
                     servicer.ResetSipPassword,
                     request_deserializer=tandem_dot_api_dot_tenant_dot_v1_dot_tenant__service__pb2.ResetSipPasswordRequest.FromString,
                     response_serializer=tandem_dot_api_dot_tenant_dot_v1_dot_agent__pb2.Agent.SerializeToString,
+            ),
+            'IssueRelay': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueRelay,
+                    request_deserializer=tandem_dot_api_dot_tenant_dot_v1_dot_relay__pb2.IssueRelayRequest.FromString,
+                    response_serializer=tandem_dot_api_dot_tenant_dot_v1_dot_relay__pb2.Relay.SerializeToString,
             ),
             'GetNumber': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNumber,
@@ -1077,6 +1096,33 @@ class TenantService:
             '/tandem.api.tenant.v1.TenantService/ResetSipPassword',
             tandem_dot_api_dot_tenant_dot_v1_dot_tenant__service__pb2.ResetSipPasswordRequest.SerializeToString,
             tandem_dot_api_dot_tenant_dot_v1_dot_agent__pb2.Agent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueRelay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.api.tenant.v1.TenantService/IssueRelay',
+            tandem_dot_api_dot_tenant_dot_v1_dot_relay__pb2.IssueRelayRequest.SerializeToString,
+            tandem_dot_api_dot_tenant_dot_v1_dot_relay__pb2.Relay.FromString,
             options,
             channel_credentials,
             insecure,

@@ -11,6 +11,7 @@ from tandem.api.tenant.v1 import flow_pb2 as _flow_pb2
 from tandem.api.tenant.v1 import number_pb2 as _number_pb2
 from tandem.api.tenant.v1 import queue_pb2 as _queue_pb2
 from tandem.api.tenant.v1 import quota_pb2 as _quota_pb2
+from tandem.api.tenant.v1 import relay_pb2 as _relay_pb2
 from tandem.api.tenant.v1 import tenant_pb2 as _tenant_pb2
 from tandem.api.tenant.v1 import tenant_service_pb2 as _tenant_service_pb2
 import abc as _abc_1
@@ -80,6 +81,10 @@ class TenantServiceStub:
     """
     ResetSipPassword: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.ResetSipPasswordRequest, _agent_pb2.Agent]
     """Give the agent's device another password. It is shown in the first answer alone."""
+    IssueRelay: _grpc.UnaryUnaryMultiCallable[_relay_pb2.IssueRelayRequest, _relay_pb2.Relay]
+    """A place at the relay for the agent's phone in a browser; an agent may ask for their own. No servers and no credentials
+    where none is configured.
+    """
     GetNumber: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.GetNumberRequest, _number_pb2.Number]
     """A number."""
     ListNumbers: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.ListNumbersRequest, _tenant_service_pb2.ListNumbersResponse]
@@ -148,6 +153,10 @@ class TenantServiceAsyncStub(TenantServiceStub):
     """
     ResetSipPassword: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.ResetSipPasswordRequest, _agent_pb2.Agent]  # type: ignore[assignment]
     """Give the agent's device another password. It is shown in the first answer alone."""
+    IssueRelay: _aio.UnaryUnaryMultiCallable[_relay_pb2.IssueRelayRequest, _relay_pb2.Relay]  # type: ignore[assignment]
+    """A place at the relay for the agent's phone in a browser; an agent may ask for their own. No servers and no credentials
+    where none is configured.
+    """
     GetNumber: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.GetNumberRequest, _number_pb2.Number]  # type: ignore[assignment]
     """A number."""
     ListNumbers: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.ListNumbersRequest, _tenant_service_pb2.ListNumbersResponse]  # type: ignore[assignment]
@@ -327,6 +336,16 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.Agent, _abc.Awaitable[_agent_pb2.Agent]]:
         """Give the agent's device another password. It is shown in the first answer alone."""
+
+    @_abc_1.abstractmethod
+    def IssueRelay(
+        self,
+        request: _relay_pb2.IssueRelayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_relay_pb2.Relay, _abc.Awaitable[_relay_pb2.Relay]]:
+        """A place at the relay for the agent's phone in a browser; an agent may ask for their own. No servers and no credentials
+        where none is configured.
+        """
 
     @_abc_1.abstractmethod
     def GetNumber(
