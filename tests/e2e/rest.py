@@ -54,9 +54,7 @@ class Rest:
 
     async def get(self, path: str, **query: Any) -> Json:
         """GET, again if the answer says so (429). Raises `Refused`."""
-        while (answer := await self.raw("GET", path, params=query)).status_code == 429:
-            await asyncio.sleep(float(answer.headers["retry-after"]))
-        return _body(answer)
+        return _body(await self._patient(path, params=query))
 
     async def post(self, path: str, body: Json | None = None, **query: Any) -> Json:
         """POST. Raises `Refused`."""
@@ -67,11 +65,16 @@ class Rest:
         return _body(await self.raw("PATCH", path, json=body, params=query))
 
     async def download(self, recording: str) -> bytes:
-        """A recording's WAV file. Raises `Refused`."""
-        response = await self.raw("GET", f"{recording}:download")
+        """A recording's WAV file, as `get`. Raises `Refused`."""
+        response = await self._patient(f"{recording}:download")
         _succeeded(response)
         assert response.headers["content-type"] == "audio/wav"
         return response.content
+
+    async def _patient(self, path: str, **arguments: Any) -> httpx.Response:
+        while (answer := await self.raw("GET", path, **arguments)).status_code == 429:
+            await asyncio.sleep(float(answer.headers["retry-after"]))
+        return answer
 
     @asynccontextmanager
     async def watch(self, tenant: str) -> AsyncIterator[Watch]:
