@@ -48,6 +48,8 @@ TOLD = (
     "reception.devices_told",
 )
 """Events that a seed tells it has reached."""
+OF_PHONES = ("NoteDevice to ", "LookAgain to ", "SayAgain to ", "AskDevices to ", "ReviewDevices to ")
+"""Commands by which desk and reception come to agree on which phones are registered."""
 
 
 class Watched(Protocol):
@@ -132,6 +134,7 @@ class Watch:
             self.timers,
         ]
         self.desks_quarantined: dict[str, None] = {}  # tenants
+        self._unsaid = 0  # refusals of what desk and reception say of phones
         self.commits = 0
         self.compared = 0
 
@@ -337,6 +340,7 @@ class Watch:
 
     def refused(self, text: str, error: BaseException) -> None:
         """An input was refused. Only a broken flow or a plant may bring that about."""
+        self._unsaid += text.startswith(OF_PHONES)
         if isinstance(error, KeyError) and error.args == ("nowhere",):
             return
         if isinstance(error, Planted):
@@ -385,7 +389,10 @@ class Watch:
         return "" if self._cell.phones.at_rest else "a phone has a call"
 
     def _missed_phones(self) -> str:
-        """A desk that takes other phones for registered than its reception, empty if none does."""
+        """A desk that takes other phones for registered than its reception, empty if none does. What makes a
+        refusal good is tried once: where that may have been refused too, nothing is said."""
+        if self._unsaid > 1:
+            return ""
         desks: dict[str, set[tuple[str, str, str]]] = {}
         phones: dict[str, set[tuple[str, str, str]]] = {}
         for fold in self._folds.values():
