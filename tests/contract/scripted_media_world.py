@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 
-from tandem.core.points import Points
-from tandem.core.ports.media import Event, Hello, Originate, ToNode
+from tandem.core.ports.media import Event, Originate
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
-from tandem.media.journal.file import MemoryStore, load, open_journal
-from tandem.media.turn import Turns
+from tandem.media.journal.file import MemoryStore, load
 from tandem.simulation.scripted_media import Does, Phone, ScriptedMedia
-from tests.contract.media_contract import MediaWorld, Owner
-
-NODE_KEY = bytes(range(32))
-STEP_MS = 100
-PATIENCE_MS = 120_000
+from tests.contract.agent_world import NODE_KEY, STEP_MS, AgentWorld
 
 
 class Died(BaseException):
@@ -36,8 +30,11 @@ class DyingStore(MemoryStore):
         super().append(data)
 
 
-class ScriptedWorld(MediaWorld):
+class ScriptedWorld(AgentWorld):
     sees_journal = True
+    patience_ms = 120_000
+    now_ms = 1_000
+    store: DyingStore
 
     def __init__(
         self,
@@ -46,35 +43,25 @@ class ScriptedWorld(MediaWorld):
         agent: type[MediaAgent] = MediaAgent,
         settings: AgentSettings | None = None,
     ) -> None:
+        super().__init__(DyingStore(), agent, settings or AgentSettings("m1", "boot-1"))
         self.calls_survive = calls_survive
-        self.store = DyingStore()
-        self._agent_type = agent
-        self._settings = settings or AgentSettings("m1", "boot-1")
-        self._salt = count()
-        self._owners: dict[str, Owner] = {}
-        self._inbox: list[tuple[str, ToNode]] = []
         self._calls = count(1)
         self._rings: list[Originate] = []
-        self.now_ms = 1_000
         self._phones: dict[str, Phone] = {}
         self._media: ScriptedMedia | None = None
         self._start()
 
     def _start(self) -> None:
-        incarnation = f"i{next(self._salt)}"
-        journal, state, _ = open_journal(
-            self.store, NODE_KEY, lambda size: next(self._salt).to_bytes(size, "big"), incarnation
-        )
-        self.agent = self._agent_type(self._settings, state)
-        if self._media is not None and self.calls_survive:
-            self._media.reattach(self.agent)
-        else:
-            self._media = ScriptedMedia(self.agent, self.now_ms)
-            self._media.phones = self._phones
-        self._turns = Turns(self.agent, state, journal, self.media, Points())
-        self.state = state
-        self.agent.start(self.now_ms)
+        self._begin(self._backend)
         self._run()
+
+    def _backend(self, agent: MediaAgent) -> ScriptedMedia:
+        if self._media is not None and self.calls_survive:
+            self._media.reattach(agent)
+        else:
+            self._media = ScriptedMedia(agent, self.now_ms)
+            self._media.phones = self._phones
+        return self._media
 
     @property
     def media(self) -> ScriptedMedia:
@@ -84,51 +71,24 @@ class ScriptedWorld(MediaWorld):
 
     def _run(self) -> None:
         """Hand in what owners sent, let due things happen, and deliver."""
-        inbox, self._inbox = self._inbox, []
-        for link, frame in inbox:
-            if self._owners[link].closed is None:
-                self.agent.receive(link, frame, self.now_ms)
-        self._deliver()
+        self._hand_in()
         self.media.advance(self.now_ms)
         self._deliver()
 
     def _deliver(self) -> None:
-        out = self._turns.run(self.now_ms)
-        assert out.faults == []
-        assert out.journal_error is None
-        for link, frame in out.sends:
-            self._owners[link].frames.append(frame)
-        for link, reason in out.closes:
-            self._owners[link].closed = self._owners[link].closed or reason
+        super()._deliver()
         self._rings += [command.verb for command in self.media.performed if isinstance(command.verb, Originate)]
         self.media.performed.clear()
 
     def _die(self) -> None:
-        for owner in self._owners.values():
-            owner.closed = owner.closed or "the agent died"
-        self._inbox.clear()
+        super()._die()
         self.media.detach()
 
-    # ------------------------------------------------------------------ MediaWorld
-
-    async def connect(self, hello: Hello) -> Owner:
-        link = f"link{len(self._owners)}"
-        self._owners[link] = Owner(link, lambda frame: self._inbox.append((link, frame)))
-        self._inbox.append((link, hello))
+    def _step(self) -> None:
+        self.now_ms += STEP_MS
         self._run()
-        return self._owners[link]
 
-    async def until(self, done: Callable[[], object]) -> None:
-        limit_ms = self.now_ms + PATIENCE_MS
-        while not done():
-            assert self.now_ms < limit_ms, "it did not come in two minutes of media time"
-            self.now_ms += STEP_MS
-            self._run()
-
-    async def rest(self) -> None:
-        for _ in range(2_000 // STEP_MS):
-            self.now_ms += STEP_MS
-            self._run()
+    # ------------------------------------------------------------------ MediaWorld
 
     async def dial(self, number: str) -> None:
         self.media.call(number, f"c{next(self._calls)}")
@@ -167,9 +127,8 @@ class ScriptedWorld(MediaWorld):
     def _run_until_death(self, begin: Callable[[], None]) -> None:
         begin()
         try:
-            for _ in range(PATIENCE_MS // STEP_MS):
-                self.now_ms += STEP_MS
-                self._run()
+            for _ in range(self.patience_ms // STEP_MS):
+                self._step()
         except Died:
             self._die()
             self.store.writes_left = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 
@@ -32,6 +33,17 @@ def _before(*scripts: str, stream: str = "toy/a") -> Bench:
         bench.do(stream, script, source=f"media/{NODE}/i1")
         bench.settle()
     return bench
+
+
+def _from_zero_and_from_a_snapshot(dead: Bench) -> Iterator[Bench]:
+    """Two successors, whose node has told all it kept."""
+    snapshot = restore(dead.group, iter(list(dead.folded().parts())))
+    for ledger in (None, snapshot):
+        bench = Bench("b", (NODE,), list(dead.log), now=dead.now, ledger=ledger, offset=len(dead.log) if ledger else 0)
+        bench.shard.claim(bench.now)
+        bench.settle()
+        bench.node()
+        yield bench
 
 
 def _successor(dead: Bench, now: Instant | None = None) -> Bench:
@@ -134,12 +146,7 @@ def test_a_takeover_waits_for_what_was_kept_and_not_for_what_keeps_coming() -> N
 def test_pending_effects_are_offered_oldest_first_with_their_first_keys() -> None:
     dead = _before(*[f"act:o{index}" for index in range(12)])
     keys = [f"t1/toy/a/{version}.{version}/0" for version in range(1, 13)]
-    snapshot = restore(dead.group, iter(list(dead.folded().parts())))
-    for ledger in (None, snapshot):
-        bench = Bench("b", (NODE,), list(dead.log), now=dead.now, ledger=ledger, offset=len(dead.log) if ledger else 0)
-        bench.shard.claim(bench.now)
-        bench.settle()
-        bench.node()
+    for bench in _from_zero_and_from_a_snapshot(dead):
         assert [(p.key, p.again) for p in bench.performed()] == [(key, True) for key in keys]
 
 
@@ -154,12 +161,7 @@ def test_what_an_earlier_engine_left_pending_keeps_its_keys() -> None:
     """Engine 1 wrote them without the commit's number."""
     dead = _before(*[f"act:o{index}" for index in range(12)])
     dead.log = [_of_engine_1(stored) for stored in dead.log]
-    snapshot = restore(dead.group, iter(list(dead.folded().parts())))
-    for ledger in (None, snapshot):
-        bench = Bench("b", (NODE,), list(dead.log), now=dead.now, ledger=ledger, offset=len(dead.log) if ledger else 0)
-        bench.shard.claim(bench.now)
-        bench.settle()
-        bench.node()
+    for bench in _from_zero_and_from_a_snapshot(dead):
         assert [p.key for p in bench.performed()] == [f"t1/toy/a/{version}/0" for version in range(1, 13)]
         bench.shard.settled(SOURCE, 13, "t1", "toy/a", CommandSettled("t1/toy/a/1/0", Outcome.DONE))
         bench.settle()
