@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +16,12 @@ from hypothesis import settings
 settings.register_profile("tandem", deadline=None, print_blob=True)
 settings.load_profile("tandem")
 
+FREESWITCH = os.environ.get("TANDEM_FREESWITCH", "")
+"""The prefix of an installed FreeSWITCH 1.10. It cannot be had everywhere: where nobody names one, what needs it is
+not collected, and the header of the run says so."""
+
+collect_ignore = [] if FREESWITCH else ["e2e/freeswitch", "e2e/kamailio"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=10, help="how often the kill tests kill at random moments")
@@ -25,7 +32,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-json", type=Path, default=None, help="where the kill tests write what they counted")
 
 
+def pytest_report_header() -> str:
+    return f"FreeSWITCH: {FREESWITCH or 'none (TANDEM_FREESWITCH names its prefix); its tests are not collected'}"
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if FREESWITCH and not (Path(FREESWITCH) / "bin/freeswitch").is_file():
+        raise pytest.UsageError(f"TANDEM_FREESWITCH: there is no bin/freeswitch in {FREESWITCH}")
+    if config.getoption("--media") == "freeswitch" and not FREESWITCH:
+        raise pytest.UsageError("--media=freeswitch: TANDEM_FREESWITCH has to name the prefix of a FreeSWITCH 1.10")
     config.addinivalue_line("markers", "builtin(why): skip with --media=freeswitch")
     config.addinivalue_line("markers", "needs(*programs): skip where one of these programs is not installed")
 
@@ -52,6 +67,14 @@ async def no_task_is_left() -> AsyncIterator[None]:
     for task in left:
         task.cancel()
     assert not left, f"{len(left)} tasks still run: {sorted(map(repr, left))[:5]}"
+
+
+@pytest.fixture(scope="session")
+def freeswitch_prefix() -> Path:
+    """Where FreeSWITCH 1.10 is installed."""
+    if not FREESWITCH:
+        pytest.fail("TANDEM_FREESWITCH has to name the prefix of a FreeSWITCH 1.10")
+    return Path(FREESWITCH)
 
 
 @pytest.fixture

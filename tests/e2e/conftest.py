@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -12,19 +11,6 @@ from tests.e2e.cell import Cell
 from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.kill_tally import Tally
 
-FREESWITCH = Path(os.environ.get("TANDEM_FREESWITCH", ""))
-"""The prefix that FreeSWITCH was installed to."""
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`--media=freeswitch` without one skips what needs a cell, and says so in one line."""
-    if config.getoption("--media") != "freeswitch" or (FREESWITCH / "bin/freeswitch").is_file():
-        return
-    missing = pytest.mark.skip(reason="no FreeSWITCH: TANDEM_FREESWITCH names the prefix of none")
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(missing)
-
 
 @pytest.fixture(scope="session")
 def new_switch(
@@ -33,7 +19,8 @@ def new_switch(
     """Makes a FreeSWITCH for a cell where `--media` says so; it is not started yet."""
     if request.config.getoption("--media") != "freeswitch":
         return lambda: None
-    return lambda: FreeSwitch(FREESWITCH, tmp_path_factory.mktemp("switch"))
+    prefix: Path = request.getfixturevalue("freeswitch_prefix")
+    return lambda: FreeSwitch(prefix, tmp_path_factory.mktemp("switch"))
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,7 @@
-"""Real FreeSWITCH, where somebody names one: TANDEM_FREESWITCH is the prefix that it was installed to."""
+"""Real FreeSWITCH, where somebody names one (see `tests/conftest.py`)."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import uuid
 from collections.abc import Generator, Iterator
@@ -13,19 +12,6 @@ import pytest
 from tests.e2e.freeswitch.certificates import lay_down
 from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.programs import free_ports
-
-PREFIX = Path(os.environ.get("TANDEM_FREESWITCH", ""))
-
-
-def pytest_runtest_setup() -> None:
-    if not (PREFIX / "bin/freeswitch").is_file():
-        pytest.skip("no FreeSWITCH: TANDEM_FREESWITCH names the prefix of none")
-
-
-@pytest.fixture(scope="session")
-def freeswitch_prefix() -> Path:
-    """Where FreeSWITCH 1.10 is installed."""
-    return PREFIX
 
 
 @pytest.fixture(scope="session")

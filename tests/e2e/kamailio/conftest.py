@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.freeswitch.conftest import PREFIX, pytest_runtest_makereport, pytest_runtest_setup
+from tests.e2e.freeswitch.conftest import pytest_runtest_makereport
 from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.programs import free_ports
 
-__all__ = ["pytest_runtest_makereport", "pytest_runtest_setup"]
+__all__ = ["pytest_runtest_makereport"]
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +21,14 @@ def directory_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory, directory_port: int) -> Iterator[tuple[FreeSwitch, FreeSwitch]]:
+def nodes(
+    freeswitch_prefix: Path, tmp_path_factory: pytest.TempPathFactory, directory_port: int
+) -> Iterator[tuple[FreeSwitch, FreeSwitch]]:
     """Both running; a test that kills one starts it again."""
     url = f"http://127.0.0.1:{directory_port}/directory"
-    made = [FreeSwitch(PREFIX, _home(tmp_path_factory), fallback_after_s=1, directory_url=url) for _ in range(2)]
+    made = [
+        FreeSwitch(freeswitch_prefix, _home(tmp_path_factory), fallback_after_s=1, directory_url=url) for _ in range(2)
+    ]
     try:
         for node in made:
             node.start()
