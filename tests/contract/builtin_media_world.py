@@ -63,6 +63,7 @@ class AgentBench(Bench):
 
 class BuiltinWorld(MediaWorld):
     calls_survive = False
+    refers = False
 
     def __init__(self) -> None:
         self._bench = AgentBench(rtp_timeout_s=3600.0)

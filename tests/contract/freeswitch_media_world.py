@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 
 from tandem.core.points import Points
@@ -174,6 +174,10 @@ class FreeswitchWorld(MediaWorld):
             self.switch.hang_up(channel_of_caller(leg) or "")
         self._run()
 
+    async def refer(self, leg: str, target: str) -> None:
+        self.switch.refer(channel_of_caller(leg) or "", target)
+        self._run()
+
     async def register(self, device: str, *, answers: bool = True) -> None:
         self.switch.register(device, answers=answers)
         self._run()
@@ -183,6 +187,12 @@ class FreeswitchWorld(MediaWorld):
 
     async def restart(self) -> None:
         self._run()
+        self._die()
+
+    async def restart_after(self, happens: Callable[[], Awaitable[None]]) -> None:
+        self._run()
+        self._backend.lost()
+        await happens()
         self._die()
 
     async def restart_before_events(self, begin: Callable[[], None]) -> None:

@@ -36,6 +36,7 @@ from tandem.core.ports.media import (
     LegArrived,
     LegBridged,
     LegEnded,
+    LegReferred,
     LegRinging,
     Legs,
     LegUnbridged,
@@ -112,6 +113,8 @@ class MediaWorld(ABC):
     """A node, its agent and its phones. `calls_survive`: the agent's death leaves the calls up."""
 
     calls_survive: bool
+    refers = True
+    """Whether phones can hand a call over by themselves: a node may refuse REFER."""
     sees_journal = False
     """Whether the world can stop the agent between writing and sending."""
 
@@ -139,6 +142,10 @@ class MediaWorld(ABC):
     async def hang_up(self, leg: str) -> None:
         """The phone of that leg hangs up."""
 
+    async def refer(self, leg: str, target: str) -> None:
+        """The phone of that leg hands the other party of its talk over, and hangs up. Only where `refers`."""
+        raise NotImplementedError
+
     @abstractmethod
     async def register(self, device: str, *, answers: bool = True) -> None:
         """A phone registers; it will ring, and be answered after a second if so wished."""
@@ -150,6 +157,10 @@ class MediaWorld(ABC):
     @abstractmethod
     async def restart(self) -> None:
         """Kill the agent and start it again on the same journal."""
+
+    async def restart_after(self, happens: Callable[[], Awaitable[None]]) -> None:
+        """Kill the agent, let that happen, and start the agent again. Only where `calls_survive`."""
+        raise NotImplementedError
 
     async def restart_before_events(self, begin: Callable[[], None]) -> None:
         """Kill the agent after it carried out what `begin` sends and before it wrote what came
@@ -515,6 +526,44 @@ async def two_legs_are_bridged_and_part(world: MediaWorld) -> None:
     await world.hang_up(caller)
     await world.until(lambda: owner.of(LegUnbridged, f"{caller}.a"))
     assert owner.of(LegEnded, f"{caller}.a") == [], "the agent's leg stays up"
+
+
+@clause
+async def who_was_handed_over_by_a_phone_is_up_and_waits_for_the_owner(world: MediaWorld) -> None:
+    if not world.refers:
+        return
+    owner = await world.greeted()
+    one, other, third = [await world.answered(owner) for _ in range(3)]
+    await world.done(owner, owner.command(one, Bridge(other)))
+    await world.refer(one, "+49301110")
+    await world.until(lambda: owner.of(LegEnded, one))
+    about = [event.body for event in owner.events() if event.leg == other]
+    assert about[-2:] == [LegUnbridged(one), LegReferred(one, secret("+49301110"))]
+    # It can be given to somebody, is told once, and is not taken away again.
+    await world.done(owner, owner.command(other, Bridge(third)))
+    for _ in range(15):
+        await world.rest()
+    await world.hang_up(third)
+    await world.until(lambda: owner.of(LegUnbridged, other)[1:])
+    await world.rest()
+    assert len(owner.of(LegReferred)) == 1
+    assert owner.of(LegEnded, other) == []
+
+
+@clause
+async def who_was_handed_over_while_the_agent_was_away_is_found(world: MediaWorld) -> None:
+    if not (world.refers and world.calls_survive):
+        return
+    owner = await world.greeted()
+    one, other = await world.answered(owner), await world.answered(owner)
+    await world.done(owner, owner.command(one, Bridge(other)))
+    await world.restart_after(lambda: world.refer(one, "+49301110"))
+    later = await world.owner(2)
+    await world.until(lambda: later.of(LegReferred, other) and later.of(LegEnded, one))
+    for _ in range(15):
+        await world.rest()
+    assert later.of(LegReferred) == [LegReferred(one, secret("+49301110"))]
+    assert later.of(LegEnded, other) == []
 
 
 @clause

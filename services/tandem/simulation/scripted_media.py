@@ -32,6 +32,7 @@ from tandem.core.ports.media import (
     LegBridged,
     LegEnded,
     LegHeld,
+    LegReferred,
     LegResumed,
     LegRinging,
     LegUnbridged,
@@ -181,6 +182,16 @@ class ScriptedMedia:
         call = self._legs.get(leg)
         if call is not None:
             self._end(leg, Cause.NORMAL if call.up else Cause.CANCELED, By.FAR)
+
+    def refer(self, leg: str, target: str) -> None:
+        """The phone hands the other party of its talk over, and hangs up."""
+        call = self._legs.get(leg)
+        peer = None if call is None else self._legs.get(call.peer)
+        if call is not None and peer is not None:
+            other = call.peer
+            self._part(leg)
+            self._emit(peer.tenant, other, LegReferred(leg, secret(target)))
+            self._end(leg, Cause.NORMAL, By.FAR)
 
     def lose(self, leg: str) -> None:
         """The phone's network is gone: the node gives the leg up for want of RTP."""

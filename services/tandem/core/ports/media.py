@@ -210,6 +210,16 @@ class LegResumed:
     """The phone took the leg off hold."""
 
 
+@dataclass(frozen=True, slots=True)
+class LegReferred:
+    """The phone of `other` has asked by REFER to hand this leg over to `target`, a number or user as the phone
+    named it. Nobody is called because of that: this leg is up and silent, as after `LegUnbridged`, which comes
+    first, and waits for its owner. `other` is empty if the node does not know any more who it was."""
+
+    other: str
+    target: Private
+
+
 class Collected(StrEnum):
     """Why a `Collect` ended."""
 
@@ -295,6 +305,7 @@ MediaEvent = (
     | LegUnbridged
     | LegHeld
     | LegResumed
+    | LegReferred
     | DigitsCollected
     | RecordingStored
     | RecordingFailed

@@ -211,14 +211,18 @@ class Hearing:
         The other end of it is told when it is parked too, for it may be hanging up.
         """
         leg.parked = True
+        self.parted(leg, now)
+        self._board.stirred[leg.awaited_by] = None
+        self._made_room(leg)
+
+    def parted(self, leg: Leg, now: float) -> None:
+        """The bridge of the leg is over, if it was in one."""
         peer = self._board.part(leg)
         if peer is not None:
             peer.lost = leg.id
             self._board.left(leg, peer.id, now)
         elif leg.lost:
             self._board.left(leg, leg.lost, now)
-        self._board.stirred[leg.awaited_by] = None
-        self._made_room(leg)
 
     def complete(self, leg: Leg, event: esl.Event, now: float) -> None:
         """An application ended."""

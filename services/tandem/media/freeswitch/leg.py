@@ -71,6 +71,8 @@ class Leg:
     """Name of the recording that FreeSWITCH makes of it."""
     record_wanted: bool = False
     """Its call record is being looked for."""
+    referral: str = ""
+    """The REFER that brought it to park, if one did; see `referrals`."""
     moving: bool = False
     """It leaves its bridge by an owner's wish: for another one, or to hear something."""
 
@@ -94,4 +96,5 @@ class Leg:
             "peer": self.peer,
             "ring_limit_s": self.ring_limit_s,
             "rang": self.rang_at_us,
+            "referral": self.referral,
         }

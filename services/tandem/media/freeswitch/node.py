@@ -18,6 +18,7 @@ from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.media.freeswitch.reconcile import Reconcile
 from tandem.media.freeswitch.recorder import Recorder
+from tandem.media.freeswitch.referrals import Referrals
 from tandem.media.freeswitch.verbs import Verbs
 from tandem.wire import esl
 
@@ -50,8 +51,9 @@ class Node:
         self._hearing = Hearing(board)
         self._devices = Devices(board)
         self._recorder = Recorder(board)
+        self._referrals = Referrals(board, self._hearing)
         self._verbs = Verbs(board, self._hearing, self._arrivals, self._devices, self._recorder)
-        self._reconcile = Reconcile(board, self._hearing, self._arrivals, self._devices, self._verbs)
+        self._reconcile = Reconcile(board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals)
         self._connection = Connection(board, password, self._begin)
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
             "CHANNEL_PARK": self._parked,
@@ -260,7 +262,9 @@ class Node:
         if leg is None:
             self._arrivals.parked(event, now)
         else:
+            other = leg.peer or leg.lost
             self._hearing.parked(leg, now)
+            self._referrals.parked(leg, other, event, now)
 
     def _answered(self, leg: Leg, event: esl.Event, now: float) -> None:
         if leg.inbound:
@@ -284,6 +288,7 @@ class Node:
 
     def _ended(self, leg: Leg, event: esl.Event, now: float) -> None:
         answered = leg.stage in (Stage.UP, Stage.FALLBACK)
+        self._referrals.ended(leg, event, now)
         if not answered:
             self._devices.rang_until(leg, _at(event))
         cause, by, detail = ended(event, rang=leg.rang_at_us > 0, answered=answered)
@@ -322,4 +327,5 @@ def _leg_of(row: Row) -> Leg:
         row.id, value["tenant"], value["shard"], value["channel"], switch=value["switch"], inbound=value["inbound"],
         stage=Stage(value["stage"]), parked=False, taken=value["taken"], peer=value["peer"],
         ring_limit_s=value["ring_limit_s"], rang_at_us=value["rang"],
+        referral=value.get("referral", ""),
     )  # fmt: skip

@@ -655,6 +655,34 @@ class LegResumed(_message.Message):
 Global___LegResumed: _TypeAlias = LegResumed  # noqa: Y015
 
 @_typing.final
+class LegReferred(_message.Message):
+    """The other party's phone has asked by REFER to hand this leg over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OTHER_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    other: _builtins.str
+    """The leg of that phone."""
+    @_builtins.property
+    def target(self) -> _private_pb2.Private:
+        """Whom the phone named."""
+
+    def __init__(
+        self,
+        *,
+        other: _builtins.str = ...,
+        target: _private_pb2.Private | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["other", b"other", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LegReferred: _TypeAlias = LegReferred  # noqa: Y015
+
+@_typing.final
 class DigitsCollected(_message.Message):
     """The end of a Collect."""
 
@@ -875,6 +903,7 @@ class MediaEvent(_message.Message):
     DEVICE_UNREGISTERED_FIELD_NUMBER: _builtins.int
     CALL_REFUSED_FIELD_NUMBER: _builtins.int
     COMMAND_SETTLED_FIELD_NUMBER: _builtins.int
+    LEG_REFERRED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def leg_arrived(self) -> Global___LegArrived:
         """A call came in."""
@@ -935,6 +964,10 @@ class MediaEvent(_message.Message):
     def command_settled(self) -> Global___CommandSettled:
         """A command ended."""
 
+    @_builtins.property
+    def leg_referred(self) -> Global___LegReferred:
+        """A phone has asked to hand a leg over."""
+
     def __init__(
         self,
         *,
@@ -953,12 +986,13 @@ class MediaEvent(_message.Message):
         device_unregistered: Global___DeviceUnregistered | None = ...,
         call_refused: Global___CallRefused | None = ...,
         command_settled: Global___CommandSettled | None = ...,
+        leg_referred: Global___LegReferred | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["leg_arrived", "leg_ringing", "leg_answered", "leg_ended", "leg_bridged", "leg_unbridged", "leg_held", "leg_resumed", "digits_collected", "recording_stored", "recording_failed", "device_registered", "device_unregistered", "call_refused", "command_settled"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["leg_arrived", "leg_ringing", "leg_answered", "leg_ended", "leg_bridged", "leg_unbridged", "leg_held", "leg_resumed", "digits_collected", "recording_stored", "recording_failed", "device_registered", "device_unregistered", "call_refused", "command_settled", "leg_referred"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
