@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
 from tandem.core.ports.media import Bridge, LegEnded, LegReferred, LegUnbridged
 from tandem.core.seal import secret
 from tests.e2e.foreign import needs_baresip
 from tests.e2e.freeswitch.backend import ordered_talk
+from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.freeswitch.talk import CALLER_HZ, THIRD_HZ
 
 pytestmark = needs_baresip
 ELSEWHERE = "4930999"
+
+
+@pytest.fixture(scope="module")
+def plain(
+    freeswitch_prefix: Path, tmp_path_factory: pytest.TempPathFactory, directory_port: int
+) -> Iterator[FreeSwitch]:
+    """A node with the settings as they come."""
+    url = f"http://127.0.0.1:{directory_port}/directory"
+    node = FreeSwitch(freeswitch_prefix, tmp_path_factory.mktemp("plain"), directory_url=url)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
+@pytest.mark.parametrize(("who", "replaces"), [("caller", "?Replaces=a%3Bto-tag%3Db%3Bfrom-tag%3Dc"), ("agent", "")])
+async def test_no_phone_makes_a_node_call_an_address(plain, directory_port, tmp_path, who, replaces):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as elsewhere:
+        elsewhere.bind(("127.0.0.1", 0))
+        elsewhere.setblocking(False)
+        target = f"sip:pat@127.0.0.1:{elsewhere.getsockname()[1]}"
+        async with ordered_talk(plain, directory_port, tmp_path) as talk:
+            talk.phones[who].command("transfer", target + replaces)
+            refused = await talk.phones[who].until("TRANSFER_FAILED")
+            assert refused["param"] == "405 Method Not Allowed"
+            assert talk.told.of(LegReferred, talk.caller) == talk.told.of(LegReferred, talk.agent) == []
+        with pytest.raises(BlockingIOError):
+            elsewhere.recv(1)
 
 
 async def test_a_caller_whom_an_agents_phone_hands_over_belongs_to_the_owner(secure, directory_port, tmp_path):
