@@ -92,6 +92,7 @@ class SwitchBackend:
 
 class FreeswitchWorld(MediaWorld):
     calls_survive = True
+    supervises = True
 
     def __init__(self) -> None:
         self.switch = ScriptedSwitch()

@@ -46,9 +46,14 @@ from tandem.core.ports.media import (
     Outcome,
     Play,
     RecordingStored,
+    RecordPause,
+    RecordResume,
     RecordStart,
+    RecordStop,
     StaleEpoch,
     Stop,
+    Supervise,
+    Supervision,
     ToNode,
     Verb,
     Welcome,
@@ -115,6 +120,8 @@ class MediaWorld(ABC):
     calls_survive: bool
     refers = True
     """Whether phones can hand a call over by themselves: a node may refuse REFER."""
+    supervises = False
+    """Whether it carries out `Supervise`; otherwise it refuses it by name."""
     sees_journal = False
     """Whether the world can stop the agent between writing and sending."""
 
@@ -612,6 +619,66 @@ async def a_recording_is_stored_once(world: MediaWorld) -> None:
     await world.until(lambda: owner.of(RecordingStored))
     await world.rest()
     assert [stored.recording for stored in owner.of(RecordingStored)] == ["r1"]
+
+
+@clause
+async def a_recording_is_paused_and_goes_on(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.answered(owner)
+    early = await world.done(owner, owner.command(leg, RecordPause("r1")))
+    assert (early.outcome, early.reason) == (Outcome.FAILED, "NOT_RECORDING"), "nobody may think it safe to speak"
+    await world.done(owner, owner.command(leg, RecordStart("r1", Secret(bytes(32)))))
+    for verb in (RecordPause("r1"), RecordPause("r1"), RecordResume("r1"), RecordResume("r1"), RecordPause("r1")):
+        assert (await world.done(owner, owner.command(leg, verb))).outcome is Outcome.DONE
+    other = await world.done(owner, owner.command(leg, RecordPause("r2")))
+    assert (other.outcome, other.reason) == (Outcome.FAILED, "NOT_RECORDING")
+    await world.rest()
+    await world.done(owner, owner.command(leg, RecordStop("r1")))
+    await world.until(lambda: owner.of(RecordingStored))
+    late = await world.done(owner, owner.command(leg, RecordResume("r1")))
+    assert late.reason == "NOT_RECORDING"
+
+
+@clause
+async def a_supervisor_listens_until_told_otherwise_or_the_agent_leaves(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    caller, agent, supervisor = [await world.answered(owner) for _ in range(3)]
+    await world.done(owner, owner.command(caller, Bridge(agent)))
+    if not world.supervises:
+        refused = await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.MONITOR)))
+        assert (refused.outcome, refused.reason) == (Outcome.FAILED, "NOT_ON_THIS_BACKEND")
+        return
+    owner.command(supervisor, Play((PROMPT,), loop=True))
+    for mode in Supervision:
+        begun = await world.done(owner, owner.command(supervisor, Supervise(agent, mode)))
+        assert begun.outcome is Outcome.DONE
+    assert (await world.done(owner, owner.command(supervisor, Stop()))).outcome is Outcome.DONE
+    assert owner.of(LegUnbridged) == [], "by an owner's wish"
+    await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.BARGE)))
+    played = await world.done(owner, owner.command(supervisor, Play((PROMPT,))))
+    assert played.outcome is Outcome.DONE
+    await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.WHISPER)))
+    await world.hang_up(agent)
+    await world.until(lambda: owner.of(LegUnbridged, supervisor))
+    assert owner.of(LegUnbridged, supervisor) == [LegUnbridged(agent)]
+    gone = await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.MONITOR)))
+    assert (gone.outcome, gone.reason) == (Outcome.FAILED, "OTHER_GONE")
+    assert (await world.done(owner, owner.command(supervisor, Bridge(caller)))).outcome is Outcome.DONE
+
+
+@clause
+async def a_supervisor_joins_the_caller(world: MediaWorld) -> None:
+    if not world.supervises:
+        return
+    owner = await world.greeted()
+    caller, agent, supervisor = [await world.answered(owner) for _ in range(3)]
+    await world.done(owner, owner.command(caller, Bridge(agent)))
+    await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.WHISPER)))
+    await world.restart()
+    later = await world.owner(2)
+    joined = await world.done(later, later.command(supervisor, Bridge(caller)))
+    assert joined.outcome is Outcome.DONE
+    assert later.of(LegUnbridged, agent) == [LegUnbridged(caller)]
 
 
 @clause

@@ -45,6 +45,8 @@ class Channel:
     bridged: str = ""
     pressed: str = ""
     record: str = ""
+    listens: str = ""
+    """The channel that it eavesdrops on."""
     context: str = "arrivals"
     dialplan: str = "XML"
     profile_us: int = 0
@@ -297,7 +299,7 @@ class ScriptedSwitch:
             case "uuid_transfer":
                 # A transfer that names no context goes to that one.
                 channel.context, channel.dialplan, channel.profile_us = "referred", "inline", self._us
-                self._park(channel)
+                self._park(channel, words[1])
             case "uuid_record":
                 return self._record(channel, words[1], words[2])
             case _:
@@ -316,6 +318,9 @@ class ScriptedSwitch:
         return json.dumps({"row_count": len(rows)} | ({"rows": rows} if rows else {}))
 
     def _record(self, channel: Channel, what: str, path: str) -> str:
+        if what in ("mask", "unmask"):
+            masked = channel.record == path
+            return "+OK Success\n" if masked else f"-ERR Cannot {what} recording!\n"
         if what == "start":
             channel.record = path
             if Path(path).parent.is_dir():
@@ -406,7 +411,7 @@ class ScriptedSwitch:
             other.bridged = ""
             self.fire("CHANNEL_PARK", other)
 
-    def _park(self, channel: Channel) -> None:
+    def _park(self, channel: Channel, applications: str) -> None:
         running = channel.running
         if running is not None:
             if running.name == "play_and_get_digits":
@@ -414,10 +419,20 @@ class ScriptedSwitch:
             else:
                 self._over(channel, running, "_none_")
         self._leave(channel)
-        self.fire("CHANNEL_PARK", channel)
+        name, _, uuid = applications.partition(",")[0].partition(":")
+        other = self.channels.get(uuid)
+        channel.listens = "" if other is None else uuid
+        if name == "eavesdrop" and other is not None:
+            channel.variables |= {"_last": "eavesdrop", "_data": uuid}
+            self.fire("MEDIA_BUG_START", other, **{"Media-Bug-Function": "eavesdrop"})
+        else:
+            channel.variables["_last"] = "park"
+            self.fire("CHANNEL_PARK", channel)
 
     def _end(self, channel: Channel, cause: str, how: str) -> None:
         del self.channels[channel.uuid]
+        for other in [other for other in self.channels.values() if other.listens == channel.uuid]:
+            self._park(other, "park")
         if channel.running is not None:
             self._over(channel, channel.running, "_none_")
         self._leave(channel)

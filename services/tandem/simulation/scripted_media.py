@@ -42,9 +42,12 @@ from tandem.core.ports.media import (
     Play,
     RecordingFailed,
     RecordingStored,
+    RecordPause,
+    RecordResume,
     RecordStart,
     RecordStop,
     Stop,
+    Supervise,
 )
 from tandem.core.seal import Secret, secret
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
@@ -370,6 +373,10 @@ class ScriptedMedia:
             case RecordStop(recording):
                 self._stop_recording(call, leg, recording)
                 self._settle(call.tenant, leg, key)
+            case RecordPause(recording) | RecordResume(recording):
+                self._settle(call.tenant, leg, key, "" if recording in call.recordings else "NOT_RECORDING")
+            case Supervise():
+                self._settle(call.tenant, leg, key, "NOT_ON_THIS_BACKEND")
 
     def _originate(self, command: Command, verb: Originate) -> None:
         tenant, leg = command.tenant, command.leg

@@ -19,6 +19,7 @@ from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.media.freeswitch.reconcile import Reconcile
 from tandem.media.freeswitch.recorder import Recorder
 from tandem.media.freeswitch.referrals import Referrals
+from tandem.media.freeswitch.supervising import Supervising
 from tandem.media.freeswitch.verbs import Verbs
 from tandem.wire import esl
 
@@ -52,8 +53,11 @@ class Node:
         self._devices = Devices(board)
         self._recorder = Recorder(board)
         self._referrals = Referrals(board, self._hearing)
-        self._verbs = Verbs(board, self._hearing, self._arrivals, self._devices, self._recorder)
-        self._reconcile = Reconcile(board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals)
+        self._supervising = Supervising(board, self._hearing)
+        self._verbs = Verbs(board, self._hearing, self._arrivals, self._devices, self._recorder, self._supervising)
+        self._reconcile = Reconcile(
+            board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals, self._supervising
+        )
         self._connection = Connection(board, password, self._begin)
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
             "CHANNEL_PARK": self._parked,
@@ -68,6 +72,7 @@ class Node:
             "CHANNEL_UNHOLD": self._of_leg(lambda leg, event, now: board.emit(leg, LegResumed(), now)),
             "CHANNEL_HANGUP_COMPLETE": self._hung_up,
             "RECORD_STOP": self._recorder.stopped,
+            "MEDIA_BUG_START": self._of_leg(self._supervising.attached),
             "BACKGROUND_JOB": self._job,
             "HEARTBEAT": lambda event, now: self._connection.heartbeat(now),
             "SHUTDOWN": lambda event, now: board.notice("SWITCH_STOPS", "FreeSWITCH is being shut down"),
@@ -263,6 +268,7 @@ class Node:
             self._arrivals.parked(event, now)
         else:
             other = leg.peer or leg.lost
+            self._supervising.parked(leg, now)
             self._hearing.parked(leg, now)
             self._referrals.parked(leg, other, event, now)
 

@@ -18,6 +18,7 @@ from tandem.media.freeswitch.hearing import HEARD, Hearing, argument_of
 from tandem.media.freeswitch.ids import channel_of_device, token_of
 from tandem.media.freeswitch.leg import Leg, Sound, Stage
 from tandem.media.freeswitch.referrals import Referrals
+from tandem.media.freeswitch.supervising import Supervising
 from tandem.media.freeswitch.verbs import Verbs
 from tandem.wire import esl
 
@@ -45,6 +46,7 @@ class Reconcile:
         devices: Devices,
         verbs: Verbs,
         referrals: Referrals,
+        supervising: Supervising,
     ) -> None:
         self._board = board
         self._hearing = hearing
@@ -52,6 +54,7 @@ class Reconcile:
         self._devices = devices
         self._verbs = verbs
         self._referrals = referrals
+        self._supervising = supervising
         self._asked = 0
         self._doubts: dict[tuple[str, str], Command] = {}
         self._bridges: dict[str, str] = {}
@@ -234,6 +237,8 @@ class Reconcile:
             # Nobody was there when its talk's other phone let go of it.
             self._arrivals.fell_back(leg)
         leg.parked = channel.get("Channel-State") in _PARKED
+        if leg.parked:
+            self._supervising.seen(leg, channel, now)
         if leg.parked:
             other = leg.peer or leg.lost
             if leg.peer is not None:

@@ -166,6 +166,34 @@ OUTCOME_UNKNOWN: Outcome.ValueType  # 3
 """In doubt for ever: shown, never repeated."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
+class _Supervision:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SupervisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Supervision.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SUPERVISION_UNSPECIFIED: _Supervision.ValueType  # 0
+    """Never sent."""
+    SUPERVISION_MONITOR: _Supervision.ValueType  # 1
+    """Nobody."""
+    SUPERVISION_WHISPER: _Supervision.ValueType  # 2
+    """The leg that is supervised."""
+    SUPERVISION_BARGE: _Supervision.ValueType  # 3
+    """That leg and the other party."""
+
+class Supervision(_Supervision, metaclass=_SupervisionEnumTypeWrapper):
+    """Whom a supervisor speaks to."""
+
+SUPERVISION_UNSPECIFIED: Supervision.ValueType  # 0
+"""Never sent."""
+SUPERVISION_MONITOR: Supervision.ValueType  # 1
+"""Nobody."""
+SUPERVISION_WHISPER: Supervision.ValueType  # 2
+"""The leg that is supervised."""
+SUPERVISION_BARGE: Supervision.ValueType  # 3
+"""That leg and the other party."""
+Global___Supervision: _TypeAlias = Supervision  # noqa: Y015
+
 @_typing.final
 class Answer(_message.Message):
     """Answer a ringing inbound leg."""
@@ -385,6 +413,76 @@ class RecordStop(_message.Message):
 Global___RecordStop: _TypeAlias = RecordStop  # noqa: Y015
 
 @_typing.final
+class RecordPause(_message.Message):
+    """Record silence in place of what is said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    recording: _builtins.str
+    """The recording."""
+    def __init__(
+        self,
+        *,
+        recording: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordPause: _TypeAlias = RecordPause  # noqa: Y015
+
+@_typing.final
+class RecordResume(_message.Message):
+    """Record what is said again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    recording: _builtins.str
+    """The recording."""
+    def __init__(
+        self,
+        *,
+        recording: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordResume: _TypeAlias = RecordResume  # noqa: Y015
+
+@_typing.final
+class Supervise(_message.Message):
+    """Have a leg listen to another, and to whoever that one talks with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OTHER_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    other: _builtins.str
+    """The leg that is supervised."""
+    mode: Global___Supervision.ValueType
+    """Whom the supervisor speaks to."""
+    def __init__(
+        self,
+        *,
+        other: _builtins.str = ...,
+        mode: Global___Supervision.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "other", b"other"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Supervise: _TypeAlias = Supervise  # noqa: Y015
+
+@_typing.final
 class HangUp(_message.Message):
     """End a leg."""
 
@@ -421,6 +519,9 @@ class Verb(_message.Message):
     RECORD_START_FIELD_NUMBER: _builtins.int
     RECORD_STOP_FIELD_NUMBER: _builtins.int
     HANG_UP_FIELD_NUMBER: _builtins.int
+    RECORD_PAUSE_FIELD_NUMBER: _builtins.int
+    RECORD_RESUME_FIELD_NUMBER: _builtins.int
+    SUPERVISE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def answer(self) -> Global___Answer:
         """Answer it."""
@@ -457,6 +558,18 @@ class Verb(_message.Message):
     def hang_up(self) -> Global___HangUp:
         """End it."""
 
+    @_builtins.property
+    def record_pause(self) -> Global___RecordPause:
+        """Record silence."""
+
+    @_builtins.property
+    def record_resume(self) -> Global___RecordResume:
+        """Record what is said again."""
+
+    @_builtins.property
+    def supervise(self) -> Global___Supervise:
+        """Have it listen to another one."""
+
     def __init__(
         self,
         *,
@@ -469,12 +582,15 @@ class Verb(_message.Message):
         record_start: Global___RecordStart | None = ...,
         record_stop: Global___RecordStop | None = ...,
         hang_up: Global___HangUp | None = ...,
+        record_pause: Global___RecordPause | None = ...,
+        record_resume: Global___RecordResume | None = ...,
+        supervise: Global___Supervise | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["answer", "play", "stop", "collect", "originate", "bridge", "record_start", "record_stop", "hang_up"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["answer", "play", "stop", "collect", "originate", "bridge", "record_start", "record_stop", "hang_up", "record_pause", "record_resume", "supervise"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
