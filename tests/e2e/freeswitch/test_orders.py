@@ -26,10 +26,10 @@ from tandem.core.ports.media import (
 )
 from tandem.core.recording import HEADER_BYTES, WAV_HEADER_BYTES, Opener, at, frames_in, span, wav_size
 from tandem.core.seal import Secret, secret
-from tests.e2e.foreign import needs_baresip
+from tests.e2e.foreign import needs_baresip, needs_sipp, sipp
 from tests.e2e.freeswitch.backend import ordered_talk
 from tests.e2e.freeswitch.node import FreeSwitch
-from tests.e2e.freeswitch.talk import AGENT_HZ, CALLER_HZ, THIRD_HZ
+from tests.e2e.freeswitch.talk import AGENT_HZ, CALLER_HZ, NUMBER, THIRD_HZ
 from tests.e2e.sounds import WINDOW, from_mu_law, has_tone, loudness
 
 pytestmark = needs_baresip
@@ -147,3 +147,16 @@ async def test_a_supervisor_steps_in_and_out_and_is_told_when_the_agent_leaves(s
         # The supervisor takes the caller over.
         await talk.done(supervisor, Bridge(talk.caller))
         assert await talk.heard_by(talk.caller) == {THIRD_HZ}
+
+
+@needs_sipp
+async def test_who_takes_a_talk_by_replaces_is_ended_and_the_caller_is_the_owners(secure, directory_port, tmp_path):
+    async with ordered_talk(secure, directory_port, tmp_path) as talk:
+        replaced = f"{talk.channels[talk.agent]};to-tag=0;from-tag=0"
+        other = sipp(tmp_path / "other", "call_and_replace", secure.sip, "-s", NUMBER, caller="pat", replaced=replaced)
+        async with other:
+            await talk.told.until(lambda: talk.told.of(LegEnded, talk.agent))
+            third = await talk.ring("third")
+            await talk.done(talk.caller, Bridge(third))
+            assert await talk.heard_by(talk.caller) == {THIRD_HZ}
+            assert await talk.heard_by(third) == {CALLER_HZ}

@@ -283,6 +283,8 @@ class Node:
         two = self._board.leg_on(event.get("Bridge-B-Unique-ID"))
         if one is not None and two is not None:
             self._hearing.bridged(one, two, now)
+        elif one is not None or two is not None:
+            self._referrals.taken_over(event)
 
     def _hung_up(self, event: esl.Event, now: float) -> None:
         leg = self._board.leg_on(event.get("Unique-ID"))

@@ -1,5 +1,7 @@
-"""Phones that hand a call over by themselves (REFER). FreeSWITCH answers them 202 and sends the other party to the
-dialplan's context `referred`: parked, with the fallback for when no Tandem is there.
+"""Phones that hand a call over by themselves (REFER), or take one (INVITE with Replaces).
+
+FreeSWITCH answers a REFER 202 and sends the other party to the dialplan's context `referred`: parked, with the
+fallback for when no Tandem is there.
 """
 
 from __future__ import annotations
@@ -54,6 +56,14 @@ class Referrals:
         self._hearing.parted(other, now)
         other.referral = _TOLD
         self._tell(other, leg.id, (event.get("variable_transfer_destination") or "").removeprefix(_BLIND), now)
+
+    def taken_over(self, event: esl.Event) -> None:
+        """A leg was joined to something else. If that took its place in a talk by itself, it is refused: the other
+        party is parked then, and its owner's again."""
+        channel = event.get("Unique-ID") or ""
+        if self._board.leg_on(channel) is None and event.get("variable_sip_replaces_call_id"):
+            self._board.notice("TALK_TAKEN_OVER", f"channel {channel} took a talk by INVITE with Replaces: it is ended")
+            self._board.api(f"uuid_kill {channel} CALL_REJECTED")
 
     def _tell(self, leg: Leg, other: str, target: str | None, now: float) -> None:
         self._board.emit(leg, LegReferred(other, secret(_UNFIT.sub("", target or "")[:MAX_TARGET])), now)

@@ -80,6 +80,19 @@ def test_a_phone_that_is_gone_first_tells_it_itself(talk: Switch) -> None:
     assert talk.sent() == [CANCELLED]
 
 
+def test_who_takes_a_talk_by_themselves_is_ended_and_the_other_party_is_the_owners_again(talk: Switch) -> None:
+    joined = {"Bridge-A-Unique-ID": "stranger", "Bridge-B-Unique-ID": CALLER}
+    talk.event("CHANNEL_BRIDGE", "stranger", **joined)
+    assert talk.sent() == [], "it is none that took a place"
+    talk.event("CHANNEL_BRIDGE", "stranger", variable_sip_replaces_call_id="x", **joined)
+    assert talk.sent() == ["api uuid_kill stranger CALL_REJECTED"]
+    talk.event("CHANNEL_HANGUP_COMPLETE", DEVICE, **{"Hangup-Cause": "PICKED_OFF"})
+    talk.perform(Play(("hello",)), "say")
+    assert talk.sent() == []
+    talk.event("CHANNEL_PARK", **{"Caller-Context": "arrivals", "Caller-Dialplan": "XML"})
+    assert "playback" in talk.sent()[-1]
+
+
 def again(talk: Switch, **channel: str) -> Switch:
     """The agent's next life, which finds the channel so."""
     later = Switch()
