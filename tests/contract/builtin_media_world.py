@@ -40,6 +40,7 @@ class AgentBench(NodeBackend, Bench):
 
 class BuiltinWorld(AgentWorld):
     calls_survive = False
+    refers = False
 
     def __init__(self) -> None:
         self._bench = AgentBench(rtp_timeout_s=3600.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tandem.core.ports.media import RecordingStored
 from tandem.media.agent import MediaAgent
@@ -63,6 +63,7 @@ class SwitchBackend(NodeBackend):
 
 class FreeswitchWorld(AgentWorld):
     calls_survive = True
+    supervises = True
 
     def __init__(self) -> None:
         super().__init__(MemoryStore(), MediaAgent, AgentSettings("m1", "boot-1"))
@@ -111,6 +112,10 @@ class FreeswitchWorld(AgentWorld):
             self.switch.hang_up(channel_of_caller(leg) or "")
         self._run()
 
+    async def refer(self, leg: str, target: str) -> None:
+        self.switch.refer(channel_of_caller(leg) or "", target)
+        self._run()
+
     async def register(self, device: str, *, answers: bool = True) -> None:
         self.switch.register(device, answers=answers)
         self._run()
@@ -120,6 +125,12 @@ class FreeswitchWorld(AgentWorld):
 
     async def restart(self) -> None:
         self._run()
+        self._die()
+
+    async def restart_after(self, happens: Callable[[], Awaitable[None]]) -> None:
+        self._run()
+        self._backend.lost()
+        await happens()
         self._die()
 
     async def restart_before_events(self, begin: Callable[[], None]) -> None:

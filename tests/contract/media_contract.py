@@ -36,6 +36,7 @@ from tandem.core.ports.media import (
     LegArrived,
     LegBridged,
     LegEnded,
+    LegReferred,
     LegRinging,
     Legs,
     LegUnbridged,
@@ -45,9 +46,14 @@ from tandem.core.ports.media import (
     Outcome,
     Play,
     RecordingStored,
+    RecordPause,
+    RecordResume,
     RecordStart,
+    RecordStop,
     StaleEpoch,
     Stop,
+    Supervise,
+    Supervision,
     ToNode,
     Verb,
     Welcome,
@@ -112,6 +118,10 @@ class MediaWorld(ABC):
     """A node, its agent and its phones. `calls_survive`: the agent's death leaves the calls up."""
 
     calls_survive: bool
+    refers = True
+    """Whether phones can hand a call over by themselves: a node may refuse REFER."""
+    supervises = False
+    """Whether it carries out `Supervise`; otherwise it refuses it by name."""
     sees_journal = False
     """Whether the world can stop the agent between writing and sending."""
 
@@ -139,6 +149,10 @@ class MediaWorld(ABC):
     async def hang_up(self, leg: str) -> None:
         """The phone of that leg hangs up."""
 
+    async def refer(self, leg: str, target: str) -> None:
+        """The phone of that leg hands the other party of its talk over, and hangs up. Only where `refers`."""
+        raise NotImplementedError
+
     @abstractmethod
     async def register(self, device: str, *, answers: bool = True) -> None:
         """A phone registers; it will ring, and be answered after a second if so wished."""
@@ -150,6 +164,10 @@ class MediaWorld(ABC):
     @abstractmethod
     async def restart(self) -> None:
         """Kill the agent and start it again on the same journal."""
+
+    async def restart_after(self, happens: Callable[[], Awaitable[None]]) -> None:
+        """Kill the agent, let that happen, and start the agent again. Only where `calls_survive`."""
+        raise NotImplementedError
 
     async def restart_before_events(self, begin: Callable[[], None]) -> None:
         """Kill the agent after it carried out what `begin` sends and before it wrote what came
@@ -518,6 +536,44 @@ async def two_legs_are_bridged_and_part(world: MediaWorld) -> None:
 
 
 @clause
+async def who_was_handed_over_by_a_phone_is_up_and_waits_for_the_owner(world: MediaWorld) -> None:
+    if not world.refers:
+        return
+    owner = await world.greeted()
+    one, other, third = [await world.answered(owner) for _ in range(3)]
+    await world.done(owner, owner.command(one, Bridge(other)))
+    await world.refer(one, "+49301110")
+    await world.until(lambda: owner.of(LegEnded, one))
+    about = [event.body for event in owner.events() if event.leg == other]
+    assert about[-2:] == [LegUnbridged(one), LegReferred(one, secret("+49301110"))]
+    # It can be given to somebody, is told once, and is not taken away again.
+    await world.done(owner, owner.command(other, Bridge(third)))
+    for _ in range(15):
+        await world.rest()
+    await world.hang_up(third)
+    await world.until(lambda: owner.of(LegUnbridged, other)[1:])
+    await world.rest()
+    assert len(owner.of(LegReferred)) == 1
+    assert owner.of(LegEnded, other) == []
+
+
+@clause
+async def who_was_handed_over_while_the_agent_was_away_is_found(world: MediaWorld) -> None:
+    if not (world.refers and world.calls_survive):
+        return
+    owner = await world.greeted()
+    one, other = await world.answered(owner), await world.answered(owner)
+    await world.done(owner, owner.command(one, Bridge(other)))
+    await world.restart_after(lambda: world.refer(one, "+49301110"))
+    later = await world.owner(2)
+    await world.until(lambda: later.of(LegReferred, other) and later.of(LegEnded, one))
+    for _ in range(15):
+        await world.rest()
+    assert later.of(LegReferred) == [LegReferred(one, secret("+49301110"))]
+    assert later.of(LegEnded, other) == []
+
+
+@clause
 async def a_leg_ends_once(world: MediaWorld) -> None:
     owner = await world.greeted()
     leg = await world.answered(owner)
@@ -563,6 +619,66 @@ async def a_recording_is_stored_once(world: MediaWorld) -> None:
     await world.until(lambda: owner.of(RecordingStored))
     await world.rest()
     assert [stored.recording for stored in owner.of(RecordingStored)] == ["r1"]
+
+
+@clause
+async def a_recording_is_paused_and_goes_on(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.answered(owner)
+    early = await world.done(owner, owner.command(leg, RecordPause("r1")))
+    assert (early.outcome, early.reason) == (Outcome.FAILED, "NOT_RECORDING"), "nobody may think it safe to speak"
+    await world.done(owner, owner.command(leg, RecordStart("r1", Secret(bytes(32)))))
+    for verb in (RecordPause("r1"), RecordPause("r1"), RecordResume("r1"), RecordResume("r1"), RecordPause("r1")):
+        assert (await world.done(owner, owner.command(leg, verb))).outcome is Outcome.DONE
+    other = await world.done(owner, owner.command(leg, RecordPause("r2")))
+    assert (other.outcome, other.reason) == (Outcome.FAILED, "NOT_RECORDING")
+    await world.rest()
+    await world.done(owner, owner.command(leg, RecordStop("r1")))
+    await world.until(lambda: owner.of(RecordingStored))
+    late = await world.done(owner, owner.command(leg, RecordResume("r1")))
+    assert late.reason == "NOT_RECORDING"
+
+
+@clause
+async def a_supervisor_listens_until_told_otherwise_or_the_agent_leaves(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    caller, agent, supervisor = [await world.answered(owner) for _ in range(3)]
+    await world.done(owner, owner.command(caller, Bridge(agent)))
+    if not world.supervises:
+        refused = await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.MONITOR)))
+        assert (refused.outcome, refused.reason) == (Outcome.FAILED, "NOT_ON_THIS_BACKEND")
+        return
+    owner.command(supervisor, Play((PROMPT,), loop=True))
+    for mode in Supervision:
+        begun = await world.done(owner, owner.command(supervisor, Supervise(agent, mode)))
+        assert begun.outcome is Outcome.DONE
+    assert (await world.done(owner, owner.command(supervisor, Stop()))).outcome is Outcome.DONE
+    assert owner.of(LegUnbridged) == [], "by an owner's wish"
+    await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.BARGE)))
+    played = await world.done(owner, owner.command(supervisor, Play((PROMPT,))))
+    assert played.outcome is Outcome.DONE
+    await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.WHISPER)))
+    await world.hang_up(agent)
+    await world.until(lambda: owner.of(LegUnbridged, supervisor))
+    assert owner.of(LegUnbridged, supervisor) == [LegUnbridged(agent)]
+    gone = await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.MONITOR)))
+    assert (gone.outcome, gone.reason) == (Outcome.FAILED, "OTHER_GONE")
+    assert (await world.done(owner, owner.command(supervisor, Bridge(caller)))).outcome is Outcome.DONE
+
+
+@clause
+async def a_supervisor_joins_the_caller(world: MediaWorld) -> None:
+    if not world.supervises:
+        return
+    owner = await world.greeted()
+    caller, agent, supervisor = [await world.answered(owner) for _ in range(3)]
+    await world.done(owner, owner.command(caller, Bridge(agent)))
+    await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.WHISPER)))
+    await world.restart()
+    later = await world.owner(2)
+    joined = await world.done(later, later.command(supervisor, Bridge(caller)))
+    assert joined.outcome is Outcome.DONE
+    assert later.of(LegUnbridged, agent) == [LegUnbridged(caller)]
 
 
 @clause

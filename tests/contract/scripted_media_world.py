@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 
 from tandem.core.ports.media import Event, Originate
@@ -99,6 +99,9 @@ class ScriptedWorld(AgentWorld):
     async def hang_up(self, leg: str) -> None:
         self.media.hang_up(leg)
 
+    async def refer(self, leg: str, target: str) -> None:
+        self.media.refer(leg, target)
+
     async def register(self, device: str, *, answers: bool = True) -> None:
         self._phones[device] = Phone(Does.ANSWER if answers else Does.RING_ON)
         self.media.register(device)
@@ -109,6 +112,12 @@ class ScriptedWorld(AgentWorld):
     async def restart(self) -> None:
         self._run()
         self._die()
+        self._start()
+
+    async def restart_after(self, happens: Callable[[], Awaitable[None]]) -> None:
+        self._run()
+        self._die()
+        await happens()
         self._start()
 
     async def restart_before_events(self, begin: Callable[[], None]) -> None:

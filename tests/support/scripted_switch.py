@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
-PLAY_S, ANSWERS_AFTER_S, HEARTBEAT_S = 0.4, 1.0, 2.0
+PLAY_S, ANSWERS_AFTER_S, HEARTBEAT_S, FALLBACK_S = 0.4, 1.0, 2.0, 20.0
 SILENCE = b"\xff\xff" * 8000
 """A second of stereo mu-law."""
 
@@ -45,6 +45,14 @@ class Channel:
     bridged: str = ""
     pressed: str = ""
     record: str = ""
+    listens: str = ""
+    """The channel that it eavesdrops on."""
+    context: str = "arrivals"
+    dialplan: str = "XML"
+    profile_us: int = 0
+    """When it got its present context."""
+    fallback_at: float | None = None
+    """When the dialplan takes it, unless that is cancelled."""
     answers_at: float | None = None
     job: str = ""
 
@@ -171,6 +179,9 @@ class ScriptedSwitch:
             "Channel-State": "CS_EXCHANGE_MEDIA" if channel.bridged else "CS_EXECUTE" if parked else "CS_CONSUME_MEDIA",
             "Caller-Destination-Number": channel.number,
             "Caller-Caller-ID-Number": "4917055",
+            "Caller-Context": channel.context,
+            "Caller-Dialplan": channel.dialplan,
+            "Caller-Profile-Created-Time": str(channel.profile_us),
             "Caller-Channel-Progress-Time": str(channel.progress_us),
             "Caller-Channel-Answered-Time": str(channel.answered_us),
             "variable_current_application": running.name if running else channel.variables.get("_last", "park"),
@@ -212,6 +223,17 @@ class ScriptedSwitch:
         channel = self.channels[uuid]
         self._end(channel, "NORMAL_CLEARING", "recv_bye" if channel.answered else "recv_cancel")
 
+    def refer(self, uuid: str, target: str) -> None:
+        """The phone hands the other party of its talk over, and says BYE."""
+        channel = self.channels[uuid]
+        other = self.channels[channel.bridged]
+        channel.bridged = other.bridged = ""
+        channel.variables |= {"transfer_to": f"blind:{other.uuid}", "transfer_destination": f"blind:{target}"}
+        other.context, other.dialplan, other.profile_us = "referred", "XML", self._us
+        other.number, other.fallback_at = target, self.now + FALLBACK_S
+        self.fire("CHANNEL_PARK", other)
+        self.hang_up(uuid)
+
     def die(self) -> None:
         """kill -9; the next life knows nothing of the calls."""
         self.cut()
@@ -233,7 +255,10 @@ class ScriptedSwitch:
                     self._collected(channel, running, "timeout")
                 else:
                     self._over(channel, running, "FILE PLAYED")
-            if channel.answers_at is not None and channel.answers_at <= now:
+            if channel.fallback_at is not None and channel.fallback_at <= now:
+                channel.context = "fallback"
+                self._end(channel, "NORMAL_TEMPORARY_FAILURE", "send_bye")
+            elif channel.answers_at is not None and channel.answers_at <= now:
                 channel.answers_at = None
                 self._answered(channel)
                 self.fire("CHANNEL_PARK", channel)
@@ -248,7 +273,7 @@ class ScriptedSwitch:
             "global_getvar": lambda: self.life,
             "xml_flush_cache": lambda: "+OK cleared 0 entries\n",
             "show": lambda: self._show(words[0]),
-            "sched_del": lambda: "+OK Deleted: 1\n",
+            "sched_del": lambda: self._cancel(words[0]),
         }
         if name in lists:
             return lists[name]()
@@ -272,12 +297,19 @@ class ScriptedSwitch:
                 if channel.running is not None and channel.running.name != "play_and_get_digits":
                     self._over(channel, channel.running, "FILE PLAYED")
             case "uuid_transfer":
-                self._park(channel)
+                # A transfer that names no context goes to that one.
+                channel.context, channel.dialplan, channel.profile_us = "referred", "inline", self._us
+                self._park(channel, words[1])
             case "uuid_record":
                 return self._record(channel, words[1], words[2])
             case _:
                 return f"-ERR {name} Command not found!\n"
         return "+OK\n"
+
+    def _cancel(self, uuid: str) -> str:
+        if uuid in self.channels:
+            self.channels[uuid].fallback_at = None
+        return "+OK Deleted: 1\n"
 
     def _show(self, what: str) -> str:
         rows = [{"uuid": uuid} for uuid in self.channels]
@@ -286,6 +318,9 @@ class ScriptedSwitch:
         return json.dumps({"row_count": len(rows)} | ({"rows": rows} if rows else {}))
 
     def _record(self, channel: Channel, what: str, path: str) -> str:
+        if what in ("mask", "unmask"):
+            masked = channel.record == path
+            return "+OK Success\n" if masked else f"-ERR Cannot {what} recording!\n"
         if what == "start":
             channel.record = path
             if Path(path).parent.is_dir():
@@ -376,7 +411,7 @@ class ScriptedSwitch:
             other.bridged = ""
             self.fire("CHANNEL_PARK", other)
 
-    def _park(self, channel: Channel) -> None:
+    def _park(self, channel: Channel, applications: str) -> None:
         running = channel.running
         if running is not None:
             if running.name == "play_and_get_digits":
@@ -384,10 +419,20 @@ class ScriptedSwitch:
             else:
                 self._over(channel, running, "_none_")
         self._leave(channel)
-        self.fire("CHANNEL_PARK", channel)
+        name, _, uuid = applications.partition(",")[0].partition(":")
+        other = self.channels.get(uuid)
+        channel.listens = "" if other is None else uuid
+        if name == "eavesdrop" and other is not None:
+            channel.variables |= {"_last": "eavesdrop", "_data": uuid}
+            self.fire("MEDIA_BUG_START", other, **{"Media-Bug-Function": "eavesdrop"})
+        else:
+            channel.variables["_last"] = "park"
+            self.fire("CHANNEL_PARK", channel)
 
     def _end(self, channel: Channel, cause: str, how: str) -> None:
         del self.channels[channel.uuid]
+        for other in [other for other in self.channels.values() if other.listens == channel.uuid]:
+            self._park(other, "park")
         if channel.running is not None:
             self._over(channel, channel.running, "_none_")
         self._leave(channel)

@@ -14,8 +14,10 @@ from tandem.core.ports.media import (
     DigitsCollected,
     Event,
     LegArrived,
+    LegReferred,
     contact_of,
 )
+from tandem.core.seal import Withheld
 from tandem.runtime.step import Offer
 from tandem.session.domain import words as w
 from tandem.session.domain.reception import RECEPTION, NoteDevice
@@ -42,6 +44,9 @@ def media_offer(node: str, incarnation: str, event: Event, at_ms: int) -> Offer:
             stream, command = RECEPTION, NoteDevice(device, node, True, at_ms)
         case DeviceUnregistered(device):
             stream, command = RECEPTION, NoteDevice(device, node, False, at_ms)
+        case LegReferred(other):
+            # Whom the phone named changes nothing, so it goes no further.
+            stream, command = _contact(leg), w.NoteLeg(node, leg, at_ms, LegReferred(other, Withheld()))
         case _:
             stream, command = _contact(leg), w.NoteLeg(node, leg, at_ms, body)
     return Offer(source, event.number, event.tenant, stream, command, settles=settles)

@@ -32,6 +32,7 @@ from tandem.core.ports.media import (
     LegBridged,
     LegEnded,
     LegHeld,
+    LegReferred,
     LegResumed,
     LegRinging,
     LegUnbridged,
@@ -41,9 +42,12 @@ from tandem.core.ports.media import (
     Play,
     RecordingFailed,
     RecordingStored,
+    RecordPause,
+    RecordResume,
     RecordStart,
     RecordStop,
     Stop,
+    Supervise,
 )
 from tandem.core.seal import Secret, secret
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
@@ -181,6 +185,16 @@ class ScriptedMedia:
         call = self._legs.get(leg)
         if call is not None:
             self._end(leg, Cause.NORMAL if call.up else Cause.CANCELED, By.FAR)
+
+    def refer(self, leg: str, target: str) -> None:
+        """The phone hands the other party of its talk over, and hangs up."""
+        call = self._legs.get(leg)
+        peer = None if call is None else self._legs.get(call.peer)
+        if call is not None and peer is not None:
+            other = call.peer
+            self._part(leg)
+            self._emit(peer.tenant, other, LegReferred(leg, secret(target)))
+            self._end(leg, Cause.NORMAL, By.FAR)
 
     def lose(self, leg: str) -> None:
         """The phone's network is gone: the node gives the leg up for want of RTP."""
@@ -359,6 +373,10 @@ class ScriptedMedia:
             case RecordStop(recording):
                 self._stop_recording(call, leg, recording)
                 self._settle(call.tenant, leg, key)
+            case RecordPause(recording) | RecordResume(recording):
+                self._settle(call.tenant, leg, key, "" if recording in call.recordings else "NOT_RECORDING")
+            case Supervise():
+                self._settle(call.tenant, leg, key, "NOT_ON_THIS_BACKEND")
 
     def _originate(self, command: Command, verb: Originate) -> None:
         tenant, leg = command.tenant, command.leg

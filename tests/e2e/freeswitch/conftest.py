@@ -57,11 +57,11 @@ def secure(
     wss_port: int,
     directory_port: int,
 ) -> Iterator[FreeSwitch]:
-    """A node with certificates."""
+    """A node with certificates, where phones may hand their calls over."""
     home = tmp_path_factory.mktemp("secure")
     node = FreeSwitch(
         freeswitch_prefix, home, tls="true", tls_port=tls_port, wss=f"127.0.0.1:{wss_port}", fallback_after_s=2,
-        directory_url=f"http://127.0.0.1:{directory_port}/directory",
+        directory_url=f"http://127.0.0.1:{directory_port}/directory", refuse_refer="false",
     )  # fmt: skip
     lay_down(node.certificates)
     try:

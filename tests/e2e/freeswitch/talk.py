@@ -76,12 +76,17 @@ class Talk:
 
     async def heard_by(self, leg: str) -> set[int]:
         """Which of the three tones the node sends to a leg, for two seconds from now."""
-        tape = self.home / f"{new_uuid()}.wav"
-        for name, value in {"RECORD_WRITE_ONLY": "true", "RECORD_READ_ONLY": "false"}.items():
-            await self.esl.api(f"uuid_setvar {leg} {name} {value}")
-        await done(self.esl, f"uuid_record {leg} start {tape} 2")
-        await self.esl.until("RECORD_STOP", lambda event: event.get("Record-File-Path") == str(tape))
-        return tones(read_wav(tape))
+        return await heard_by(self.esl, self.home, leg)
+
+
+async def heard_by(esl: Esl, home: Path, leg: str) -> set[int]:
+    """Which of the three tones a node sends to a leg, for two seconds from now."""
+    tape = home / f"{new_uuid()}.wav"
+    for name, value in {"RECORD_WRITE_ONLY": "true", "RECORD_READ_ONLY": "false", "RECORD_STEREO": "false"}.items():
+        await esl.api(f"uuid_setvar {leg} {name} {value}")
+    await done(esl, f"uuid_record {leg} start {tape} 2")
+    await esl.until("RECORD_STOP", lambda event: event.get("Record-File-Path") == str(tape))
+    return tones(read_wav(tape))
 
 
 def tones(heard: Sequence[int]) -> set[int]:

@@ -1,5 +1,5 @@
 """What phones do to talks by themselves: REFER, blind and attended, and INVITE with Replaces. What a node makes of
-them, and by which events its owner knows."""
+them where it lets them (`refuse_refer=false`), and by which events its owner knows."""
 
 from __future__ import annotations
 

@@ -25,6 +25,8 @@ from tandem.core.ports.media import (
     Outcome,
     RecordingFailed,
     RecordingStored,
+    RecordPause,
+    RecordResume,
     RecordStart,
     RecordStop,
 )
@@ -123,6 +125,27 @@ async def test_each_party_is_on_its_channel(tmp_path):
         await nothing_spooled(tmp_path)
         assert RowKind.RECORDING not in [kind for kind, _ in w.sink.rows]
         await w.do(first, RecordStop("r1"))  # ended before: done
+
+
+async def test_what_is_said_in_a_pause_is_not_recorded_and_the_time_is_kept(tmp_path):
+    async with world(tmp_path) as w:
+        caller, agent = w.phone("4917055", tone_hz=CALLER_HZ), w.phone("ann", tone_hz=AGENT_HZ)
+        first, _ = await w.talk(caller, agent, "ann-secret")
+        await caller.hears(AGENT_HZ)
+        await agent.hears(CALLER_HZ)
+        await w.do(first, RecordStart("r1", Secret(KEY)))
+        await caller.hears_audio(0.6)
+        await w.do(first, RecordPause("r1"))
+        await caller.hears_audio(1.0)
+        await w.do(first, RecordResume("r1"))
+        await caller.hears_audio(0.6)
+        await w.do(first, RecordStop("r1"))
+        stored = (await w.sink.until(RecordingStored)).body
+        for side, hz in zip(channels(w.blobs.get(stored.blob), stored.blob), (CALLER_HZ, AGENT_HZ), strict=True):
+            heard = [tones.share(side[at : at + 800], hz) > 0.5 for at in range(0, len(side) - 799, 800)]
+            words = "".join(".#"[one] for one in heard).strip(".").split("#" * 3)
+            assert max(len(word.strip("#")) for word in words) >= 8, words
+            assert heard.count(True) >= 8
 
 
 async def test_a_recording_ends_with_its_leg_and_keeps_wall_time(tmp_path):

@@ -9,7 +9,17 @@ import pytest
 
 from tandem.core.decider import Act, EffectEnded, Settle, Tell, Wake
 from tandem.core.ports import media
-from tandem.core.ports.media import By, Cause, Collected, LegAnswered, LegBridged, LegEnded, LegRinging, Outcome
+from tandem.core.ports.media import (
+    By,
+    Cause,
+    Collected,
+    LegAnswered,
+    LegBridged,
+    LegEnded,
+    LegReferred,
+    LegRinging,
+    Outcome,
+)
 from tandem.core.seal import Secret, Withheld
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
@@ -397,6 +407,31 @@ def test_the_agents_network_is_gone_and_the_caller_is_back_at_the_place(cause: C
     assert desk(w.Enqueue("c1", "sales", (), 0, AT)) in when.actions
     assert order("stop/c1-o1", media.RecordStop("c1-o1")) in when.actions
     assert isinstance(when.state, st.Waiting)
+
+
+def test_a_caller_whom_the_agents_phone_hands_over_is_back_at_their_place() -> None:
+    talk = given(*TALKING)
+    when = talk.when(leg(LegReferred(LEG, Withheld())))
+    assert when.events == [w.ContactRequeued("sales", AT, "o1", w.WhyRequeued.REFERRED, AT)]
+    assert order("play", media.Play(("music",), loop=True)) in when.actions, "nobody is left in silence"
+    assert order(f"hangup/{LEG}", media.HangUp(), LEG) in when.actions, "a phone need not say BYE"
+    assert desk(w.TalkEnded("o1", "c1", True, True, AT)) in when.actions
+    assert order("stop/c1-o1", media.RecordStop("c1-o1")) in when.actions
+    talk.when(leg(LegEnded(Cause.NORMAL, By.FAR), LEG)).then(
+        [w.LegClosed(LEG, Cause.NORMAL, By.FAR, AT)], [Settle(f"hangup/{LEG}")]
+    )
+    assert isinstance(talk.state, st.Waiting)
+
+
+def test_a_caller_whose_phone_hands_the_agent_over_has_left() -> None:
+    when = given(*TALKING).when(leg(LegReferred("c1", Withheld()), LEG))
+    assert when.events == [disconnected(w.ContactOutcome.HANDLED, w.EndedBy.CALLER, "c1", LEG)]
+    assert order(f"hangup/{LEG}", media.HangUp(), LEG) in when.actions
+
+
+def test_nobody_is_handed_over_who_is_in_no_talk() -> None:
+    for past in (IN_MENU, IN_LINE, RINGING):
+        given(*past).when(leg(LegReferred("", Withheld()))).nothing()
 
 
 def test_time_with_an_agent_is_no_wait() -> None:

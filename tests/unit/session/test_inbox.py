@@ -8,7 +8,7 @@ import pytest
 
 from tandem.core.decider import EffectEnded
 from tandem.core.ports import media
-from tandem.core.seal import Secret
+from tandem.core.seal import Secret, Withheld
 from tandem.session.domain import words as w
 from tandem.session.domain.reception import NoteDevice
 from tandem.session.inbox import media_offer, stream_of
@@ -26,6 +26,12 @@ CALLER = Secret(b"+49555")
             media.DigitsCollected("menu#1", Secret(b"1"), media.Collected.COMPLETE),
             "contact/c1",
             w.TakeDigits("c1", 77, "menu#1", Secret(b"1"), media.Collected.COMPLETE),
+        ),
+        (
+            "c1",
+            media.LegReferred("c1.o1", Secret(b"+49666")),
+            "contact/c1",
+            w.NoteLeg("m1", "c1", 77, media.LegReferred("c1.o1", Withheld())),
         ),
         ("", media.DeviceRegistered("anna-desk"), "reception", NoteDevice("anna-desk", "m1", True, 77)),
         ("", media.DeviceUnregistered("anna-desk"), "reception", NoteDevice("anna-desk", "m1", False, 77)),

@@ -131,7 +131,8 @@ class RecordStart:
 
     `data_key` is the recording's own key, wrapped by the contact's key in the log and
     opened for the node; each 200 ms chunk is sealed with it. Ends with `RecordStop`
-    or with the leg; then `RecordingStored` follows. Settles done when begun.
+    or with the leg; then `RecordingStored` follows. Settles done when begun. The same order again goes on with
+    what is recorded, paused or not.
     """
 
     recording: str
@@ -146,13 +147,62 @@ class RecordStop:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordPause:
+    """Record silence on both sides in place of what is said, until `RecordResume`: the time is kept. Settles done
+    when nothing more is recorded; failed(NOT_RECORDING) if the leg does not make that recording."""
+
+    recording: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordResume:
+    """Record what is said again. As `RecordPause`."""
+
+    recording: str
+
+
+class Supervision(StrEnum):
+    """Whom a supervisor speaks to. Both parties of the talk are heard in any case."""
+
+    MONITOR = "MONITOR"  # nobody
+    WHISPER = "WHISPER"  # the leg that is supervised
+    BARGE = "BARGE"  # that leg and the other party
+
+
+@dataclass(frozen=True, slots=True)
+class Supervise:
+    """Have the leg, a supervisor's, listen to `other`, an agent's leg, and to whoever it talks with; replaces what
+    plays. Again with another mode changes the mode.
+
+    Settles done when it is in force. It ends with `Stop` or another verb that replaces what plays, and with `other`:
+    then the leg is left silent and up, with `LegUnbridged`.
+    """
+
+    other: str
+    mode: Supervision
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     """End the leg: BYE, CANCEL or a final refusal, as its state asks. A leg that is gone settles done."""
 
     cause: Cause = Cause.NORMAL
 
 
-Verb = Answer | Play | Stop | Collect | Originate | Bridge | RecordStart | RecordStop | HangUp
+Verb = (
+    Answer
+    | Play
+    | Stop
+    | Collect
+    | Originate
+    | Bridge
+    | RecordStart
+    | RecordStop
+    | RecordPause
+    | RecordResume
+    | Supervise
+    | HangUp
+)
 
 
 # ------------------------------------------------------------------- events (node to owner)
@@ -208,6 +258,16 @@ class LegHeld:
 @dataclass(frozen=True, slots=True)
 class LegResumed:
     """The phone took the leg off hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegReferred:
+    """The phone of `other` has asked by REFER to hand this leg over to `target`, a number or user as the phone
+    named it. Nobody is called because of that: this leg is up and silent, as after `LegUnbridged`, which comes
+    first, and waits for its owner. `other` is empty if the node does not know any more who it was."""
+
+    other: str
+    target: Private
 
 
 class Collected(StrEnum):
@@ -295,6 +355,7 @@ MediaEvent = (
     | LegUnbridged
     | LegHeld
     | LegResumed
+    | LegReferred
     | DigitsCollected
     | RecordingStored
     | RecordingFailed

@@ -41,7 +41,11 @@ const OFFERS = {
   UNKNOWN: "may or may not have been rung, nobody is blamed",
 };
 const CAUSES = { NO_ANSWER: "no answer", NO_MEDIA: "no audio came", MEDIA_LOST: "the media node died" };
-const REQUEUED = { AGENT_LOST: "the agent's line was lost", NOT_BRIDGED: "the two could not be connected" };
+const REQUEUED = {
+  AGENT_LOST: "the agent's line was lost",
+  NOT_BRIDGED: "the two could not be connected",
+  REFERRED: "the agent's phone let go of the caller",
+};
 
 export const PRESENCES = ["AVAILABLE", "BUSY", "BREAK", "MEAL", "MEETING", "TRAINING", "AWAY", "OFFLINE"];
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -32,6 +32,8 @@ class Recording:
     tape: Tape
     start_key: str | None
     """The `RecordStart` that settles when the spool file is there."""
+    paused: bool = False
+    """Silence is recorded in place of what is said."""
 
 
 @dataclass(slots=True)

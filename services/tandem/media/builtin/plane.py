@@ -93,6 +93,8 @@ def record(tick: Tick) -> None:
 
 
 def _record(law: Law, recording: Recording, said: bytes | None, heard: bytes | None, tick: Tick) -> None:
+    if recording.paused:
+        said = heard = None
     left = g711.transcode(law, Law.MU, said) if said is not None else None
     right = g711.transcode(law, Law.MU, heard) if heard is not None else None
     chunk = recording.tape.add(left, right)

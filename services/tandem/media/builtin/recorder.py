@@ -6,7 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tandem.core.ports.media import RecordingFailed, RecordingStored, RecordStart, RecordStop
+from tandem.core.ports.media import (
+    RecordingFailed,
+    RecordingStored,
+    RecordPause,
+    RecordResume,
+    RecordStart,
+    RecordStop,
+)
 from tandem.core.recording import SALT_BYTES, Header, Sealer, name_of
 from tandem.core.seal import Secret
 from tandem.media.backend import RowKind
@@ -62,6 +69,13 @@ class Recorder:
         if leg.recording is not None and leg.recording.id == verb.recording:
             self._board.stop_recording(leg, now)
         self._board.settle(leg.tenant, leg.id, key, now)
+
+    def pause(self, leg: Leg, key: str, verb: RecordPause | RecordResume, now: float) -> None:
+        """Silence in place of what is said, or no more."""
+        recording = leg.recording if leg.recording is not None and leg.recording.id == verb.recording else None
+        if recording is not None:
+            recording.paused = isinstance(verb, RecordPause)
+        self._board.settle(leg.tenant, leg.id, key, now, "" if recording is not None else "NOT_RECORDING")
 
     # ------------------------------------------------------------------ from the spool
 

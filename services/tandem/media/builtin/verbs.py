@@ -17,9 +17,12 @@ from tandem.core.ports.media import (
     Originate,
     Outcome,
     Play,
+    RecordPause,
+    RecordResume,
     RecordStart,
     RecordStop,
     Stop,
+    Supervise,
 )
 from tandem.media.builtin.arrivals import Arrivals
 from tandem.media.builtin.board import Board, media_ms
@@ -31,6 +34,8 @@ from tandem.media.builtin.recorder import Recorder
 
 _HARMLESS_LATE = (HangUp, RecordStop)
 """Verbs that have done their work when the leg is gone."""
+NOT_HERE = "NOT_ON_THIS_BACKEND"
+"""Why a verb failed that only FreeSWITCH carries out."""
 
 
 class Verbs:
@@ -51,6 +56,9 @@ class Verbs:
             Bridge: hearing.bridge,
             RecordStart: recorder.start,
             RecordStop: recorder.stop,
+            RecordPause: recorder.pause,
+            RecordResume: recorder.pause,
+            Supervise: self._cannot,
         }
 
     def perform(self, command: Command, now: float) -> None:
@@ -89,6 +97,10 @@ class Verbs:
     def _answer(self, leg: Leg, key: str, verb: Answer, now: float) -> None:
         answered = leg.stage is Stage.UP or self._arrivals.answer(leg, now)
         self._board.settle(leg.tenant, leg.id, key, now, "" if answered else "LEG_GONE")
+
+    def _cannot(self, leg: Leg, key: str, verb: Supervise, now: float) -> None:
+        """Three in a call would have to be mixed."""
+        self._board.settle(leg.tenant, leg.id, key, now, NOT_HERE)
 
     def _hang_up(self, leg: Leg, key: str, verb: HangUp, now: float) -> None:
         board, cause = self._board, verb.cause

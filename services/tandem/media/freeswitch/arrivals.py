@@ -15,6 +15,8 @@ from tandem.wire import esl
 
 MAX_CALLER = 64
 """Characters kept of who calls."""
+FALLBACK = "fallback"
+"""The dialplan's context for callers whom nobody took in time."""
 _UNFIT = re.compile(r"[^\x20-\x7e]")
 _UNLISTED, _NOT_NOW = "UNALLOCATED_NUMBER", "SWITCH_CONGESTION"
 """What a caller is refused with: 404, and 503."""

@@ -17,7 +17,7 @@ from tandem.wire import esl
 EVENTS: Final = (
     "CHANNEL_PARK", "CHANNEL_PROGRESS", "CHANNEL_PROGRESS_MEDIA", "CHANNEL_ANSWER", "CHANNEL_BRIDGE",
     "CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HOLD", "CHANNEL_UNHOLD", "CHANNEL_HANGUP_COMPLETE",
-    "RECORD_STOP", "BACKGROUND_JOB", "HEARTBEAT", "SHUTDOWN",
+    "RECORD_STOP", "MEDIA_BUG_START", "BACKGROUND_JOB", "HEARTBEAT", "SHUTDOWN",
 )  # fmt: skip
 """What we listen to; the rest of some 40 events a call never leaves the switch."""
 CUSTOM: Final = ("sofia::register", "sofia::unregister", "sofia::expire")

@@ -23,6 +23,7 @@ from tandem.media.freeswitch.board import Board, media_ms
 from tandem.media.freeswitch.causes import cause_of
 from tandem.media.freeswitch.ids import channel_of_device, token_of
 from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.media.freeswitch.referrals import CONTEXT
 from tandem.wire import esl
 
 OFFER_HEADER = "X-Tandem-Offer"
@@ -190,6 +191,9 @@ def _originate(leg: Leg, verb: Originate, entry: DirectoryDevice, board: Board) 
         "sip_cid_type": "pid",
         "park_after_bridge": "true",
         "hangup_after_bridge": "false",
+        "force_transfer_context": CONTEXT,
+        # A REFER with Replaces would join parties of two contacts behind their owners' backs: it is answered 403.
+        "deny_refer_requests": "true",
         LEG: leg.id,
         TENANT: leg.tenant if _NAME.fullmatch(leg.tenant) else "",
         SHARD: str(leg.shard),

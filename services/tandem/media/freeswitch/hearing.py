@@ -52,7 +52,7 @@ class Hearing:
         if paths is None:
             self._board.settle(leg.tenant, leg.id, command.key, now, "UNKNOWN_PROMPT")
             return True
-        if not self._quiet(leg, now):
+        if not self.quiet(leg, now):
             return False
         if not paths:
             self._board.settle(leg.tenant, leg.id, command.key, now)
@@ -67,7 +67,7 @@ class Hearing:
             reason = "UNKNOWN_PROMPT" if paths is None else "BAD_TERMINATORS"
             self._board.settle(leg.tenant, leg.id, command.key, now, reason)
             return True
-        if not self._quiet(leg, now):
+        if not self.quiet(leg, now):
             return False
         # With a minimum of none it says why it ended: "success" for enough or a terminator, else "timeout".
         # Without terminators it would take "#"; "silence" is its word for no prompt.
@@ -81,7 +81,7 @@ class Hearing:
 
     def stop(self, leg: Leg, command: Command, now: float) -> bool:
         """End what plays or collects; a bridge stays."""
-        if leg.sound is not None and not self._quiet(leg, now):
+        if (leg.sound is not None or leg.supervises) and not self.quiet(leg, now):
             return False
         self._board.settle(leg.tenant, leg.id, command.key, now)
         return True
@@ -95,6 +95,12 @@ class Hearing:
             board.settle(leg.tenant, leg.id, command.key, now, "NOT_ANSWERED")
         elif leg.peer == other.id:
             board.settle(leg.tenant, leg.id, command.key, now)
+        elif leg.supervises or other.supervises:
+            other.awaited_by = leg.id
+            for one in (leg, other):
+                if one.supervises:
+                    self.quiet(one, now)
+            return False
         elif not (_there(leg) and _there(other)):
             other.awaited_by = leg.id
             return False
@@ -168,7 +174,7 @@ class Hearing:
 
     # ------------------------------------------------------------------ making room
 
-    def _quiet(self, leg: Leg, now: float) -> bool:
+    def quiet(self, leg: Leg, now: float) -> bool:
         """Whether nothing is heard on the leg. If something is, its end is begun.
 
         One application runs inside the other, and a break would hit the wrong one: the next begins
@@ -177,7 +183,7 @@ class Hearing:
         """
         if leg.replacing:
             return False
-        if leg.sound is None and leg.peer is None:
+        if leg.sound is None and leg.peer is None and not leg.supervises:
             return leg.parked
         leg.replacing = True
         if leg.peer is None and leg.sound is not None and leg.sound.collect is None:
@@ -211,14 +217,18 @@ class Hearing:
         The other end of it is told when it is parked too, for it may be hanging up.
         """
         leg.parked = True
+        self.parted(leg, now)
+        self._board.stirred[leg.awaited_by] = None
+        self._made_room(leg)
+
+    def parted(self, leg: Leg, now: float) -> None:
+        """The bridge of the leg is over, if it was in one."""
         peer = self._board.part(leg)
         if peer is not None:
             peer.lost = leg.id
             self._board.left(leg, peer.id, now)
         elif leg.lost:
             self._board.left(leg, leg.lost, now)
-        self._board.stirred[leg.awaited_by] = None
-        self._made_room(leg)
 
     def complete(self, leg: Leg, event: esl.Event, now: float) -> None:
         """An application ended."""

@@ -53,11 +53,13 @@ class Leg:
     queue: deque[Command] = field(default_factory=deque)
     """Commands that have not begun."""
     begun: Command | None = None
-    """An `Answer` or `Bridge` that the switch has and whose event has not come: the later ones wait."""
+    """An `Answer`, `Bridge` or `Supervise` that the switch has and whose event has not come: the later ones wait."""
     peer: str | None = None
     """The leg that it is bridged to."""
     lost: str = ""
     """The leg that it was bridged to: to be told once FreeSWITCH has it parked."""
+    supervises: str = ""
+    """The leg that it listens to."""
     sound: Sound | None = None
     awaited_by: str = ""
     """The leg whose `Bridge` to this one waits or has begun."""
@@ -71,6 +73,8 @@ class Leg:
     """Name of the recording that FreeSWITCH makes of it."""
     record_wanted: bool = False
     """Its call record is being looked for."""
+    referral: str = ""
+    """The REFER that brought it to park, if one did; see `referrals`."""
     moving: bool = False
     """It leaves its bridge by an owner's wish: for another one, or to hear something."""
 
@@ -94,4 +98,5 @@ class Leg:
             "peer": self.peer,
             "ring_limit_s": self.ring_limit_s,
             "rang": self.rang_at_us,
+            "referral": self.referral,
         }

@@ -18,6 +18,8 @@ from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.media.freeswitch.reconcile import Reconcile
 from tandem.media.freeswitch.recorder import Recorder
+from tandem.media.freeswitch.referrals import Referrals
+from tandem.media.freeswitch.supervising import Supervising
 from tandem.media.freeswitch.verbs import Verbs
 from tandem.wire import esl
 
@@ -50,8 +52,12 @@ class Node:
         self._hearing = Hearing(board)
         self._devices = Devices(board)
         self._recorder = Recorder(board)
-        self._verbs = Verbs(board, self._hearing, self._arrivals, self._devices, self._recorder)
-        self._reconcile = Reconcile(board, self._hearing, self._arrivals, self._devices, self._verbs)
+        self._referrals = Referrals(board, self._hearing)
+        self._supervising = Supervising(board, self._hearing)
+        self._verbs = Verbs(board, self._hearing, self._arrivals, self._devices, self._recorder, self._supervising)
+        self._reconcile = Reconcile(
+            board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals, self._supervising
+        )
         self._connection = Connection(board, password, self._begin)
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
             "CHANNEL_PARK": self._parked,
@@ -66,6 +72,7 @@ class Node:
             "CHANNEL_UNHOLD": self._of_leg(lambda leg, event, now: board.emit(leg, LegResumed(), now)),
             "CHANNEL_HANGUP_COMPLETE": self._hung_up,
             "RECORD_STOP": self._recorder.stopped,
+            "MEDIA_BUG_START": self._of_leg(self._supervising.attached),
             "BACKGROUND_JOB": self._job,
             "HEARTBEAT": lambda event, now: self._connection.heartbeat(now),
             "SHUTDOWN": lambda event, now: board.notice("SWITCH_STOPS", "FreeSWITCH is being shut down"),
@@ -260,7 +267,10 @@ class Node:
         if leg is None:
             self._arrivals.parked(event, now)
         else:
+            other = leg.peer or leg.lost
+            self._supervising.parked(leg, now)
             self._hearing.parked(leg, now)
+            self._referrals.parked(leg, other, event, now)
 
     def _answered(self, leg: Leg, event: esl.Event, now: float) -> None:
         if leg.inbound:
@@ -273,6 +283,8 @@ class Node:
         two = self._board.leg_on(event.get("Bridge-B-Unique-ID"))
         if one is not None and two is not None:
             self._hearing.bridged(one, two, now)
+        elif one is not None or two is not None:
+            self._referrals.taken_over(event)
 
     def _hung_up(self, event: esl.Event, now: float) -> None:
         leg = self._board.leg_on(event.get("Unique-ID"))
@@ -284,6 +296,7 @@ class Node:
 
     def _ended(self, leg: Leg, event: esl.Event, now: float) -> None:
         answered = leg.stage in (Stage.UP, Stage.FALLBACK)
+        self._referrals.ended(leg, event, now)
         if not answered:
             self._devices.rang_until(leg, _at(event))
         cause, by, detail = ended(event, rang=leg.rang_at_us > 0, answered=answered)
@@ -322,4 +335,5 @@ def _leg_of(row: Row) -> Leg:
         row.id, value["tenant"], value["shard"], value["channel"], switch=value["switch"], inbound=value["inbound"],
         stage=Stage(value["stage"]), parked=False, taken=value["taken"], peer=value["peer"],
         ring_limit_s=value["ring_limit_s"], rang_at_us=value["rang"],
+        referral=value.get("referral", ""),
     )  # fmt: skip

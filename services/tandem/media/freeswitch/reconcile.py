@@ -11,12 +11,14 @@ from collections.abc import Callable
 from functools import partial
 
 from tandem.core.ports.media import Bridge, By, Cause, Collect, Command, HangUp, Originate, Play
-from tandem.media.freeswitch.arrivals import Arrivals, dumped
+from tandem.media.freeswitch.arrivals import FALLBACK, Arrivals, dumped
 from tandem.media.freeswitch.board import UNSEEN, Board
 from tandem.media.freeswitch.devices import LEG, SHARD, TENANT, Devices
 from tandem.media.freeswitch.hearing import HEARD, Hearing, argument_of
 from tandem.media.freeswitch.ids import channel_of_device, token_of
 from tandem.media.freeswitch.leg import Leg, Sound, Stage
+from tandem.media.freeswitch.referrals import Referrals
+from tandem.media.freeswitch.supervising import Supervising
 from tandem.media.freeswitch.verbs import Verbs
 from tandem.wire import esl
 
@@ -36,12 +38,23 @@ _ENDS = {
 class Reconcile:
     """Asks, compares, tells. Events may arrive meanwhile: each change is told by whoever sees it first."""
 
-    def __init__(self, board: Board, hearing: Hearing, arrivals: Arrivals, devices: Devices, verbs: Verbs) -> None:
+    def __init__(
+        self,
+        board: Board,
+        hearing: Hearing,
+        arrivals: Arrivals,
+        devices: Devices,
+        verbs: Verbs,
+        referrals: Referrals,
+        supervising: Supervising,
+    ) -> None:
         self._board = board
         self._hearing = hearing
         self._arrivals = arrivals
         self._devices = devices
         self._verbs = verbs
+        self._referrals = referrals
+        self._supervising = supervising
         self._asked = 0
         self._doubts: dict[tuple[str, str], Command] = {}
         self._bridges: dict[str, str] = {}
@@ -219,9 +232,18 @@ class Reconcile:
                 self._devices.answered(leg, _us(channel.get("Caller-Channel-Answered-Time")), now)
         if channel.get("Channel-State") in _BRIDGED:
             self._bridges[leg.channel] = channel.get("variable_bridge_uuid") or ""
+            self._referrals.seen_bridged(leg, channel)
+        if leg.taken and leg.inbound and channel.get("Caller-Context") == FALLBACK:
+            # Nobody was there when its talk's other phone let go of it.
+            self._arrivals.fell_back(leg)
         leg.parked = channel.get("Channel-State") in _PARKED
-        if leg.parked and leg.peer is not None:
-            self._hearing.parked(leg, now)
+        if leg.parked:
+            self._supervising.seen(leg, channel, now)
+        if leg.parked:
+            other = leg.peer or leg.lost
+            if leg.peer is not None:
+                self._hearing.parked(leg, now)
+            self._referrals.parked(leg, other, channel, now)
         self._hear(leg, channel, now)
 
     def _commanded(self, leg: Leg, other: Leg) -> bool:

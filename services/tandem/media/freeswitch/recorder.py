@@ -12,7 +12,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tandem.core.ports.media import Command, RecordingFailed, RecordingStored, RecordStart, RecordStop
+from tandem.core.ports.media import (
+    Command,
+    RecordingFailed,
+    RecordingStored,
+    RecordPause,
+    RecordResume,
+    RecordStart,
+    RecordStop,
+)
 from tandem.core.recording import RATE, name_of
 from tandem.core.seal import Secret
 from tandem.media.backend import RowKind
@@ -91,6 +99,20 @@ class Recorder:
             board.timers.set("tape", name, now + board.config.goodbye_s)
 
         board.api(f"uuid_record {leg.channel} stop {self._file(name)}", ended)
+        return True
+
+    def pause(self, leg: Leg, command: Command, verb: RecordPause | RecordResume, now: float) -> bool:
+        """Silence in place of what is said, or no more."""
+        board, name = self._board, name_of(leg.tenant, verb.recording)
+        if leg.recording != name:
+            board.settle(leg.tenant, leg.id, command.key, now, "NOT_RECORDING")
+            return True
+
+        def masked(reply: esl.Reply | esl.ApiReply, now: float) -> None:
+            board.settle(leg.tenant, leg.id, command.key, now, "" if reply.ok else "NOT_RECORDING")
+
+        action = "mask" if isinstance(verb, RecordPause) else "unmask"
+        board.api(f"uuid_record {leg.channel} {action} {self._file(name)}", masked)
         return True
 
     # ------------------------------------------------------------------ from the switch

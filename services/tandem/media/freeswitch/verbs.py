@@ -10,9 +10,12 @@ from tandem.core.ports.media import (
     HangUp,
     Originate,
     Play,
+    RecordPause,
+    RecordResume,
     RecordStart,
     RecordStop,
     Stop,
+    Supervise,
 )
 from tandem.media.freeswitch.arrivals import Arrivals
 from tandem.media.freeswitch.board import Board
@@ -20,6 +23,7 @@ from tandem.media.freeswitch.devices import Devices
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.media.freeswitch.recorder import Recorder
+from tandem.media.freeswitch.supervising import Supervising
 
 _HARMLESS_LATE = (HangUp, RecordStop)
 """Verbs that have done their work when the leg is gone."""
@@ -29,13 +33,20 @@ class Verbs:
     """Begins commands. What a handler does not settle settles with what FreeSWITCH tells."""
 
     def __init__(
-        self, board: Board, hearing: Hearing, arrivals: Arrivals, devices: Devices, recorder: Recorder
+        self,
+        board: Board,
+        hearing: Hearing,
+        arrivals: Arrivals,
+        devices: Devices,
+        recorder: Recorder,
+        supervising: Supervising,
     ) -> None:
         self._board = board
         self._recorder = recorder
         self._hearing = hearing
         self._arrivals = arrivals
         self._devices = devices
+        self._supervising = supervising
 
     def perform(self, command: Command, now: float) -> None:
         """Begin a command, or let it wait behind those of its leg."""
@@ -109,6 +120,10 @@ class Verbs:
                 return self._recorder.start(leg, command, verb, now)
             case RecordStop() as verb:
                 return self._recorder.stop(leg, command, verb, now)
+            case Supervise() as verb:
+                return self._supervising.supervise(leg, command, verb, now)
+            case RecordPause() | RecordResume() as verb:
+                return self._recorder.pause(leg, command, verb, now)
             case _:
                 raise TypeError(f"{type(command.verb).__name__} does not wait in a leg's queue")
 

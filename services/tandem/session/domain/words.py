@@ -13,6 +13,7 @@ from tandem.core.ports.media import (
     LegBridged,
     LegEnded,
     LegHeld,
+    LegReferred,
     LegResumed,
     LegRinging,
     LegUnbridged,
@@ -65,6 +66,7 @@ class WhyRequeued(StrEnum):
 
     AGENT_LOST = "AGENT_LOST"  # the agent's leg died in the talk
     NOT_BRIDGED = "NOT_BRIDGED"  # the bridge did not come about
+    REFERRED = "REFERRED"  # the agent's phone asked to hand the caller over; whom a phone may call is not its to say
 
 
 class StepKind(StrEnum):
@@ -107,6 +109,7 @@ LegBody = (
     | LegUnbridged
     | LegHeld
     | LegResumed
+    | LegReferred
     | RecordingStored
     | RecordingFailed
 )

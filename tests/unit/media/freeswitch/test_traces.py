@@ -99,7 +99,8 @@ SCRIPTS: dict[str, tuple[tuple[Step, ...], list[str]]] = {
     # The switch moves the caller for a phone's REFER: the bridge falls with the agent's leg.
     "09c_blind_transfer_phone_refer": (
         TALK,
-        [*BRIDGED, "B LegEnded NORMAL NODE", "A LegUnbridged B", "A LegEnded NORMAL NODE"],
+        # The phone's leg ends before the other party is parked: the owner hears first what it was.
+        [*BRIDGED, "A LegUnbridged B", "A LegReferred B", "B LegEnded NORMAL NODE", "A LegEnded NORMAL NODE"],
     ),
     "11_park_timeout_hangup": ((), ["A LegArrived tandem-pt-3", "A LegEnded FALLBACK NODE"]),
     "11b_park_sched_transfer": ((), ["A LegArrived tandem-0", "A LegEnded FALLBACK NODE"]),

@@ -22,6 +22,8 @@ from tandem.core.ports.media import (
     Play,
     RecordingFailed,
     RecordingStored,
+    RecordPause,
+    RecordResume,
     RecordStart,
     RecordStop,
     Stop,
@@ -531,6 +533,21 @@ def test_a_recording_that_freeswitch_refuses_has_failed(switch: Switch) -> None:
     assert switch.outcomes()[1:] == ["record FAILED NOT_RECORDED"]
     assert switch.tape.told[-1] == (LEG, RecordingFailed("r1", "NOT_RECORDED"))
     assert (RowKind.RECORDING, "recordings/t1/r1") not in switch.tape.rows
+
+
+def test_what_is_said_in_a_pause_is_masked(switch: Switch) -> None:
+    switch.up()
+    switch.perform(START, "record")
+    switch.sent()
+    switch.perform(RecordPause("r1"), "pause")
+    switch.perform(RecordResume("r1"), "resume")
+    assert switch.sent() == [f"api uuid_record {CALLER} mask {TAPE}", f"api uuid_record {CALLER} unmask {TAPE}"]
+    switch.answers["uuid_record"] = "-ERR Cannot mask recording!"
+    switch.perform(RecordPause("r1"), "again")
+    switch.perform(RecordPause("r2"), "other")
+    assert switch.outcomes()[2:] == [
+        "pause DONE", "resume DONE", "again FAILED NOT_RECORDING", "other FAILED NOT_RECORDING",
+    ]  # fmt: skip
 
 
 def test_a_leg_makes_one_recording(switch: Switch) -> None:

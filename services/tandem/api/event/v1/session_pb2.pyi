@@ -204,6 +204,8 @@ class _WhyRequeuedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WhyRequeu
     """The agent's leg died in the talk."""
     WHY_REQUEUED_NOT_BRIDGED: _WhyRequeued.ValueType  # 2
     """The bridge did not come about."""
+    WHY_REQUEUED_REFERRED: _WhyRequeued.ValueType  # 3
+    """The agent's phone asked to hand the caller over."""
 
 class WhyRequeued(_WhyRequeued, metaclass=_WhyRequeuedEnumTypeWrapper):
     """Why a contact is back at its place."""
@@ -214,6 +216,8 @@ WHY_REQUEUED_AGENT_LOST: WhyRequeued.ValueType  # 1
 """The agent's leg died in the talk."""
 WHY_REQUEUED_NOT_BRIDGED: WhyRequeued.ValueType  # 2
 """The bridge did not come about."""
+WHY_REQUEUED_REFERRED: WhyRequeued.ValueType  # 3
+"""The agent's phone asked to hand the caller over."""
 Global___WhyRequeued: _TypeAlias = WhyRequeued  # noqa: Y015
 
 class _ContactOutcome:

@@ -166,6 +166,34 @@ OUTCOME_UNKNOWN: Outcome.ValueType  # 3
 """In doubt for ever: shown, never repeated."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
+class _Supervision:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SupervisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Supervision.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SUPERVISION_UNSPECIFIED: _Supervision.ValueType  # 0
+    """Never sent."""
+    SUPERVISION_MONITOR: _Supervision.ValueType  # 1
+    """Nobody."""
+    SUPERVISION_WHISPER: _Supervision.ValueType  # 2
+    """The leg that is supervised."""
+    SUPERVISION_BARGE: _Supervision.ValueType  # 3
+    """That leg and the other party."""
+
+class Supervision(_Supervision, metaclass=_SupervisionEnumTypeWrapper):
+    """Whom a supervisor speaks to."""
+
+SUPERVISION_UNSPECIFIED: Supervision.ValueType  # 0
+"""Never sent."""
+SUPERVISION_MONITOR: Supervision.ValueType  # 1
+"""Nobody."""
+SUPERVISION_WHISPER: Supervision.ValueType  # 2
+"""The leg that is supervised."""
+SUPERVISION_BARGE: Supervision.ValueType  # 3
+"""That leg and the other party."""
+Global___Supervision: _TypeAlias = Supervision  # noqa: Y015
+
 @_typing.final
 class Answer(_message.Message):
     """Answer a ringing inbound leg."""
@@ -385,6 +413,76 @@ class RecordStop(_message.Message):
 Global___RecordStop: _TypeAlias = RecordStop  # noqa: Y015
 
 @_typing.final
+class RecordPause(_message.Message):
+    """Record silence in place of what is said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    recording: _builtins.str
+    """The recording."""
+    def __init__(
+        self,
+        *,
+        recording: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordPause: _TypeAlias = RecordPause  # noqa: Y015
+
+@_typing.final
+class RecordResume(_message.Message):
+    """Record what is said again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    recording: _builtins.str
+    """The recording."""
+    def __init__(
+        self,
+        *,
+        recording: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordResume: _TypeAlias = RecordResume  # noqa: Y015
+
+@_typing.final
+class Supervise(_message.Message):
+    """Have a leg listen to another, and to whoever that one talks with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OTHER_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    other: _builtins.str
+    """The leg that is supervised."""
+    mode: Global___Supervision.ValueType
+    """Whom the supervisor speaks to."""
+    def __init__(
+        self,
+        *,
+        other: _builtins.str = ...,
+        mode: Global___Supervision.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "other", b"other"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Supervise: _TypeAlias = Supervise  # noqa: Y015
+
+@_typing.final
 class HangUp(_message.Message):
     """End a leg."""
 
@@ -421,6 +519,9 @@ class Verb(_message.Message):
     RECORD_START_FIELD_NUMBER: _builtins.int
     RECORD_STOP_FIELD_NUMBER: _builtins.int
     HANG_UP_FIELD_NUMBER: _builtins.int
+    RECORD_PAUSE_FIELD_NUMBER: _builtins.int
+    RECORD_RESUME_FIELD_NUMBER: _builtins.int
+    SUPERVISE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def answer(self) -> Global___Answer:
         """Answer it."""
@@ -457,6 +558,18 @@ class Verb(_message.Message):
     def hang_up(self) -> Global___HangUp:
         """End it."""
 
+    @_builtins.property
+    def record_pause(self) -> Global___RecordPause:
+        """Record silence."""
+
+    @_builtins.property
+    def record_resume(self) -> Global___RecordResume:
+        """Record what is said again."""
+
+    @_builtins.property
+    def supervise(self) -> Global___Supervise:
+        """Have it listen to another one."""
+
     def __init__(
         self,
         *,
@@ -469,12 +582,15 @@ class Verb(_message.Message):
         record_start: Global___RecordStart | None = ...,
         record_stop: Global___RecordStop | None = ...,
         hang_up: Global___HangUp | None = ...,
+        record_pause: Global___RecordPause | None = ...,
+        record_resume: Global___RecordResume | None = ...,
+        supervise: Global___Supervise | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["answer", "play", "stop", "collect", "originate", "bridge", "record_start", "record_stop", "hang_up"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["answer", "play", "stop", "collect", "originate", "bridge", "record_start", "record_stop", "hang_up", "record_pause", "record_resume", "supervise"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -653,6 +769,34 @@ class LegResumed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LegResumed: _TypeAlias = LegResumed  # noqa: Y015
+
+@_typing.final
+class LegReferred(_message.Message):
+    """The other party's phone has asked by REFER to hand this leg over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OTHER_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    other: _builtins.str
+    """The leg of that phone."""
+    @_builtins.property
+    def target(self) -> _private_pb2.Private:
+        """Whom the phone named."""
+
+    def __init__(
+        self,
+        *,
+        other: _builtins.str = ...,
+        target: _private_pb2.Private | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["other", b"other", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LegReferred: _TypeAlias = LegReferred  # noqa: Y015
 
 @_typing.final
 class DigitsCollected(_message.Message):
@@ -875,6 +1019,7 @@ class MediaEvent(_message.Message):
     DEVICE_UNREGISTERED_FIELD_NUMBER: _builtins.int
     CALL_REFUSED_FIELD_NUMBER: _builtins.int
     COMMAND_SETTLED_FIELD_NUMBER: _builtins.int
+    LEG_REFERRED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def leg_arrived(self) -> Global___LegArrived:
         """A call came in."""
@@ -935,6 +1080,10 @@ class MediaEvent(_message.Message):
     def command_settled(self) -> Global___CommandSettled:
         """A command ended."""
 
+    @_builtins.property
+    def leg_referred(self) -> Global___LegReferred:
+        """A phone has asked to hand a leg over."""
+
     def __init__(
         self,
         *,
@@ -953,12 +1102,13 @@ class MediaEvent(_message.Message):
         device_unregistered: Global___DeviceUnregistered | None = ...,
         call_refused: Global___CallRefused | None = ...,
         command_settled: Global___CommandSettled | None = ...,
+        leg_referred: Global___LegReferred | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["leg_arrived", "leg_ringing", "leg_answered", "leg_ended", "leg_bridged", "leg_unbridged", "leg_held", "leg_resumed", "digits_collected", "recording_stored", "recording_failed", "device_registered", "device_unregistered", "call_refused", "command_settled"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["leg_arrived", "leg_ringing", "leg_answered", "leg_ended", "leg_bridged", "leg_unbridged", "leg_held", "leg_resumed", "digits_collected", "recording_stored", "recording_failed", "device_registered", "device_unregistered", "call_refused", "command_settled", "leg_referred"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 

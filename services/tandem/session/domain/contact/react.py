@@ -199,7 +199,7 @@ def _connected(state: st.Talking, event: w.ContactConnected) -> Actions:
 
 def _requeued(state: st.Waiting, event: w.ContactRequeued) -> Actions:
     call, leg = state.call, f"{state.call.contact}.{event.offer}"
-    audio = event.why is w.WhyRequeued.AGENT_LOST
+    audio = event.why is not w.WhyRequeued.NOT_BRIDGED
     actions: list[Action] = [
         Settle("bridge"),
         Tell(DESK, w.TalkEnded(event.offer, call.contact, audio, True, event.at_ms)),

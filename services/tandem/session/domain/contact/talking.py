@@ -12,6 +12,7 @@ from tandem.core.ports.media import (
     LegBridged,
     LegEnded,
     LegHeld,
+    LegReferred,
     LegResumed,
     Outcome,
     RecordingFailed,
@@ -83,10 +84,23 @@ def _talking_leg(state: st.Talking, command: w.NoteLeg, context: Context) -> Eve
             return (w.ContactHeld(by, at),)
         case LegResumed() if state.held_by is by:
             return (w.ContactResumed(by, at),)
+        case LegReferred():
+            return _referred(state, by, at)
         case RecordingStored() | RecordingFailed():
             return recording_over(state, command)
         case _:
             return ()
+
+
+def _referred(state: st.Talking, by: w.EndedBy, at_ms: int) -> Events:
+    """A phone asked to hand the other party over, who hears nothing now. Nobody is called because of it."""
+    call, place, offered = state.call, state.place, state.offered
+    if by is w.EndedBy.CALLER:
+        # The agent has let go of a caller who is not served yet: back to their place, never into silence.
+        return (w.ContactRequeued(place.queue, place.enqueued_ms, offered.offer, w.WhyRequeued.REFERRED, at_ms),)
+    # The caller wanted to leave the agent, and has.
+    open_ = (call.contact, offered.leg)
+    return (w.ContactDisconnected(w.ContactOutcome.HANDLED, w.EndedBy.CALLER, Cause.NORMAL, open_, at_ms),)
 
 
 def _agent_gone(state: st.Talking, ended: LegEnded, at_ms: int) -> Events:

@@ -1,0 +1,184 @@
+"""The FreeSWITCH backend of the media agent before a live node, and phones that it brings together by orders alone."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tandem.adapters.blobs import LocalBlobs
+from tandem.adapters.system import SystemClock, SystemEntropy
+from tandem.core.ports.blobs import Blobs
+from tandem.core.ports.media import (
+    Answer,
+    Bridge,
+    Command,
+    CommandSettled,
+    DeviceRegistered,
+    DirectoryDevice,
+    DirectoryNumber,
+    LegArrived,
+    MediaEvent,
+    Originate,
+    Outcome,
+    Verb,
+)
+from tandem.core.seal import secret
+from tandem.media.backend import MergedDirectory, RowKind
+from tandem.media.freeswitch.config import FreeswitchConfig
+from tandem.media.freeswitch.driver import FreeswitchNode, Switch
+from tandem.media.freeswitch.files import Files
+from tandem.media.freeswitch.ids import channel_of_caller, channel_of_device
+from tandem.wire.sip.digest import hash_password
+from tests.e2e.foreign import Baresip, baresip
+from tests.e2e.freeswitch.esl_client import Esl
+from tests.e2e.freeswitch.node import FreeSwitch
+from tests.e2e.freeswitch.talk import AGENT_HZ, CALLER_HZ, EVENTS, NUMBER, THIRD_HZ, heard_by
+from tests.e2e.programs import PATIENCE_S
+
+TENANT, PASSWORD = "t1", "secret"
+E = TypeVar("E")
+
+
+@dataclass
+class Told:
+    """The agent, as far as the backend sees it: what was told, in order. It keeps no rows."""
+
+    events: list[tuple[str, MediaEvent]] = field(default_factory=list)
+    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _waking: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def emit(self, tenant: str, leg: str, body: MediaEvent, media_time_ms: int) -> None:
+        assert tenant == TENANT
+        self.events.append((leg, body))
+        waking = asyncio.create_task(self._wake())
+        self._waking.add(waking)
+        waking.add_done_callback(self._waking.discard)
+
+    def remember(self, kind: RowKind, id: str, value: Mapping[str, Any] | None) -> None:
+        """Nobody restarts here."""
+
+    async def _wake(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    def of(self, kind: type[E], leg: str) -> list[E]:
+        """Bodies of that type on that leg."""
+        return [body for at, body in self.events if at == leg and isinstance(body, kind)]
+
+    async def until(self, done: Callable[[], object]) -> None:
+        """Until then, looked at with each event."""
+        try:
+            async with asyncio.timeout(PATIENCE_S), self._news:
+                await self._news.wait_for(done)
+        except TimeoutError:
+            raise AssertionError(f"it did not come; there came {self.events}") from None
+
+
+@dataclass
+class Ordered:
+    """A caller and an agent in a talk, and a third phone that is registered."""
+
+    switch: FreeSwitch
+    esl: Esl
+    home: Path
+    node: FreeswitchNode
+    told: Told
+    blobs: Blobs
+    phones: dict[str, Baresip]
+    devices: dict[str, str]
+    caller: str = ""
+    agent: str = ""
+    channels: dict[str, str] = field(default_factory=dict)
+    """Leg -> channel."""
+    _keys: count[int] = field(default_factory=count)
+
+    async def order(self, leg: str, verb: Verb) -> CommandSettled:
+        """Command it, until it has settled."""
+        key = f"key/{next(self._keys)}"
+        if isinstance(verb, Originate):
+            self.channels[leg] = channel_of_device(TENANT, key, verb.device)
+        self.node.perform(Command(TENANT, key, leg, verb))
+
+        def outcomes() -> list[CommandSettled]:
+            return [settled for settled in self.told.of(CommandSettled, leg) if settled.key == key]
+
+        await self.told.until(outcomes)
+        return outcomes()[0]
+
+    async def done(self, leg: str, verb: Verb) -> None:
+        """Command it, and it is done."""
+        settled = await self.order(leg, verb)
+        assert settled.outcome is Outcome.DONE, settled
+
+    async def ring(self, phone: str) -> str:
+        """Ring a phone until it answers; its leg."""
+        leg = f"{self.caller}.{phone}"
+        await self.done(leg, Originate(self.devices[phone], 20_000, "", secret("+4930")))
+        return leg
+
+    async def take(self, phone: str) -> str:
+        """Have a phone call in, and answer it; its leg."""
+        before = [leg for leg, body in self.told.events if isinstance(body, LegArrived)]
+
+        def arrived() -> list[str]:
+            return [leg for leg, body in self.told.events if isinstance(body, LegArrived) and leg not in before]
+
+        self.phones[phone].command("dial", f"sip:{NUMBER}@{self.switch.sip}")
+        await self.told.until(arrived)
+        [leg] = arrived()
+        self.channels[leg] = channel_of_caller(leg) or ""
+        await self.done(leg, Answer())
+        return leg
+
+    async def heard_by(self, leg: str) -> set[int]:
+        """Which of the three tones the node sends to a leg, for two seconds from now."""
+        return await heard_by(self.esl, self.home, self.channels[leg])
+
+
+@asynccontextmanager
+async def ordered_talk(switch: FreeSwitch, directory_port: int, home: Path) -> AsyncIterator[Ordered]:
+    """One that ends with the block, as the phones do."""
+    devices = {name: f"{name}{secrets.token_hex(3)}" for name in ("agent", "third")}
+    hashed = {user: hash_password(user, "tandem", PASSWORD) for user in devices.values()}
+    directory = MergedDirectory(
+        {NUMBER: DirectoryNumber(NUMBER, TENANT, 0)},
+        {user: DirectoryDevice(user, TENANT, 0, "tandem", ha1.md5, ha1.sha256) for user, ha1 in hashed.items()},
+    )
+    async with AsyncExitStack() as stack:
+        told = Told()
+        blobs = await LocalBlobs.open(home / "blobs")
+        stack.push_async_callback(blobs.close)
+        where = Switch("127.0.0.1", int(switch.settings["esl_port"]), "127.0.0.1", directory_port)
+        node = FreeswitchNode(
+            FreeswitchConfig(recordings_dir=str(home / "memory")), where, str(switch.settings["esl_password"]), {},
+            Files(home / "spool", switch.cdrs, blobs, SystemEntropy()), SystemClock(), told,
+        )  # fmt: skip
+        await node.open()
+        stack.push_async_callback(node.close)
+        node.directory(directory)
+        node.owner_present(0, True)
+        node.restore([], 0)
+        running = asyncio.create_task(node.run())
+        stack.callback(running.cancel)
+        esl = await stack.enter_async_context(switch.connect())
+        await esl.subscribe(*EVENTS)
+        phones = {
+            name: await stack.enter_async_context(baresip(home / name, switch.sip, user, password, tone_hz=hz))
+            for name, user, password, hz in (
+                ("caller", "cara", "", CALLER_HZ),
+                ("agent", devices["agent"], PASSWORD, AGENT_HZ),
+                ("third", devices["third"], PASSWORD, THIRD_HZ),
+            )
+        }
+        await told.until(lambda: {body.device for body in told.of(DeviceRegistered, "")} >= set(devices.values()))
+        talk = Ordered(switch, esl, home, node, told, blobs, phones, devices)
+        talk.caller = await talk.take("caller")
+        talk.agent = await talk.ring("agent")
+        await talk.done(talk.caller, Bridge(talk.agent))
+        yield talk
