@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tandem.core.commit import Commit
 from tandem.runtime import log_codec
-from tandem.runtime.turns import MAX_INPUTS, MAX_SHARED, TOGETHER_MS
+from tandem.runtime.turns import MAX_SHARED, TOGETHER_MS
 from tests.support.bench import Bench
 from tests.support.toy import NODE
 
@@ -58,7 +58,7 @@ def test_each_neighbour_waits_for_one_turn_of_a_storm_whatever_stands_behind_it(
 
 def test_who_is_alone_or_has_been_for_a_while_does_not_rest() -> None:
     bench = _live()
-    _say(bench, "storm", 3 * MAX_INPUTS)
+    _say(bench, "storm", 3 * MAX_SHARED)
     bench.one_turn()
     assert not bench.shard.rest()
     _say(bench, "calm")
