@@ -33,7 +33,7 @@ from tests.e2e.freeswitch.node import FreeSwitch
 from tests.load import real_callcenter
 from tests.load.figures import Figure, Scale, figure, run_row, scratch, share, tell
 from tests.load.real_callcenter import RealCallCenter, with_callcenter
-from tests.load.switched import HOST, Counted, many_calls_switch, quiet_log, running, sipp
+from tests.load.switched import CALLERS_MAX, HOST, Counted, many_calls_switch, quiet_log, running, sipp
 
 OURS, THEIRS = "Tandem", "mod_callcenter"
 WAITING = (0, 100, 1_000)
@@ -257,7 +257,7 @@ async def row_queued(scale: Scale) -> list[Figure]:
     async with AsyncExitStack() as stack:
         home = stack.enter_context(scratch())
         switch = many_calls_switch(home / "switch", with_callcenter(home / "config"))
-        cell = stack.enter_context(running(home / "cell", switch))
+        cell = stack.enter_context(running(home / "cell", switch, limits__tenant__live_contacts=CALLERS_MAX))
         await quiet_log(switch)
         queues = {"sales": free, "held": on_break}
         centre = await stack.enter_async_context(cell.centre(queues=queues))
