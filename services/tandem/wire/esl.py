@@ -252,11 +252,11 @@ class EslReader:
         """Read the frames from `at` on, and keep what is left."""
         while at >= 0:
             event = _EVENT_HEAD(data, at)
-            if event is not None and (size := int(event[1])) <= min(self._max_body, len(data) - event.end()):
-                at = event.end() + size
-                frames.append(PlainEvent(data[event.end() - 1 : at]))
-            else:
+            if event is None or (size := int(event[1])) > self._max_body or (end := event.end() + size) > len(data):
                 at = self._cut_any(data, at, frames)
+            else:
+                frames.append(PlainEvent(data[event.end() - 1 : end]))
+                at = end
 
     def _cut_any(self, data: bytes, at: int, frames: list[Frame]) -> int:
         """Read one frame of any kind; where the next one begins, or -1 if there is none to be read."""
