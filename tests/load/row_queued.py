@@ -263,10 +263,10 @@ async def row_queued(scale: Scale) -> list[Figure]:
         centre = await stack.enter_async_context(cell.centre(queues=queues))
         for name in on_break:
             await centre.available(name, "PRESENCE_BREAK")
-        at_work = await stack.enter_async_context(floor(cell, centre, free))
         esl_ = await stack.enter_async_context(switch.connect())
-        await stack.enter_async_context(collections(switch, at_work.moments))
         sides = [await tandem_side(centre), await callcenter_side(esl_, centre, free, on_break)]
+        at_work = await stack.enter_async_context(floor(cell, centre, free))
+        await stack.enter_async_context(collections(switch, at_work.moments))
         for waiting in sizes:
             for side in sides:
                 tell(f"{side.name}: {waiting} waiting, {calls} calls")

@@ -274,7 +274,6 @@ class ScriptedSwitch:
             "xml_flush_cache": lambda: "+OK cleared 0 entries\n",
             "show": lambda: self._show(words[0]),
             "sched_del": lambda: self._cancel(words[0]),
-            "sofia_contact": lambda: self._contact(words[0]),
         }
         if name in lists:
             return lists[name]()
@@ -317,10 +316,6 @@ class ScriptedSwitch:
         if what == "registrations":
             rows = [{"reg_user": user, "realm": "tandem"} for user in self.registered]
         return json.dumps({"row_count": len(rows)} | ({"rows": rows} if rows else {}))
-
-    def _contact(self, of: str) -> str:
-        user = of.removeprefix("*/").removesuffix("@tandem")
-        return f"sofia/tandem/sip:{user}@127.0.0.1:5062" if user in self.registered else "error/user_not_registered"
 
     def _record(self, channel: Channel, what: str, path: str) -> str:
         if what in ("mask", "unmask"):

@@ -31,8 +31,6 @@ LEG, TENANT, SHARD = "tandem_leg", "tandem_tenant", "tandem_shard"
 """Channel variables that name a device's leg, should the journal be lost."""
 FLUSHES_MAX = 100
 """Accounts that are looked up again one by one; beyond it all of them are."""
-_NO_CONTACT = "error/"
-"""How the switch begins to tell that a user is not registered."""
 _USER = re.compile(r"[A-Za-z0-9+*#._-]{1,64}")
 _REALM = re.compile(r"[A-Za-z0-9.:\[\]-]{1,253}")
 _OFFER = re.compile(r"[A-Za-z0-9/._~:@+=-]{0,200}")
@@ -91,26 +89,12 @@ class Devices:
                 board.api(f"xml_flush_cache id {entry.user} {entry.realm}")
 
     def list_is(self, users: list[str], now: float) -> None:
-        """All that FreeSWITCH lists as registered. It writes the list behind what happens: who is not in it may have
-        registered a moment ago, and is asked for."""
+        """All that FreeSWITCH has registered."""
         there = frozenset(users)
         for user in [user for user in self._board.registered if user not in there]:
-            self._ask_for(user, now)
+            self.unregister(user, now)
         for user in users:
             self.register(user, now)
-
-    def _ask_for(self, user: str, now: float) -> None:
-        entry = self._listed(user)
-        if entry is None or not (_USER.fullmatch(user) and _REALM.fullmatch(entry.realm)):
-            self.unregister(user, now)
-            return
-
-        def told(reply: esl.Reply | esl.ApiReply, now: float) -> None:
-            if not isinstance(reply, esl.ApiReply) or reply.text.startswith(_NO_CONTACT):
-                self.unregister(user, now)
-
-        # The table of the SIP profile, which is written before the phone is answered.
-        self._board.api(f"sofia_contact */{user}@{entry.realm}", told)
 
     def _listed(self, user: str) -> DirectoryDevice | None:
         return self._board.directory.devices.get(user) if self._board.directory is not None else None

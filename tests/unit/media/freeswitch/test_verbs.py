@@ -15,8 +15,6 @@ from tandem.core.ports.media import (
     Collect,
     Command,
     CommandSettled,
-    DeviceUnregistered,
-    DirectoryNumber,
     HangUp,
     LegBridged,
     LegEnded,
@@ -468,23 +466,6 @@ def test_what_lists_cannot_be_read_is_said(switch: Switch) -> None:
         if any(notice.reason == "BAD_LIST" for notice in out.notices):
             return
     raise AssertionError("nothing was said")
-
-
-@pytest.mark.parametrize(
-    ("contact", "told"),
-    [("sofia/tandem/sip:agent1@127.0.0.1:5062", []), ("error/user_not_registered", [DeviceUnregistered("agent1")])],
-)
-def test_a_phone_that_is_not_in_the_list_is_asked_for(
-    switch: Switch, contact: str, told: list[DeviceUnregistered]
-) -> None:
-    """The switch writes its list behind what happens; a change of the directory has it read a moment after that."""
-    switch.up()
-    switch.answers |= {"show registrations": json.dumps({"row_count": 0}), "sofia_contact": contact}
-    more = {**DIRECTORY.numbers, "555": DirectoryNumber("555", TENANT, SHARD)}
-    switch.node.directory(MergedDirectory(more, DIRECTORY.devices), switch.now)
-    switch.answer()
-    assert f"api sofia_contact */agent1@{DIRECTORY.devices['agent1'].realm}" in switch.sent()
-    assert [body for _, body in switch.tape.told if isinstance(body, DeviceUnregistered)] == told
 
 
 # ------------------------------------------------------------------ recordings
