@@ -91,12 +91,14 @@ def test_a_goal_that_is_not_met_says_by_how_much() -> None:
         (OURS, 0): Block([10.0], [50.0]), (THEIRS, 0): Block([60.0], [100.0]),
         (OURS, 1000): Block([10.0, 10.0, 20.0], [50.0]), (THEIRS, 1000): Block([900.0, 900.0, late], [950.0]),
     }  # fmt: skip
-    idle, busy = row_queued.figures_of(found, 20, 180)
+    alone = {0: [1.0], 1000: [2.0, 2.5, 3.0]}
+    idle, busy = row_queued.figures_of(found, alone, 20, 180)
     assert (idle.met, idle.goal, idle.ratio) == (None, "", pytest.approx(0.1667))
     assert (busy.met, busy.value, busy.peer_value) == (False, 10.0, 900.0)
-    assert "1 not offered in 30 s" in busy.note and "90 times quicker; not met" in busy.note
+    assert "1 not offered in 30 s" in busy.note and "90 times quicker" in busy.note
+    assert "not met: FreeSWITCH's own 2.5 ms" in busy.note
     found[THEIRS, 1000] = Block([1000.0], [1050.0])
-    assert row_queued.figures_of(found, 20, 180)[1].met
+    assert row_queued.figures_of(found, alone, 20, 180)[1].met
 
 
 async def test_callers_reach_agents_who_are_free_and_the_invite_is_seen(cell: Cell) -> None:
