@@ -18,7 +18,7 @@ FIELDS = {"name": str, "value": float, "unit": str, "peer": str, "goal": str, "n
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`bench.json` of a tiny run of what needs no more than a second or two each."""
     file = tmp_path_factory.mktemp("bench") / "bench.json"
-    assert bench.main(["row1", "row2", "row3", "row5", "row6", "--tiny", "--out", str(file)]) == 0
+    assert bench.main(["row1", "row2", "row3", "row5", "row6", "esl", "--tiny", "--out", str(file)]) == 0
     return file
 
 
@@ -51,6 +51,13 @@ def test_offers_were_made_and_contacts_lived(out: Path) -> None:
     assert "302 aggregates" in figures["row5.live_again_s"]["note"]
     assert "ticks" in figures["row6.loop_stall_p999_ms"]["note"]
     assert 500 < figures["row6.bytes_waiting"]["value"] < figures["row6.bytes_talking"]["value"] < 20_000
+
+
+def test_every_event_that_was_sent_was_read(out: Path) -> None:
+    figures = _of(out)
+    names = [f"esl.{which}{how}_events_per_core_s" for which in ("all", "subscribed") for how in ("", "_whole")]
+    assert all(figures[name]["value"] > 0 and figures[name]["peer_value"] > 0 for name in names)
+    assert "bytes an event" in figures["esl.all_events_per_core_s"]["note"]
 
 
 def test_what_was_not_run_again_stays_in_the_file(out: Path) -> None:

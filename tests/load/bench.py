@@ -32,7 +32,13 @@ ROWS = {
     "row6": "tests.load.row6",
     "row9": "tests.load.row9",
     "builtin": "tests.load.row_builtin",
+    "esl": "tests.load.row_esl",
+    "queued": "tests.load.row_queued",
+    "calls": "tests.load.row_calls",
 }
+ON_FREESWITCH = ("queued", "calls")
+"""These need a FreeSWITCH 1.10, which is not everywhere: TANDEM_FREESWITCH names its prefix."""
+WITHOUT = "TANDEM_FREESWITCH has to name the prefix of a FreeSWITCH 1.10 for them."
 OUT = Path("var/bench.json")
 LIMIT_S = 900
 """A benchmark that takes longer has failed."""
@@ -84,6 +90,13 @@ def show(console: Console, figures: Sequence[Figure]) -> None:
             console.print(f"[bold]{one.name}[/]: {one.note}", highlight=False, soft_wrap=True)
 
 
+def chosen(asked: Sequence[str], freeswitch: str) -> tuple[list[str], list[str]]:
+    """The rows that run, and those that are left out because nobody names a FreeSWITCH."""
+    rows = list(asked or ROWS)
+    left_out = [] if freeswitch else [row for row in rows if row in ON_FREESWITCH]
+    return [row for row in rows if row not in left_out], left_out
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print and write; 1 if a benchmark failed (an unmet goal is a figure, no failure)."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -93,10 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if unknown := [row for row in given.rows if row not in ROWS]:
         parser.error(f"there is no {', '.join(unknown)}: choose of {', '.join(ROWS)}")
+    rows, left_out = chosen(given.rows, os.environ.get("TANDEM_FREESWITCH", ""))
+    if not rows:
+        parser.error(f"{', '.join(left_out)}: {WITHOUT}")
     console = Console(stderr=True)
     console.print(f"Benchmarks on {machine()}")
     found, failed = {}, []
-    for row in given.rows or ROWS:
+    if left_out:
+        console.print(f"Left out: {', '.join(left_out)}. {WITHOUT}", highlight=False)
+    for row in rows:
         begun = time.monotonic()
         console.print(f"[bold]{row}[/]")
         try:

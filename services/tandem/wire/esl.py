@@ -30,6 +30,8 @@ ARRAY: Final = "ARRAY::"
 ARRAY_SEPARATOR: Final = "|:"
 
 _BLANK: Final = b"\n\n"
+_EVENT_HEAD: Final = re.compile(rb"Content-Length: ([0-9]{1,9})\nContent-Type: text/event-plain\n\n").match
+"""The head of nearly all frames; any other, and one in another order, is read line by line."""
 _ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 
 
@@ -138,30 +140,35 @@ class Event:
 class PlainEvent(Event):
     """`text/event-plain`. Keeps the bytes of the frame, with the line feed before the first header."""
 
-    __slots__ = ("_end", "_raw")
+    __slots__ = ("_headers", "_raw")
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
-        end = raw.find(_BLANK)
-        self._end = len(raw) if end < 0 else end + 1
+        self._headers = 0
+        """So far there are headers, as far as anybody has looked: the event's own body does not begin before it."""
 
     def get(self, name: str) -> str | None:
         raw = self._raw
         key = _key(name)
         # The first one, as switch_event_get_header does: an event that is fired again has some twice.
-        start = raw.find(key, 0, self._end)
-        if start < 0:
+        start = raw.find(key)
+        if start > self._headers:
+            if raw.find(_BLANK, self._headers, start + 1) >= 0:
+                return None
+            self._headers = start
+        elif start < 0:
             return None
         start += len(key)
         return _decoded(raw[start : raw.find(b"\n", start)].decode("utf-8", "replace"))
 
     @property
     def body(self) -> str:
-        return self._raw[self._end + 1 :].decode("utf-8", "replace")
+        _, _, body = self._raw.partition(_BLANK)
+        return body.decode("utf-8", "replace")
 
     def headers(self) -> dict[str, str]:
         """All of them, for logs and tests."""
-        lines = self._raw[1 : self._end].decode("utf-8", "replace").split("\n")
+        lines = self._raw.partition(_BLANK)[0].decode("utf-8", "replace").split("\n")
         pairs = (line.partition(": ") for line in lines if line)
         headers: dict[str, str] = {}
         for name, _, value in pairs:
@@ -205,82 +212,80 @@ Frame = AuthWanted | Reply | ApiReply | PlainEvent | JsonEvent | Disconnected | 
 
 
 class EslReader:
-    """Bytes of one connection, in any pieces, to frames in their order."""
+    """Bytes of one connection, in any pieces, to frames in their order.
+
+    Frames are cut out of each piece as it came; only the beginning of one that is not whole is kept.
+    """
 
     def __init__(self, max_head: int = MAX_HEAD_BYTES, max_body: int = MAX_BODY_BYTES) -> None:
         self._max_head, self._max_body = max_head, max_body
-        self._buffer = bytearray()
-        self._looked = 0
-        """So many bytes of the buffer hold no end of the head."""
-        self._head: tuple[int, int, bytes] | None = None
-        """Where the body begins, how long it is, and the head: while the body is not whole."""
+        self._kept = bytearray()
+        """The beginning of a frame."""
+        self._wanted = 0
+        """How long that frame will be; 0 while its head is not whole."""
         self._broken = False
 
     def receive_data(self, data: bytes) -> list[Frame]:
         """Take bytes and return the frames that are whole. After a `Broken` there are none."""
-        if self._broken:
-            return []
-        self._buffer += data
         frames: list[Frame] = []
         at = 0
-        while (end := self._next(at, frames)) > at:
-            at = end
-        if at:
-            del self._buffer[:at]
-            self._looked = max(0, self._looked - at)
-            if self._head is not None:
-                begin, size, head = self._head
-                self._head = begin - at, size, head
+        if self._kept:
+            at = self._wanted - len(self._kept) if self._wanted else len(data)
+            if not self._keep(data[:at]):
+                return frames
+            begun = bytes(self._kept)
+            self._kept.clear()
+            self._cut(begun, 0, frames)
+        if at < len(data) and not self._broken:
+            self._cut(data, at, frames)
         return frames
 
-    def _next(self, at: int, frames: list[Frame]) -> int:
-        """Read the frame that begins at `at`; where it ends, or `at` if it is not whole."""
-        if self._head is None:
-            self._head = self._find_head(at, frames)
-            if self._head is None:
-                return at
-        begin, size, head = self._head
-        if len(self._buffer) < begin + size:
-            return at
-        # From the empty line's feed on, so that the first header of an event is found like the others.
-        frame = _frame(head, bytes(self._buffer[begin - 1 : begin + size]))
-        frames.append(frame)
-        self._head = None
-        self._looked = begin + size
-        if isinstance(frame, Broken):
-            self._stop()
-            return at
-        return begin + size
+    def _keep(self, data: bytes) -> bool:
+        """Keep more of the frame that has begun; whether it can be read on."""
+        known = len(self._kept)
+        self._kept += data
+        if self._wanted:
+            return len(self._kept) >= self._wanted
+        return self._kept.find(_BLANK, known - 1) >= 0 or len(self._kept) > self._max_head
 
-    def _find_head(self, at: int, frames: list[Frame]) -> tuple[int, int, bytes] | None:
-        begin = at
-        while self._buffer.startswith(b"\n", begin):
-            begin += 1  # some replies end with one empty line more than they owe
-        end = self._buffer.find(_BLANK, max(begin, self._looked - 1))
-        if end < 0:
-            self._looked = len(self._buffer)
-            if len(self._buffer) - at > self._max_head:
-                frames.append(self._break("HEAD_TOO_LONG", f"no empty line in {self._max_head} bytes"))
-            return None
-        head = bytes(self._buffer[begin : end + 1])
-        if len(head) > self._max_head:
-            frames.append(self._break("HEAD_TOO_LONG", f"over {self._max_head} bytes of headers"))
-            return None
+    def _cut(self, data: bytes, at: int, frames: list[Frame]) -> None:
+        """Read the frames from `at` on, and keep what is left."""
+        while at >= 0:
+            event = _EVENT_HEAD(data, at)
+            if event is None or (size := int(event[1])) > self._max_body or (end := event.end() + size) > len(data):
+                at = self._cut_any(data, at, frames)
+            else:
+                frames.append(PlainEvent(data[event.end() - 1 : end]))
+                at = end
+
+    def _cut_any(self, data: bytes, at: int, frames: list[Frame]) -> int:
+        """Read one frame of any kind; where the next one begins, or -1 if there is none to be read."""
+        while data.startswith(b"\n", at):
+            at += 1  # some replies end with one empty line more than they owe
+        blank = data.find(_BLANK, at)
+        if (len(data) - 1 if blank < 0 else blank) - at >= self._max_head:
+            return self._break(frames, "HEAD_TOO_LONG", f"over {self._max_head} bytes of headers")
+        head = data[at : blank + 1]
         size = _length(head)
         if size is None or size > self._max_body:
             what = "no number" if size is None else f"over {self._max_body} bytes"
-            frames.append(self._break("BAD_LENGTH", f"Content-Length is {what}: {head[:200]!r}"))
-            return None
-        return end + 2, size, head
+            return self._break(frames, "BAD_LENGTH", f"Content-Length is {what}: {head[:200]!r}")
+        end = blank + 2 + size
+        if blank < 0 or end > len(data):
+            self._kept += data[at:]
+            self._wanted = 0 if blank < 0 else end - at
+            return -1
+        # From the empty line's feed on, so that the first header of an event is found like the others.
+        frame = _frame(head, data[blank + 1 : end])
+        if isinstance(frame, Broken):
+            return self._break(frames, frame.reason, frame.detail)
+        frames.append(frame)
+        return end
 
-    def _break(self, reason: str, detail: str) -> Broken:
-        self._stop()
-        return Broken(reason, detail)
-
-    def _stop(self) -> None:
+    def _break(self, frames: list[Frame], reason: str, detail: str) -> int:
         self._broken = True
-        self._buffer.clear()
-        self._head = None
+        frames.append(Broken(reason, detail))
+        return -1
 
 
 def _length(head: bytes) -> int | None:

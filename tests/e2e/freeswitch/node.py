@@ -24,8 +24,10 @@ DIRECTORIES = ("log", "db", "run", "storage", "temp", "cache", "certs", "recordi
 class FreeSwitch:
     """One node. `settings` are those of `infra/freeswitch/settings.xml`; `become` is a command that starts it."""
 
-    def __init__(self, prefix: Path, home: Path, *, become: Sequence[str] = (), **settings: str | int) -> None:
-        self._prefix, self.home, self._become = prefix, home, become
+    def __init__(
+        self, prefix: Path, home: Path, *, become: Sequence[str] = (), config: Path = CONFIG, **settings: str | int
+    ) -> None:
+        self._prefix, self.home, self._become, self._config = prefix, home, become, config
         self.program: Program | None = None
         self._log: Program | None = None
         self.sip_port = free_udp_port()
@@ -93,8 +95,8 @@ class FreeSwitch:
         environment |= {f"TANDEM_FS_{name.upper()}": str(value) for name, value in self.settings.items()}
         places = [part for name in DIRECTORIES for part in (f"-{name}", self.home / name)]
         (self.home / "log/freeswitch.log").unlink(missing_ok=True)
-        command = [*self._become, self._prefix / "bin/freeswitch", "-nonat", "-nf", "-nc", "-conf", CONFIG, *places]
-        self.program = Program("freeswitch", command, cwd=self.home, env=environment)
+        command = [*self._become, self._prefix / "bin/freeswitch", "-nonat", "-nf", "-nc", "-conf", self._config]
+        self.program = Program("freeswitch", [*command, *places], cwd=self.home, env=environment)
         # tail ends when the node does.
         log = ["tail", "-n", "+1", "-F", f"--pid={self.pid}", self.home / "log/freeswitch.log"]
         self._log = Program("freeswitch.log", log)

@@ -149,6 +149,41 @@ def test_the_first_and_the_last_header_are_found_and_no_part_of_a_name() -> None
     assert (told.get("Event-Name"), told.get("Last"), told.get("Unique-ID"), told.get("Las")) == ("A", "z", None, None)
 
 
+NAMES = ["Event-Name", "Unique-ID", "variable_x", "Content-Length"]
+LINES = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(["a", "b%0A", ""])), max_size=6)
+
+
+@given(LINES, st.none() | LINES, st.lists(st.sampled_from([*NAMES, "No"]), max_size=8))
+def test_headers_are_found_in_any_order_and_never_in_the_events_own_body(
+    headers: list[tuple[str, str]], body: list[tuple[str, str]] | None, asked: list[str]
+) -> None:
+    """Looking one up does not change where another is looked for."""
+    block, own = ("".join(f"{name}: {value}\n" for name, value in lines) for lines in (headers, body or []))
+    told = event(plain(f"First: 1\n{block}\n{own}".encode()))
+    wanted = dict(reversed([*headers, ("First", "1")]))
+    for name in asked:
+        assert told.get(name) == (wanted[name].replace("%0A", "\n") if name in wanted else None)
+    assert told.body == own
+
+
+@given(st.data())
+def test_a_head_reads_the_same_in_any_order_and_any_pieces(data: st.DataObject) -> None:
+    """What is read at a glance, and what is read line by line."""
+    bodies = data.draw(st.lists(st.text("ab\n", max_size=5), max_size=4))
+    heads = (
+        b"Content-Length: %d\nContent-Type: text/event-plain",
+        b"Content-Type: text/event-plain\nContent-Length: %d",
+    )
+    quick, slow = (
+        b"".join(head % len(body) + b"\n\n" + body.encode() for body in bodies) + AUTH for head in heads
+    )  # fmt: skip
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(quick)), max_size=8)))
+    pieces = [quick[a:b] for a, b in zip([0, *cuts], [*cuts, len(quick)], strict=True)]
+    seen = [shown(frame) for frame in read(slow)]
+    assert seen == [shown(frame) for frame in read(quick)] == [shown(frame) for frame in read(*pieces)]
+    assert len(seen) == len(bodies) + 1
+
+
 def test_what_is_no_utf8_and_what_is_no_escape_still_reads() -> None:
     told = event(plain(b"Event-Name: X\nname: J%F6rg \xff 100% %zz\n\n"))
     assert told.get("name") == "J�rg � 100% %zz"
@@ -218,6 +253,7 @@ def test_a_frame_that_we_did_not_ask_for() -> None:
         (b"Content-Length: 1e3\nContent-Type: api/response\n\n", "BAD_LENGTH"),
         (b"Content-Type: api/response\nContent-Length: \n\n", "BAD_LENGTH"),
         (b"Content-Length: 101\nContent-Type: api/response\n\n", "BAD_LENGTH"),
+        (b"Content-Length: 101\nContent-Type: text/event-plain\n\n%b\n\n" % (b"A: b" * 25), "BAD_LENGTH"),
         (b"Content-Length: %s\nContent-Type: api/response\n\n" % (b"9" * 5000), "HEAD_TOO_LONG"),
         (b"A: " + b"b" * 300, "HEAD_TOO_LONG"),
         (b"A: " + b"b" * 300 + b"\n\n", "HEAD_TOO_LONG"),

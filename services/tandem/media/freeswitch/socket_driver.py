@@ -21,8 +21,9 @@ connection is given up, and what is true is asked for."""
 UNSENT_MAX_BYTES = 16 * 1024 * 1024
 """FreeSWITCH works a connection's commands off one by one; one that takes none for so long is given up."""
 CONNECT_S = 5.0
-_FRAME = b"Content-Type: "
-"""Stands once in the head of each frame, and in no value of an event: there a blank is %20."""
+_FRAME = b"Content-Type: text/event-plain\n"
+"""Stands once in the head of each event, and in no value of one: there a blank is %20. Other frames are few, and a
+longer text is found in half the time of a short one."""
 
 
 class EslSocket:
