@@ -307,6 +307,31 @@ def create_tenant_command(tenant: str, /, *, title: str = "", config: ConfigFile
     _client(lambda: create_tenant(settings, tenant, title or tenant))
 
 
+@admin_app.command(name="drain")
+def drain_command(
+    *, within: float | None = None, undo: bool = False, wait: bool = True, config: ConfigFile = None
+) -> None:
+    """Empty the media node of this host: no new callers, and who is here is served to the end. Says how far it is
+    until nobody is left. Holds across restarts of the node; Ctrl-C ends the waiting, not the drain.
+
+    Parameters
+    ----------
+    within
+        Seconds after which callers who still wait are let go, as if the node had died: their contacts end as
+        media_lost and keep their place for a call back. Talks go on.
+    undo
+        Take callers again.
+    wait
+        With --no-wait only give the order.
+    """
+    from tandem.targets.drain import CANNOT_DRAIN, drain_node
+
+    settings = configured(config)
+    if undo and within is not None:
+        raise Failed("--undo takes callers again, and lets nobody go: leave --within out")
+    _client(lambda: drain_node(settings, within_s=within, undo=undo, wait=wait), *CANNOT_DRAIN)
+
+
 @admin_app.command(name="replay")
 def replay_command(*, contact: str, check: bool = False, config: ConfigFile = None) -> None:
     """Print a contact's life out of the log, event by event. Reads the files of this host's cell,
@@ -367,14 +392,14 @@ def _read(begin: Callable[[], Coroutine[Any, Any, T]], cannot: tuple[type[Except
         raise Failed(str(error)) from error
 
 
-def _client(begin: Callable[[], Coroutine[Any, Any, int | None]]) -> None:
-    """A command that talks to a running cell: what it cannot do is one line."""
+def _client(begin: Callable[[], Coroutine[Any, Any, int | None]], *cannot: type[Exception]) -> None:
+    """A command that talks to a running cell: what it cannot do is one line; `cannot` are errors of its own."""
     from tandem.client.account import CannotDial, NotRegistered
     from tandem.client.api import ApiError
     from tandem.client.call import CallOver
     from tandem.client.place import NotRunning
 
-    find = mendable(ApiError, CallOver, CannotDial, NotRegistered, NotRunning)
+    find = mendable(ApiError, CallOver, CannotDial, NotRegistered, NotRunning, *cannot)
     try:
         code = run_until_signal(begin())
     except Exception as error:

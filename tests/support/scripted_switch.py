@@ -71,6 +71,9 @@ class ScriptedSwitch:
         self.records: dict[str, dict[str, str]] = {}
         """Variables of channels that ended: the spool of call records."""
         self.commands: list[str] = []
+        self.globals: dict[str, str] = {}
+        self.paused = False
+        """Everything new that comes in gets 503, OPTIONS too."""
         self.subscribed: set[str] = set()
         self.out = bytearray()
         self.listening = False
@@ -193,9 +196,15 @@ class ScriptedSwitch:
     # ------------------------------------------------------------------ phones
 
     def dial(self, number: str) -> str:
-        """A caller comes, is told that it rings, and is parked; the channel's name."""
+        """A caller comes, is told that it rings, and is parked; the channel's name. A node that takes none has none:
+        a paused one not even a channel."""
         uuid = f"00000000-0000-4000-8000-{next(self._names):012}"
+        if self.paused:
+            return uuid
         channel = self.channels[uuid] = Channel(uuid, True, number, progress_us=self._us)
+        if self.globals.get("tandem_draining") == "true":
+            self._end(channel, "SWITCH_CONGESTION", "send_refuse")
+            return uuid
         self.fire("CHANNEL_PROGRESS", channel)
         self.fire("CHANNEL_PARK", channel)
         return uuid
@@ -238,6 +247,8 @@ class ScriptedSwitch:
         """kill -9; the next life knows nothing of the calls."""
         self.cut()
         self.channels.clear()
+        self.globals.clear()
+        self.paused = False
         self.life = f"life-{next(self._names)}"
 
     # ------------------------------------------------------------------ time
@@ -271,6 +282,8 @@ class ScriptedSwitch:
         words = rest.split(" ")
         lists: dict[str, Callable[[], str]] = {
             "global_getvar": lambda: self.life,
+            "global_setvar": lambda: self._set_global(rest),
+            "fsctl": lambda: self._pause(rest),
             "xml_flush_cache": lambda: "+OK cleared 0 entries\n",
             "show": lambda: self._show(words[0]),
             "sched_del": lambda: self._cancel(words[0]),
@@ -304,6 +317,16 @@ class ScriptedSwitch:
                 return self._record(channel, words[1], words[2])
             case _:
                 return f"-ERR {name} Command not found!\n"
+        return "+OK\n"
+
+    def _set_global(self, pair: str) -> str:
+        name, _, value = pair.partition("=")
+        self.globals[name] = value
+        return "+OK"
+
+    def _pause(self, words: str) -> str:
+        assert words in ("pause inbound", "resume inbound"), words
+        self.paused = words.startswith("pause")
         return "+OK\n"
 
     def _cancel(self, uuid: str) -> str:

@@ -245,6 +245,14 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
             "call. Default: recordings, beside the node key."
         ),
     ] = None
+    behind_door: Annotated[
+        bool,
+        Meta(
+            description="All SIP comes by a door (infra/kamailio), where the phones are registered too. A node that is "
+            "drained then answers OPTIONS, registrations and emergency calls with 503, and the door sends them to "
+            "another one. Without a door a drained node refuses callers alone."
+        ),
+    ] = False
 
 
 class Media(Section, frozen=True, kw_only=True):

@@ -81,6 +81,8 @@ class Board:
     directory: MergedDirectory | None = None
     owners: set[int] = field(default_factory=set)
     journal_away: bool = False
+    draining: bool | None = None
+    """Whether an operator empties the node; None if nobody ever said."""
     switch: str = ""
     """Which life of FreeSWITCH we talk to; empty until it said."""
     linked: bool = False

@@ -12,6 +12,10 @@ class FreeswitchConfig:
     dial: str = "sofia/tandem/{user}%{realm}"
     """How a device is rung: where it registered with that SIP profile, in our realm."""
 
+    behind_door: bool = False
+    """All SIP comes by a door that asks by OPTIONS who takes calls. A node that is drained then refuses everything
+    new; one alone refuses callers only, for its phones have no other registrar and its emergency calls no other way."""
+
     unreachable_after_s: float = 4.0
     """A device that does not even ring in this time is not there: four tries of an INVITE."""
 

@@ -14,6 +14,7 @@ from tandem.media.freeswitch.causes import ended
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.connection import Connection
 from tandem.media.freeswitch.devices import Devices, user_of
+from tandem.media.freeswitch.draining import Draining
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.media.freeswitch.reconcile import Reconcile
@@ -58,6 +59,7 @@ class Node:
         self._reconcile = Reconcile(
             board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals, self._supervising
         )
+        self._draining = Draining(board)
         self._connection = Connection(board, password, self._begin)
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
             "CHANNEL_PARK": self._parked,
@@ -141,9 +143,26 @@ class Node:
         if away:
             self._arrivals.let_go(now)
 
+    def drain(self, on: bool) -> None:
+        """Take no new callers, or take them again."""
+        self._draining.order(on)
+
+    def let_go(self, legs: Iterable[LiveLeg], now: float) -> None:
+        """End the legs of callers who have waited long enough."""
+        for live in legs:
+            leg = self._board.legs.get(live.leg)
+            if leg is not None and leg.tenant == live.tenant:
+                self._board.kill(leg, Cause.MEDIA_LOST, by_node=True)
+        self._go_on(now)
+
     def legs(self) -> tuple[LiveLeg, ...]:
         """All legs that an owner may command, in the order in which they began."""
-        return tuple(LiveLeg(leg.tenant, leg.shard, leg.id) for leg in self._board.legs.values())
+        return tuple(
+            LiveLeg(
+                leg.tenant, leg.shard, leg.id, leg.inbound and leg.peer is None, leg.inbound and leg.peer is not None
+            )
+            for leg in self._board.legs.values()
+        )
 
     # ------------------------------------------------------------------ from the edge
 
@@ -236,7 +255,8 @@ class Node:
         return out
 
     def _begin(self, now: float) -> None:
-        """Ask what is true, and have accounts looked up that changed meanwhile."""
+        """Say whether it is drained, ask what is true, and have accounts looked up that changed meanwhile."""
+        self._draining.say()
         self._devices.forget_accounts(None)
         self._reconcile.begin(now)
 
