@@ -128,11 +128,14 @@ class FreeswitchWorld(AgentWorld):
     def rings(self, device: str) -> int:
         return self.switch.rung.count(device)
 
-    async def restart_switch(self) -> None:
+    async def restart_switch(self, meanwhile: Callable[[], object] = lambda: None) -> None:
         """kill -9 of the switch alone; the next life is there a second later."""
         self._backend.lost()
         self.switch.die()
-        self.switch.tick(self.switch.now + 1.0)
+        self.switch.tick(self.switch.now + 0.5)
+        meanwhile()
+        self._run()
+        self.switch.tick(self.switch.now + 0.5)
         self._backend.connect()
         self._run()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tandem.core.ports.media import Cause, LegEnded
+from tandem.core.ports.media import Bridge, Cause, Event, LegEnded, Originate
+from tandem.core.seal import secret
 from tests.contract.freeswitch_media_world import FreeswitchWorld
-from tests.contract.media_contract import CLAUSES
+from tests.contract.media_contract import CLAUSES, Owner
 
 
 @pytest.mark.parametrize("name", CLAUSES)
@@ -17,6 +18,38 @@ async def test_clause(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in CLAUSES if "drain" in name])
 async def test_clause_behind_a_door(name: str) -> None:
     await CLAUSES[name](FreeswitchWorld(behind_door=True))
+
+
+async def test_who_died_with_the_switch_ended_when_it_died() -> None:
+    world = FreeswitchWorld()
+    owner = await world.greeted()
+    legs = [await world.answered(owner) for _ in range(2)]
+    await world.done(owner, owner.command(legs[0], Bridge(legs[1])))
+    await world.rest()
+    died_ms = world.now_ms
+    await world.restart_switch()
+    assert [event.media_time_ms for event in ends(owner)] == [died_ms] * 2
+    third = await world.answered(owner)
+    died_ms = world.now_ms
+    await world.restart_switch()
+    assert [(event.leg, event.media_time_ms) for event in ends(owner)[2:]] == [(third, died_ms)]
+
+
+async def test_media_time_does_not_run_back_for_who_died_with_the_switch() -> None:
+    world = FreeswitchWorld()
+    owner = await world.greeted()
+    await world.register("anna")
+    leg = await world.answered(owner)
+    died_ms = world.now_ms
+    ring = Originate("anna", 15_000, "o1", secret("+4930"))
+    await world.restart_switch(meanwhile=lambda: owner.command(f"{leg}.a", ring))
+    assert [(event.leg, event.media_time_ms - died_ms) for event in ends(owner)] == [(f"{leg}.a", 500), (leg, 500)]
+    times = [event.media_time_ms for event in owner.events()]
+    assert times == sorted(times)
+
+
+def ends(owner: Owner) -> list[Event]:
+    return [event for event in owner.events() if isinstance(event.body, LegEnded)]
 
 
 @pytest.mark.parametrize("behind_door", [False, True])

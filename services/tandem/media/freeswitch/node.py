@@ -9,7 +9,7 @@ from tandem.core.ports.media import By, Cause, Command, LegHeld, LegResumed, Rec
 from tandem.media.agent_io import Notice
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
 from tandem.media.freeswitch.arrivals import Arrivals
-from tandem.media.freeswitch.board import Board, Seal
+from tandem.media.freeswitch.board import Board, InOrder, Seal
 from tandem.media.freeswitch.causes import ended
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.connection import Connection
@@ -48,7 +48,7 @@ class Node:
     """
 
     def __init__(self, config: FreeswitchConfig, sink: Sink, prompts: Mapping[str, str], password: str) -> None:
-        board = self._board = Board(config, sink, prompts)
+        board = self._board = Board(config, InOrder(sink), prompts)
         self._arrivals = Arrivals(board)
         self._hearing = Hearing(board)
         self._devices = Devices(board)
