@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tandem.core.ports.media import Bridge, Cause, Event, LegEnded, Originate
+from tandem.core.ports.media import (
+    Bridge,
+    Cause,
+    DeviceRegistered,
+    DeviceUnregistered,
+    Event,
+    LegEnded,
+    Originate,
+)
 from tandem.core.seal import secret
 from tests.contract.freeswitch_media_world import FreeswitchWorld
-from tests.contract.media_contract import CLAUSES, Owner
+from tests.contract.media_contract import CLAUSES, DIRECTORY, Owner
 
 
 @pytest.mark.parametrize("name", CLAUSES)
@@ -50,6 +60,25 @@ async def test_media_time_does_not_run_back_for_who_died_with_the_switch() -> No
 
 def ends(owner: Owner) -> list[Event]:
     return [event for event in owner.events() if isinstance(event.body, LegEnded)]
+
+
+async def test_a_phone_whose_row_is_not_written_yet_stays_registered() -> None:
+    world = FreeswitchWorld()
+    owner = await world.greeted()
+    await world.register("anna")
+    owner.put(replace(DIRECTORY, version=2, devices=DIRECTORY.devices[:1]))
+    await world.owner(shard=1)  # no time passes while this is handed in, and the directory with it
+    await world.rest()
+    assert owner.of(DeviceRegistered) == [DeviceRegistered("anna")]
+    assert owner.of(DeviceUnregistered) == []
+    # A row that is gone for longer counts: its event was lost.
+    for _ in range(3):
+        await world.rest()
+    del world.switch.registered["anna"]
+    await world.rest()
+    owner.put(replace(DIRECTORY, version=3))
+    await world.rest()
+    assert owner.of(DeviceUnregistered) == [DeviceUnregistered("anna")]
 
 
 @pytest.mark.parametrize("behind_door", [False, True])

@@ -67,6 +67,8 @@ class ScriptedSwitch:
         self.channels: dict[str, Channel] = {}
         self.registered: dict[str, bool] = {}
         """Device -> whether its phone is answered."""
+        self._rows: tuple[str, ...] = ()
+        """Those whose row is written: a thread of its own does that, a moment later."""
         self.rung: list[str] = []
         self.records: dict[str, dict[str, str]] = {}
         """Variables of channels that ended: the spool of call records."""
@@ -256,6 +258,7 @@ class ScriptedSwitch:
     def tick(self, now: float) -> None:
         """It is later."""
         self.now = now
+        self._rows = tuple(self.registered)
         if now >= self._beats_at:
             self._beats_at = now + HEARTBEAT_S
             self.fire("HEARTBEAT")
@@ -337,7 +340,7 @@ class ScriptedSwitch:
     def _show(self, what: str) -> str:
         rows = [{"uuid": uuid} for uuid in self.channels]
         if what == "registrations":
-            rows = [{"reg_user": user, "realm": "tandem"} for user in self.registered]
+            rows = [{"reg_user": user, "realm": "tandem"} for user in self._rows]
         return json.dumps({"row_count": len(rows)} | ({"rows": rows} if rows else {}))
 
     def _record(self, channel: Channel, what: str, path: str) -> str:

@@ -32,6 +32,10 @@ class FreeswitchConfig:
     goodbye_s: float = 1.0
     """How long the end of a leg may be missing that a list does not name any more: its event may be under way."""
 
+    list_lag_s: float = 5.0
+    """How far FreeSWITCH's list of registrations may lie behind its events: rows are written by a thread of their
+    own, some hundred at a time."""
+
     heartbeat_s: float = 2.0
     """FreeSWITCH's `event-heartbeat-interval`. Three missing ones mean a connection that brings nothing."""
 

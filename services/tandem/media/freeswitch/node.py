@@ -78,9 +78,9 @@ class Node:
             "BACKGROUND_JOB": self._job,
             "HEARTBEAT": lambda event, now: self._connection.heartbeat(now),
             "SHUTDOWN": lambda event, now: board.notice("SWITCH_STOPS", "FreeSWITCH is being shut down"),
-            "sofia::register": lambda event, now: self._devices.register(user_of(event), now),
-            "sofia::unregister": lambda event, now: self._devices.unregister(user_of(event), now),
-            "sofia::expire": lambda event, now: self._devices.unregister(user_of(event), now),
+            "sofia::register": lambda event, now: self._devices.told(user_of(event), now, registered=True),
+            "sofia::unregister": lambda event, now: self._devices.told(user_of(event), now, registered=False),
+            "sofia::expire": lambda event, now: self._devices.told(user_of(event), now, registered=False),
         }
         self._due: dict[str, Callable[[Leg, float], None]] = {
             "ring": lambda leg, now: self._devices.ring_limit(leg),
