@@ -75,7 +75,7 @@ def top(*, config: ConfigFile = None, print_config: bool = False) -> None:
 
 @app.command
 def run(
-    target: Literal["all", "media", "robots"],
+    target: Literal["all", "media", "freeswitch", "robots"],
     /,
     *,
     config: ConfigFile = None,
@@ -83,7 +83,7 @@ def run(
     standby: bool = False,
     allow_faults: bool = False,
 ) -> None:
-    """Run one part of a cell: all (every target but media), media, or robots.
+    """Run one part of a cell: all (every target but media), media, freeswitch (media.freeswitch.prefix), or robots.
 
     Parameters
     ----------
@@ -105,6 +105,13 @@ def run(
             _run_all(settings, points, demo=demo, standby=standby, allow_faults=allow_faults)
         case "media":
             _run_media(settings, points)
+        case "freeswitch":
+            from tandem.targets.switch import NoFreeswitch, become_freeswitch
+
+            try:
+                become_freeswitch(settings, os.environ)
+            except (NoFreeswitch, OSError) as error:
+                raise CannotStart(str(error)) from error
         case "robots":
             from tandem.client.crew import run_robots
             from tandem.client.place import NotRunning
@@ -145,7 +152,8 @@ def _run_media(settings: Config, points: Points) -> None:
 
 @app.command
 def up(*, config: ConfigFile = None, demo: bool = False, standby: bool = False, allow_faults: bool = False) -> None:
-    """Start the parts of this host, start again what dies, end them with Ctrl-C.
+    """Start the parts of this host, start again what dies, end them with Ctrl-C. FreeSWITCH is one of them where
+    media.freeswitch.prefix says where it is installed.
 
     Parameters
     ----------
@@ -159,10 +167,17 @@ def up(*, config: ConfigFile = None, demo: bool = False, standby: bool = False, 
     from tandem.client.place import NotRunning
     from tandem.client.up import AlreadyUp, run_up
     from tandem.runtime.supervisor_driver import GaveUp
+    from tandem.targets.switch import NoFreeswitch, prepare
 
     settings = configured(config)
+    switch = None
+    if settings.media.freeswitch.prefix is not None:
+        try:
+            switch = prepare(settings)
+        except (NoFreeswitch, OSError) as error:
+            raise CannotStart(str(error)) from error
     _exit_of(
-        lambda: run_up(settings, config, demo=demo, standby=standby, allow_faults=allow_faults),
+        lambda: run_up(settings, config, demo=demo, standby=standby, allow_faults=allow_faults, switch=switch),
         mendable(AlreadyUp, GaveUp, NotRunning),
         ended_by_signal=0,
     )

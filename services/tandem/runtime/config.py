@@ -213,6 +213,13 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
     """FreeSWITCH beside the media agent (`media.backend = "freeswitch"`). Its own settings stand in
     `infra/freeswitch/settings.xml`; what stands in both has to agree."""
 
+    prefix: Annotated[
+        Path | None,
+        Meta(
+            description="Where FreeSWITCH 1.10 is installed (PREFIX/bin/freeswitch). `tandem up` then starts it, with "
+            "infra/freeswitch as its configuration and {data_dir}/freeswitch to write to, and it carries the calls."
+        ),
+    ] = None
     host: Annotated[
         Literal["127.0.0.1", "::1"],
         Meta(description="Where its event socket listens: on this host alone, for it has no TLS."),
