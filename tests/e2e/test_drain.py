@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 from tandem.client.call import PhoneCall
 from tandem.client.phone import Phone
 from tests.e2e.cell import SHARDS, TANDEM, Cell, Centre
@@ -129,7 +127,6 @@ async def test_who_waits_too_long_is_let_go_with_the_place_kept_and_a_talk_goes_
         assert (await at.contact(at.talk[0], "STATE_ENDED"))["outcome"] == "OUTCOME_HANDLED"
 
 
-@pytest.mark.builtin("its calls die with it")
 async def test_without_a_node_the_order_says_so(own_cell: Cell) -> None:
     own_cell.start()
     own_cell.kill_media()
