@@ -11,11 +11,13 @@ import grpc
 import pytest
 
 from tandem.core.ports.media import Answer, Command, HangUp
+from tandem.media.draining import Drained
 from tandem.media.link.address import DRAIN_METHOD, LinkAddress, UnsafeLink, dial
 from tandem.media.link.drains import WATCHERS_MAX, CannotDrain, Progress, drain
 from tandem.media.link.owner_end import KeptHeard, NodeDrains
+from tandem.media.link.serve import LinkServer
 from tandem.targets.drain import shown
-from tests.unit.media.test_link_grpc import DIRECTORY, Node, Owner
+from tests.unit.media.test_link_grpc import DIRECTORY, Clock, Ear, Node, Owner
 
 
 @pytest.fixture
@@ -107,6 +109,28 @@ async def test_who_looks_on_is_told_that_the_node_ended(node: Node) -> None:
         with pytest.raises(CannotDrain):
             await anext(told)
     await node.start()
+
+
+class Full:
+    """A node whose journal cannot be written."""
+
+    node = "m1"
+    draining = False
+
+    def drain(self, on: bool, within_ms: int | None) -> bool:
+        return False
+
+    def drained(self) -> tuple[Drained, int]:
+        return Drained(False, 0, 0, 0, 0, 0), 0
+
+
+async def test_an_order_that_cannot_be_written_down_is_said(tmp_path: Path) -> None:
+    address = LinkAddress(f"unix:{tmp_path}/link/media.sock")
+    server = LinkServer(address, Ear(), Clock().boottime_ms, Full())
+    await server.start()
+    with pytest.raises(CannotDrain, match="the order waits until there is room on its disk"):
+        await anext(drain(address, True))
+    await server.stop()
 
 
 async def test_a_node_that_is_not_there(tmp_path: Path) -> None:
