@@ -128,6 +128,14 @@ class FreeswitchWorld(AgentWorld):
     def rings(self, device: str) -> int:
         return self.switch.rung.count(device)
 
+    def strangers(self) -> int:
+        """Ends of calls that are nobody's leg."""
+        return self._backend.node.strangers()
+
+    async def end(self, channel: str) -> None:
+        """The phone of a channel hangs up."""
+        self.switch.hang_up(channel)
+
     async def restart_switch(self, meanwhile: Callable[[], object] = lambda: None) -> None:
         """kill -9 of the switch alone; the next life is there a second later."""
         self._backend.lost()

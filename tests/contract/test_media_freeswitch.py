@@ -95,6 +95,33 @@ async def test_a_drain_outlives_the_switch(behind_door: bool) -> None:
     await world.arrive(owner)
 
 
+async def test_emergency_calls_are_waited_for_also_by_the_agents_next_life() -> None:
+    world = FreeswitchWorld()
+    owner = await world.greeted()
+    assert world.strangers() == 0
+    await world.register("anna")
+    caller = await world.answered(owner)
+    await world.done(owner, await world.ring(owner, f"{caller}.a", "anna"))
+    await world.hang_up(await world.arrive(owner))
+    await world.drain()
+    await world.refused(owner)
+    assert world.strangers() == 0, "who has a leg, or has gone, is no stranger"
+    one, other = world.switch.emergency()
+    await world.rest()
+    assert world.strangers() == 2
+    await world.restart()
+    assert world.strangers() == 2
+    world.switch.hang_up(one)
+    await world.rest()
+    assert world.strangers() == 1
+    await world.restart_after(lambda: world.end(other))
+    assert world.strangers() == 0
+    world.switch.emergency()
+    await world.rest()
+    await world.restart_switch()
+    assert world.strangers() == 0
+
+
 async def test_a_switch_that_takes_calls_again_before_it_is_told_is_not_believed() -> None:
     world = FreeswitchWorld()
     owner = await world.greeted()

@@ -247,6 +247,10 @@ class StubBackend:
     def drain(self, on: bool) -> None:
         """See `media.backend.Backend`. Nobody drains the stub."""
 
+    def strangers(self) -> int:
+        """See `media.backend.Backend`."""
+        return 0
+
     def let_go(self, legs: Iterable[LiveLeg]) -> None:
         """See `media.backend.Backend`."""
 

@@ -211,6 +211,18 @@ class ScriptedSwitch:
         self.fire("CHANNEL_PARK", channel)
         return uuid
 
+    def emergency(self) -> tuple[str, str]:
+        """A caller whom the dialplan put through to a gateway: both channels of the talk."""
+        made = []
+        for inbound in (True, False):
+            uuid = f"00000000-0000-4000-8000-{next(self._names):012}"
+            channel = self.channels[uuid] = Channel(uuid, inbound, "112", progress_us=self._us)
+            channel.variables["_last"] = "bridge"
+            self._answered(channel)
+            made.append(channel)
+        made[0].bridged, made[1].bridged = made[1].uuid, made[0].uuid
+        return made[0].uuid, made[1].uuid
+
     def register(self, user: str, *, answers: bool = True) -> None:
         """A phone registers; it is answered after a second if so wished."""
         self.registered[user] = answers

@@ -170,9 +170,9 @@ class MediaAgent:
             self._notice("LET_GO", f"{len(found)} callers who waited longer than the drain was given end as lost")
         return found
 
-    def drained(self, live: Iterable[LiveLeg]) -> Drained:
-        """How far the drain is."""
-        return self._draining.shown(live)
+    def drained(self, live: Iterable[LiveLeg], strangers: int = 0) -> Drained:
+        """How far the drain is, by what the backend says."""
+        return self._draining.shown(live, strangers)
 
     @property
     def draining(self) -> bool:

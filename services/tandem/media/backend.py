@@ -132,6 +132,11 @@ class Backend(Protocol):
         ended meanwhile are passed over."""
         ...
 
+    def strangers(self) -> int:
+        """How many ends of calls live that are nobody's leg: of emergency calls, which go out without being asked
+        about. Who empties the node waits for them too."""
+        ...
+
     def legs(self) -> tuple[LiveLeg, ...]:
         """All legs that live, in the order in which they began."""
         ...

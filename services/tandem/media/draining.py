@@ -16,7 +16,8 @@ caller seems to, for as long as the owner takes to say what follows."""
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """How far a node is. `since_ms` and `until_ms` as in `DrainSet`; `legs` are all that live, agents' too."""
+    """How far a node is. `since_ms` and `until_ms` as in `DrainSet`; `legs` are all that live, agents' too;
+    `strangers` as in `Backend`."""
 
     draining: bool
     since_ms: int
@@ -24,6 +25,7 @@ class Drained:
     talking: int
     waiting: int
     legs: int
+    strangers: int = 0
 
 
 class Draining:
@@ -65,10 +67,10 @@ class Draining:
         self._look_ms = now_ms + LOOK_MS
         return tuple(leg for leg in waiting if (leg.tenant, leg.leg) in before)
 
-    def shown(self, live: Iterable[LiveLeg]) -> Drained:
+    def shown(self, live: Iterable[LiveLeg], strangers: int = 0) -> Drained:
         """How far it is."""
         legs = tuple(live)
         drain = self._state.drain if self.on else None
         since_ms, until_ms = (drain.since_ms, drain.until_ms) if drain is not None else (0, 0)
         talking, waiting = sum(leg.talks for leg in legs), sum(leg.waits for leg in legs)
-        return Drained(self.on, since_ms, until_ms, talking, waiting, len(legs))
+        return Drained(self.on, since_ms, until_ms, talking, waiting, len(legs), strangers)

@@ -216,7 +216,7 @@ class MediaProcess:
 
     def drained(self) -> tuple[Drained, int]:
         """See `media.link.drains.Drains`."""
-        return self._agent.drained(self._backend.legs()), self._clock.boottime_ms()
+        return self._agent.drained(self._backend.legs(), self._backend.strangers()), self._clock.boottime_ms()
 
     # ------------------------------------------------------------------------------ the turn
 

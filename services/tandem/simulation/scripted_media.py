@@ -347,6 +347,10 @@ class ScriptedMedia:
         """See `media.backend.Backend`."""
         self.draining = on
 
+    def strangers(self) -> int:
+        """See `media.backend.Backend`."""
+        return 0
+
     def let_go(self, legs: Iterable[LiveLeg]) -> None:
         """See `media.backend.Backend`."""
         for live in legs:

@@ -23,7 +23,7 @@ async def drain_node(config: Config, *, within_s: float | None, undo: bool, wait
         async for progress in told:
             sys.stdout.write(shown(progress) + "\n")
             sys.stdout.flush()
-            if not wait or not progress.draining or not progress.legs:
+            if not wait or not progress.draining or not (progress.legs or progress.strangers):
                 return 0
     raise AssertionError("it is followed until it is over")
 
@@ -34,9 +34,11 @@ def shown(progress: Progress) -> str:
         return f"node {progress.node} takes callers"
     callers = progress.talking + progress.waiting
     since = f"node {progress.node} has taken no new callers for {progress.for_ms // 1000} s"
-    if not progress.legs:
+    if not progress.legs and not progress.strangers:
         return f"{since}: nobody is left, it can be stopped"
     left = f"{since}: {callers} left, {progress.talking} of them talking, {progress.waiting} waiting"
+    if progress.strangers:
+        left += "; an emergency call goes on"
     if progress.left_ms is None or not progress.waiting:
         return left
     return f"{left}; who waits is let go in {-(-progress.left_ms // 1000)} s"

@@ -161,6 +161,10 @@ async def test_a_node_that_is_not_there(tmp_path: Path) -> None:
             "node m1 has taken no new callers for 60 s: 1 left, 1 of them talking, 0 waiting",
         ),
         (
+            Progress("m1", True, 5_000, None, 0, 0, 0, 2),
+            "node m1 has taken no new callers for 5 s: 0 left, 0 of them talking, 0 waiting; an emergency call goes on",
+        ),
+        (
             Progress("m1", True, 61_000, None, 0, 0, 0),
             "node m1 has taken no new callers for 61 s: nobody is left, it can be stopped",
         ),

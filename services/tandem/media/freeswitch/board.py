@@ -104,6 +104,8 @@ class Board:
     """Logged in to the switch."""
     live: bool = False
     """And what happened before that is known: commands are begun."""
+    strangers: dict[str, None] = field(default_factory=dict)
+    """Channels that are nobody's leg: emergency calls, which the dialplan puts through."""
     lost_at: float | None = None
     """When the connection was lost over which what happens was known; None while it is."""
     replies: deque[Then | None] = field(default_factory=deque)
@@ -210,6 +212,7 @@ class Board:
         """A leg begins, or is taken up again."""
         self.legs[leg.id] = leg
         self.leg_of_channel[leg.channel] = leg.id
+        self.strangers.pop(leg.channel, None)
 
     def leg_on(self, channel: str | None) -> Leg | None:
         """The leg of a channel."""

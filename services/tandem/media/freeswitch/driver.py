@@ -139,6 +139,10 @@ class FreeswitchNode:
         self._node.drain(on)
         self._flush_soon()
 
+    def strangers(self) -> int:
+        """See `Backend`."""
+        return self._node.strangers()
+
     def let_go(self, legs: Iterable[LiveLeg]) -> None:
         """See `Backend`."""
         self._node.let_go(legs, self._now())

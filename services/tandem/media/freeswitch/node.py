@@ -24,6 +24,9 @@ from tandem.media.freeswitch.supervising import Supervising
 from tandem.media.freeswitch.verbs import Verbs
 from tandem.wire import esl
 
+_SIGNS = ("CHANNEL_PROGRESS", "CHANNEL_PROGRESS_MEDIA", "CHANNEL_ANSWER")
+"""Events of a channel that lives, as early as we hear of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Out:
@@ -147,6 +150,10 @@ class Node:
         """Take no new callers, or take them again."""
         self._draining.order(on)
 
+    def strangers(self) -> int:
+        """Channels that are nobody's leg."""
+        return len(self._board.strangers)
+
     def let_go(self, legs: Iterable[LiveLeg], now: float) -> None:
         """End the legs of callers who have waited long enough."""
         for live in legs:
@@ -175,6 +182,8 @@ class Node:
         """Something came from FreeSWITCH."""
         self._connection.heard_at = now
         if isinstance(frame, esl.Event):
+            if frame.name in _SIGNS:
+                self._seen(frame)
             handler = self._handlers.get(frame.name)
             if handler is not None:
                 handler(frame, now)
@@ -282,6 +291,12 @@ class Node:
 
         return found
 
+    def _seen(self, event: esl.Event) -> None:
+        """A channel lives; one that is no leg may become one when it is parked."""
+        channel = event.get("Unique-ID")
+        if channel and self._board.leg_on(channel) is None:
+            self._board.strangers[channel] = None
+
     def _parked(self, event: esl.Event, now: float) -> None:
         leg = self._board.leg_on(event.get("Unique-ID"))
         if leg is None:
@@ -309,6 +324,7 @@ class Node:
     def _hung_up(self, event: esl.Event, now: float) -> None:
         leg = self._board.leg_on(event.get("Unique-ID"))
         self._board.records_spent.append(event.get("Unique-ID") or "")
+        self._board.strangers.pop(event.get("Unique-ID") or "", None)
         if leg is None:
             self._arrivals.turned_away(event, now)
         else:

@@ -71,6 +71,7 @@ class Reconcile:
         """Ask for everything."""
         board = self._board
         board.live = False
+        board.strangers.clear()
         for leg in board.legs.values():
             self._doubt_begun(leg)
         self._ask("global_getvar core_uuid", self._life)
@@ -98,6 +99,7 @@ class Reconcile:
             self._board.notice("SWITCH_GONE", f"FreeSWITCH is gone, and {len(self._board.legs)} legs with it")
         for leg in list(self._board.legs.values()):
             self._board.end(leg, Cause.MEDIA_LOST, By.NODE, self._died_at(now), "the switch is gone")
+        self._board.strangers.clear()
 
     def _died_at(self, now: float) -> float:
         """When a switch died, as far as we know: a dead one lets go of its sockets at once."""
@@ -167,6 +169,8 @@ class Reconcile:
                 self._see(leg, channel, now)
         elif channel.get(f"variable_{LEG}"):
             self._adopt(channel, now)
+        if self._board.leg_on(channel.get("Unique-ID")) is None:
+            self._board.strangers[channel.get("Unique-ID") or ""] = None
 
     def _adopt(self, channel: esl.Event, now: float) -> Leg:
         """A device's leg that no row tells of."""

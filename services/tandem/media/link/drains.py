@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,8 @@ WITHIN_MAX_S = 7 * 24 * 3600
 """A talk may go on for hours; who waits a week for an agent has been forgotten."""
 WATCHERS_MAX = 16
 """Operators who look on at once."""
+LOOK_S = 1.0
+"""How often it is looked whether emergency calls go on."""
 ANSWER_S = 5.0
 """How long a node may take to say that it has written an order down."""
 
@@ -85,7 +88,10 @@ class DrainService:
                 if drained != told:
                     told = drained
                     await context.write(_response(self._node.node, drained, now_ms).SerializeToString())
-                await wake.wait()
+                with suppress(TimeoutError):
+                    # What is nobody's leg ends without a word to the agent.
+                    async with asyncio.timeout(LOOK_S if drained.strangers else None):
+                        await wake.wait()
                 wake.clear()
         finally:
             self._watching.discard(wake)
@@ -104,8 +110,9 @@ class DrainService:
 
 def _response(node: str, drained: Drained, now_ms: int) -> link_pb2.DrainResponse:
     response = link_pb2.DrainResponse(
-        node=node, draining=drained.draining, talking=drained.talking, waiting=drained.waiting, legs=drained.legs
-    )
+        node=node, draining=drained.draining, talking=drained.talking, waiting=drained.waiting, legs=drained.legs,
+        strangers=drained.strangers,
+    )  # fmt: skip
     if drained.draining:
         response.for_ms = max(0, now_ms - drained.since_ms)
     if drained.until_ms:
@@ -127,6 +134,7 @@ class Progress:
     talking: int
     waiting: int
     legs: int
+    strangers: int = 0
 
 
 async def drain(address: LinkAddress, on: bool | None, within_ms: int | None = None) -> AsyncGenerator[Progress]:
@@ -161,5 +169,6 @@ def _why(address: LinkAddress, error: grpc.aio.AioRpcError) -> str:
 def _progress(response: link_pb2.DrainResponse) -> Progress:
     left_ms = response.left_ms if response.HasField("left_ms") else None
     return Progress(
-        response.node, response.draining, response.for_ms, left_ms, response.talking, response.waiting, response.legs
-    )
+        response.node, response.draining, response.for_ms, left_ms, response.talking, response.waiting, response.legs,
+        response.strangers,
+    )  # fmt: skip

@@ -93,6 +93,7 @@ class DrainResponse(_message.Message):
     TALKING_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
     LEGS_FIELD_NUMBER: _builtins.int
+    STRANGERS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node."""
     draining: _builtins.bool
@@ -107,6 +108,8 @@ class DrainResponse(_message.Message):
     """Callers who do not: they hear it ringing, a menu or music."""
     legs: _builtins.int
     """All legs that live, those of agents and supervisors too."""
+    strangers: _builtins.int
+    """Ends of calls that are nobody's leg, as emergency calls."""
     def __init__(
         self,
         *,
@@ -117,10 +120,11 @@ class DrainResponse(_message.Message):
         talking: _builtins.int = ...,
         waiting: _builtins.int = ...,
         legs: _builtins.int = ...,
+        strangers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_left_ms", b"_left_ms", "left_ms", b"left_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_left_ms", b"_left_ms", "draining", b"draining", "for_ms", b"for_ms", "left_ms", b"left_ms", "legs", b"legs", "node", b"node", "talking", b"talking", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_left_ms", b"_left_ms", "draining", b"draining", "for_ms", b"for_ms", "left_ms", b"left_ms", "legs", b"legs", "node", b"node", "strangers", b"strangers", "talking", b"talking", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__left_ms: _TypeAlias = _typing.Literal["left_ms"]  # noqa: Y015
     _WhichOneofArgType__left_ms: _TypeAlias = _typing.Literal["_left_ms", b"_left_ms"]  # noqa: Y015
