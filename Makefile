@@ -1,6 +1,8 @@
 # Everything starts from Python 3.11+ and make. Each target sets up what it needs.
 #
 #   make run              a demo contact centre on 127.0.0.1; Ctrl-C ends it
+#   TANDEM_FREESWITCH=PREFIX make run
+#                         the same with the calls on the FreeSWITCH 1.10 that is installed there
 #   make test             every test (installs SIPp, baresip and Chromium where it may)
 #   make check            lint, types, import contracts and the quick tests: under two minutes
 #   make kill N=10        kill -9 control plane and media node during calls, N random times and 2/5 N at each
@@ -27,7 +29,7 @@ LINES ?= 20
 
 run:
 	@scripts/setup.sh runtime
-	@exec .venv/bin/tandem up --demo
+	@TANDEM_MEDIA__FREESWITCH__PREFIX="$${TANDEM_FREESWITCH:-$$TANDEM_MEDIA__FREESWITCH__PREFIX}" exec .venv/bin/tandem up --demo
 
 test: setup
 	@scripts/test_tools.sh

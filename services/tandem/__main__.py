@@ -75,7 +75,7 @@ def top(*, config: ConfigFile = None, print_config: bool = False) -> None:
 
 @app.command
 def run(
-    target: Literal["all", "media", "robots"],
+    target: Literal["all", "media", "freeswitch", "robots"],
     /,
     *,
     config: ConfigFile = None,
@@ -83,7 +83,7 @@ def run(
     standby: bool = False,
     allow_faults: bool = False,
 ) -> None:
-    """Run one part of a cell: all (every target but media), media, or robots.
+    """Run one part of a cell: all (every target but media), media, freeswitch (media.freeswitch.prefix), or robots.
 
     Parameters
     ----------
@@ -105,6 +105,13 @@ def run(
             _run_all(settings, points, demo=demo, standby=standby, allow_faults=allow_faults)
         case "media":
             _run_media(settings, points)
+        case "freeswitch":
+            from tandem.targets.switch import NoFreeswitch, become_freeswitch
+
+            try:
+                become_freeswitch(settings, os.environ)
+            except (NoFreeswitch, OSError) as error:
+                raise CannotStart(str(error)) from error
         case "robots":
             from tandem.client.crew import run_robots
             from tandem.client.place import NotRunning
@@ -145,7 +152,8 @@ def _run_media(settings: Config, points: Points) -> None:
 
 @app.command
 def up(*, config: ConfigFile = None, demo: bool = False, standby: bool = False, allow_faults: bool = False) -> None:
-    """Start the parts of this host, start again what dies, end them with Ctrl-C.
+    """Start the parts of this host, start again what dies, end them with Ctrl-C. FreeSWITCH is one of them where
+    media.freeswitch.prefix says where it is installed.
 
     Parameters
     ----------
@@ -159,10 +167,17 @@ def up(*, config: ConfigFile = None, demo: bool = False, standby: bool = False, 
     from tandem.client.place import NotRunning
     from tandem.client.up import AlreadyUp, run_up
     from tandem.runtime.supervisor_driver import GaveUp
+    from tandem.targets.switch import NoFreeswitch, prepare
 
     settings = configured(config)
+    switch = None
+    if settings.media.freeswitch.prefix is not None:
+        try:
+            switch = prepare(settings)
+        except (NoFreeswitch, OSError) as error:
+            raise CannotStart(str(error)) from error
     _exit_of(
-        lambda: run_up(settings, config, demo=demo, standby=standby, allow_faults=allow_faults),
+        lambda: run_up(settings, config, demo=demo, standby=standby, allow_faults=allow_faults, switch=switch),
         mendable(AlreadyUp, GaveUp, NotRunning),
         ended_by_signal=0,
     )
@@ -307,6 +322,31 @@ def create_tenant_command(tenant: str, /, *, title: str = "", config: ConfigFile
     _client(lambda: create_tenant(settings, tenant, title or tenant))
 
 
+@admin_app.command(name="drain")
+def drain_command(
+    *, within: float | None = None, undo: bool = False, wait: bool = True, config: ConfigFile = None
+) -> None:
+    """Empty the media node of this host: no new callers, and who is here is served to the end. Says how far it is
+    until nobody is left. Holds across restarts of the node; Ctrl-C ends the waiting, not the drain.
+
+    Parameters
+    ----------
+    within
+        Seconds after which callers who still wait are let go, as if the node had died: their contacts end as
+        media_lost and keep their place for a call back. Talks go on.
+    undo
+        Take callers again.
+    wait
+        With --no-wait only give the order.
+    """
+    from tandem.targets.drain import CANNOT_DRAIN, drain_node
+
+    settings = configured(config)
+    if undo and within is not None:
+        raise Failed("--undo takes callers again, and lets nobody go: leave --within out")
+    _client(lambda: drain_node(settings, within_s=within, undo=undo, wait=wait), *CANNOT_DRAIN)
+
+
 @admin_app.command(name="replay")
 def replay_command(*, contact: str, check: bool = False, config: ConfigFile = None) -> None:
     """Print a contact's life out of the log, event by event. Reads the files of this host's cell,
@@ -367,14 +407,14 @@ def _read(begin: Callable[[], Coroutine[Any, Any, T]], cannot: tuple[type[Except
         raise Failed(str(error)) from error
 
 
-def _client(begin: Callable[[], Coroutine[Any, Any, int | None]]) -> None:
-    """A command that talks to a running cell: what it cannot do is one line."""
+def _client(begin: Callable[[], Coroutine[Any, Any, int | None]], *cannot: type[Exception]) -> None:
+    """A command that talks to a running cell: what it cannot do is one line; `cannot` are errors of its own."""
     from tandem.client.account import CannotDial, NotRegistered
     from tandem.client.api import ApiError
     from tandem.client.call import CallOver
     from tandem.client.place import NotRunning
 
-    find = mendable(ApiError, CallOver, CannotDial, NotRegistered, NotRunning)
+    find = mendable(ApiError, CallOver, CannotDial, NotRegistered, NotRunning, *cannot)
     try:
         code = run_until_signal(begin())
     except Exception as error:

@@ -48,6 +48,15 @@ class NodeBackend:
     def journal_away(self, away: bool) -> None:
         self.node.journal_away(away, self._at())
 
+    def drain(self, on: bool) -> None:
+        self.node.drain(on)
+
+    def strangers(self) -> int:
+        return 0
+
+    def let_go(self, legs: Iterable[LiveLeg]) -> None:
+        self.node.let_go(legs, self._at())
+
     def legs(self) -> tuple[LiveLeg, ...]:
         found: tuple[LiveLeg, ...] = self.node.legs()
         return found
@@ -92,6 +101,7 @@ class AgentWorld(MediaWorld):
         for link, frame in inbox:
             if self._owners[link].closed is None:
                 self.agent.receive(link, frame, self.now_ms)
+        self.agent.look(self.now_ms)
         self._deliver()
 
     def _deliver(self) -> None:
@@ -116,6 +126,10 @@ class AgentWorld(MediaWorld):
         self._inbox.append((link, hello))
         self._run()
         return self._owners[link]
+
+    async def drain(self, on: bool = True, within_s: int | None = None) -> None:
+        self.agent.drain(on, None if within_s is None else within_s * 1000, self.now_ms)
+        self._run()
 
     async def until(self, done: Callable[[], object]) -> None:
         limit_ms = self.now_ms + self.patience_ms

@@ -41,6 +41,7 @@ class AgentBench(NodeBackend, Bench):
 class BuiltinWorld(AgentWorld):
     calls_survive = False
     refers = False
+    answers_options = True
 
     def __init__(self) -> None:
         self._bench = AgentBench(rtp_timeout_s=3600.0)
@@ -93,6 +94,9 @@ class BuiltinWorld(AgentWorld):
             if live.leg not in before:
                 self._callers[live.leg] = caller
         self._deliver()
+
+    def options(self) -> int:
+        return int(self._bench.options())
 
     async def press(self, leg: str, digits: str) -> None:
         for digit in digits:

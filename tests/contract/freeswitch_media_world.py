@@ -24,10 +24,10 @@ PROMPTS = {PROMPT: "/prompts/welcome.wav", "music": "/prompts/music.wav"}
 class SwitchBackend(NodeBackend):
     """The node as a backend, and the edge between it and the switch: what the asyncio one does, on virtual time."""
 
-    def __init__(self, switch: ScriptedSwitch, agent: MediaAgent) -> None:
+    def __init__(self, switch: ScriptedSwitch, agent: MediaAgent, *, behind_door: bool) -> None:
         self._switch = switch
         self._reader = esl.EslReader()
-        self.node = Node(FreeswitchConfig(), agent, PROMPTS, switch.password)
+        self.node = Node(FreeswitchConfig(behind_door=behind_door), agent, PROMPTS, switch.password)
 
     def _at(self) -> float:
         return self._switch.now
@@ -65,8 +65,10 @@ class FreeswitchWorld(AgentWorld):
     calls_survive = True
     supervises = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, behind_door: bool = False) -> None:
         super().__init__(MemoryStore(), MediaAgent, AgentSettings("m1", "boot-1"))
+        # A door asks by OPTIONS; whom it brings all the same the switch refuses by itself.
+        self.answers_options, self.sees_refused = behind_door, not behind_door
         self.switch = ScriptedSwitch()
         self.switch.tick(100.0)
         self._start()
@@ -78,7 +80,7 @@ class FreeswitchWorld(AgentWorld):
         self._run()
 
     def _new_backend(self, agent: MediaAgent) -> SwitchBackend:
-        self._backend = SwitchBackend(self.switch, agent)
+        self._backend = SwitchBackend(self.switch, agent, behind_door=self.answers_options)
         return self._backend
 
     @property
@@ -102,6 +104,9 @@ class FreeswitchWorld(AgentWorld):
         self.switch.dial(number)
         self._run()
 
+    def options(self) -> int:
+        return 503 if self.switch.paused else 200
+
     async def press(self, leg: str, digits: str) -> None:
         for digit in digits:
             self.switch.press(channel_of_caller(leg) or "", digit)
@@ -122,6 +127,25 @@ class FreeswitchWorld(AgentWorld):
 
     def rings(self, device: str) -> int:
         return self.switch.rung.count(device)
+
+    def strangers(self) -> int:
+        """Ends of calls that are nobody's leg."""
+        return self._backend.node.strangers()
+
+    async def end(self, channel: str) -> None:
+        """The phone of a channel hangs up."""
+        self.switch.hang_up(channel)
+
+    async def restart_switch(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """kill -9 of the switch alone; the next life is there a second later."""
+        self._backend.lost()
+        self.switch.die()
+        self.switch.tick(self.switch.now + 0.5)
+        meanwhile()
+        self._run()
+        self.switch.tick(self.switch.now + 0.5)
+        self._backend.connect()
+        self._run()
 
     async def restart(self) -> None:
         self._run()

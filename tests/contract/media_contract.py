@@ -17,6 +17,8 @@ from tandem.core.ports.media import (
     Ack,
     Answer,
     Bridge,
+    By,
+    CallRefused,
     Cause,
     Collect,
     Collected,
@@ -122,6 +124,10 @@ class MediaWorld(ABC):
     """Whether phones can hand a call over by themselves: a node may refuse REFER."""
     supervises = False
     """Whether it carries out `Supervise`; otherwise it refuses it by name."""
+    answers_options = False
+    """Whether a door could ask it, by OPTIONS, if it takes calls."""
+    sees_refused = True
+    """Whether callers whom a drain refuses come as far as the node that tells of them."""
     sees_journal = False
     """Whether the world can stop the agent between writing and sending."""
 
@@ -140,6 +146,14 @@ class MediaWorld(ABC):
     @abstractmethod
     async def dial(self, number: str) -> None:
         """Somebody calls from outside."""
+
+    @abstractmethod
+    async def drain(self, on: bool = True, within_s: int | None = None) -> None:
+        """An operator empties the node, or fills it again."""
+
+    def options(self) -> int:
+        """What OPTIONS gets. Only where `answers_options`."""
+        raise NotImplementedError
 
     @abstractmethod
     async def press(self, leg: str, digits: str) -> None:
@@ -201,6 +215,16 @@ class MediaWorld(ABC):
         await self.dial(NUMBERS[tenant])
         await self.until(lambda: len(owner.legs(tenant)) > before)
         return owner.legs(tenant)[-1]
+
+    async def refused(self, owner: Owner) -> None:
+        """A new call is refused because the node is drained."""
+        before = len(owner.legs()), len(owner.of(CallRefused))
+        await self.dial(NUMBERS[T1])
+        await self.rest()
+        told = owner.of(CallRefused)[before[1] :]
+        assert told == [CallRefused(NUMBERS[T1], "DRAINING")] * self.sees_refused
+        assert len(owner.legs()) == before[0]
+        assert not self.answers_options or self.options() == 503
 
     async def answered(self, owner: Owner, tenant: str = T1) -> str:
         leg = await self.arrive(owner, tenant)
@@ -679,6 +703,64 @@ async def a_supervisor_joins_the_caller(world: MediaWorld) -> None:
     joined = await world.done(later, later.command(supervisor, Bridge(caller)))
     assert joined.outcome is Outcome.DONE
     assert later.of(LegUnbridged, agent) == [LegUnbridged(caller)]
+
+
+@clause
+async def a_drained_node_refuses_callers_and_serves_those_it_has(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    await world.register("anna")
+    await world.until(lambda: owner.of(DeviceRegistered))
+    caller = await world.answered(owner)
+    await world.drain()
+    await world.refused(owner)
+    # The phone is rung for who is here, and not for a caller of another node.
+    elsewhere = await world.done(owner, await world.ring(owner, "c9.a", "anna"))
+    assert (elsewhere.outcome, elsewhere.reason) == (Outcome.FAILED, "DRAINING")
+    await world.done(owner, await world.ring(owner, f"{caller}.a", "anna"))
+    await world.done(owner, owner.command(caller, Bridge(f"{caller}.a")))
+    for _ in range(15):
+        await world.rest()
+    assert owner.of(LegEnded) == [], "no drain ends a call by itself"
+    assert world.rings("anna") == 1
+
+
+@clause
+async def a_drain_outlives_the_agent_until_it_is_undone(world: MediaWorld) -> None:
+    await world.greeted()
+    await world.drain()
+    await world.restart()
+    owner = await world.owner(2)
+    await world.refused(owner)
+    await world.drain(False)
+    assert not world.answers_options or world.options() == 200
+    await world.arrive(owner)
+    await world.restart()
+    later = await world.owner(3)
+    assert not world.answers_options or world.options() == 200
+    await world.arrive(later)
+
+
+@clause
+async def who_waits_in_a_drained_node_is_let_go_in_time_and_talks_go_on(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    one, other, waits, rings = [await world.answered(owner) for _ in range(3)] + [await world.arrive(owner)]
+    owner.command(waits, Play((PROMPT,), loop=True))
+    await world.done(owner, owner.command(one, Bridge(other)))
+    await world.drain(within_s=10)
+    for _ in range(3):
+        await world.rest()
+    assert owner.of(LegEnded) == [], "there is time left"
+    await world.until(lambda: owner.of(LegEnded, waits) and owner.of(LegEnded, rings))
+    for leg in (waits, rings):
+        [end] = owner.of(LegEnded, leg)
+        assert (end.cause, end.by) == (Cause.MEDIA_LOST, By.NODE), "as if the node had died: the place is kept"
+    for _ in range(5):
+        await world.rest()
+    # Who comes back to their place later waits no less.
+    assert owner.of(LegEnded, one) == owner.of(LegEnded, other) == []
+    await world.hang_up(other)
+    await world.until(lambda: owner.of(LegEnded, one))
+    assert owner.of(LegEnded, one)[0].cause is Cause.MEDIA_LOST
 
 
 @clause

@@ -10,6 +10,7 @@ from tandem.core.ports.log import Partition
 from tandem.core.ports.media import Command, CommandSettled, Event, Hello, MediaEvent, Outcome
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import Perform, Settle, Turn
+from tandem.media.backend import LiveLeg
 from tandem.media.journal.changes import Acked, Change, EpochSeen, EventKept
 from tests.contract.media_contract import CLAUSES
 from tests.contract.scripted_media_world import ScriptedWorld
@@ -151,6 +152,28 @@ class TurnsTheCommandsAround(MediaAgent):
         return turn
 
 
+class ForgetsTheDrainAtDeath(MediaAgent):
+    def start(self, now_ms: int) -> None:
+        self._state.drain = None
+        super().start(now_ms)
+
+
+class RingsForAnybodyWhileItDrains(MediaAgent):
+    @property
+    def draining(self) -> bool:
+        return False
+
+
+class LetsNobodyGo(MediaAgent):
+    def look(self, now_ms: int) -> None:
+        pass
+
+
+class LetsEverybodyGo(MediaAgent):
+    def overdue(self, live: tuple[LiveLeg, ...], now_ms: int) -> tuple[LiveLeg, ...]:
+        return live
+
+
 PLANTED: list[tuple[type[MediaAgent], bool, str]] = [
     (ForgetsKeys, False, "a_key_is_carried_out_once"),
     (ForgetsKeys, False, "a_settled_key_is_answered_with_its_first_outcome"),
@@ -174,6 +197,10 @@ PLANTED: list[tuple[type[MediaAgent], bool, str]] = [
     (TellsEverythingTwice, False, "a_leg_ends_once"),
     (TellsEverythingTwice, False, "a_recording_is_stored_once"),
     (TurnsTheCommandsAround, False, "commands_of_a_leg_run_in_order"),
+    (ForgetsTheDrainAtDeath, False, "a_drain_outlives_the_agent_until_it_is_undone"),
+    (RingsForAnybodyWhileItDrains, False, "a_drained_node_refuses_callers_and_serves_those_it_has"),
+    (LetsNobodyGo, False, "who_waits_in_a_drained_node_is_let_go_in_time_and_talks_go_on"),
+    (LetsEverybodyGo, False, "who_waits_in_a_drained_node_is_let_go_in_time_and_talks_go_on"),
 ]
 
 

@@ -47,6 +47,7 @@ def parts(cell: Cell) -> tuple[int, int]:
     return sum("part-" in path.name for path in names), sum(path.name == "manifest" for path in names)
 
 
+@pytest.mark.builtin("no media node takes ten thousand callers: they are scripted, in the test's own process")
 @pytest.mark.timeout(900)  # a minute alone, five on a machine with ten times the load
 async def test_a_kill_in_a_snapshot_of_ten_thousand_contacts(own_cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody loses their call or their place, and the state is the log's."""

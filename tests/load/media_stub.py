@@ -244,6 +244,16 @@ class StubBackend:
     def journal_away(self, away: bool) -> None:
         """See `media.backend.Backend`. The stub has nothing to refuse."""
 
+    def drain(self, on: bool) -> None:
+        """See `media.backend.Backend`. Nobody drains the stub."""
+
+    def strangers(self) -> int:
+        """See `media.backend.Backend`."""
+        return 0
+
+    def let_go(self, legs: Iterable[LiveLeg]) -> None:
+        """See `media.backend.Backend`."""
+
     def legs(self) -> tuple[LiveLeg, ...]:
         """See `media.backend.Backend`."""
         return tuple(LiveLeg(leg.tenant, leg.shard, name) for name, leg in self._legs.items())

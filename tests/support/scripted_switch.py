@@ -67,10 +67,15 @@ class ScriptedSwitch:
         self.channels: dict[str, Channel] = {}
         self.registered: dict[str, bool] = {}
         """Device -> whether its phone is answered."""
+        self._rows: tuple[str, ...] = ()
+        """Those whose row is written: a thread of its own does that, a moment later."""
         self.rung: list[str] = []
         self.records: dict[str, dict[str, str]] = {}
         """Variables of channels that ended: the spool of call records."""
         self.commands: list[str] = []
+        self.globals: dict[str, str] = {}
+        self.paused = False
+        """Everything new that comes in gets 503, OPTIONS too."""
         self.subscribed: set[str] = set()
         self.out = bytearray()
         self.listening = False
@@ -193,12 +198,30 @@ class ScriptedSwitch:
     # ------------------------------------------------------------------ phones
 
     def dial(self, number: str) -> str:
-        """A caller comes, is told that it rings, and is parked; the channel's name."""
+        """A caller comes, is told that it rings, and is parked; the channel's name. A node that takes none has none:
+        a paused one not even a channel."""
         uuid = f"00000000-0000-4000-8000-{next(self._names):012}"
+        if self.paused:
+            return uuid
         channel = self.channels[uuid] = Channel(uuid, True, number, progress_us=self._us)
+        if self.globals.get("tandem_draining") == "true":
+            self._end(channel, "SWITCH_CONGESTION", "send_refuse")
+            return uuid
         self.fire("CHANNEL_PROGRESS", channel)
         self.fire("CHANNEL_PARK", channel)
         return uuid
+
+    def emergency(self) -> tuple[str, str]:
+        """A caller whom the dialplan put through to a gateway: both channels of the talk."""
+        made = []
+        for inbound in (True, False):
+            uuid = f"00000000-0000-4000-8000-{next(self._names):012}"
+            channel = self.channels[uuid] = Channel(uuid, inbound, "112", progress_us=self._us)
+            channel.variables["_last"] = "bridge"
+            self._answered(channel)
+            made.append(channel)
+        made[0].bridged, made[1].bridged = made[1].uuid, made[0].uuid
+        return made[0].uuid, made[1].uuid
 
     def register(self, user: str, *, answers: bool = True) -> None:
         """A phone registers; it is answered after a second if so wished."""
@@ -238,6 +261,8 @@ class ScriptedSwitch:
         """kill -9; the next life knows nothing of the calls."""
         self.cut()
         self.channels.clear()
+        self.globals.clear()
+        self.paused = False
         self.life = f"life-{next(self._names)}"
 
     # ------------------------------------------------------------------ time
@@ -245,6 +270,7 @@ class ScriptedSwitch:
     def tick(self, now: float) -> None:
         """It is later."""
         self.now = now
+        self._rows = tuple(self.registered)
         if now >= self._beats_at:
             self._beats_at = now + HEARTBEAT_S
             self.fire("HEARTBEAT")
@@ -271,6 +297,8 @@ class ScriptedSwitch:
         words = rest.split(" ")
         lists: dict[str, Callable[[], str]] = {
             "global_getvar": lambda: self.life,
+            "global_setvar": lambda: self._set_global(rest),
+            "fsctl": lambda: self._pause(rest),
             "xml_flush_cache": lambda: "+OK cleared 0 entries\n",
             "show": lambda: self._show(words[0]),
             "sched_del": lambda: self._cancel(words[0]),
@@ -306,6 +334,16 @@ class ScriptedSwitch:
                 return f"-ERR {name} Command not found!\n"
         return "+OK\n"
 
+    def _set_global(self, pair: str) -> str:
+        name, _, value = pair.partition("=")
+        self.globals[name] = value
+        return "+OK"
+
+    def _pause(self, words: str) -> str:
+        assert words in ("pause inbound", "resume inbound"), words
+        self.paused = words.startswith("pause")
+        return "+OK\n"
+
     def _cancel(self, uuid: str) -> str:
         if uuid in self.channels:
             self.channels[uuid].fallback_at = None
@@ -314,7 +352,7 @@ class ScriptedSwitch:
     def _show(self, what: str) -> str:
         rows = [{"uuid": uuid} for uuid in self.channels]
         if what == "registrations":
-            rows = [{"reg_user": user, "realm": "tandem"} for user in self.registered]
+            rows = [{"reg_user": user, "realm": "tandem"} for user in self._rows]
         return json.dumps({"row_count": len(rows)} | ({"rows": rows} if rows else {}))
 
     def _record(self, channel: Channel, what: str, path: str) -> str:

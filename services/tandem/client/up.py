@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,15 +25,24 @@ class AlreadyUp(Exception):
     """Another supervisor has this cell."""
 
 
-def parts_of(config_file: Path | None, *, demo: bool, standby: bool, allow_faults: bool) -> list[Part]:
-    """The processes of this host, in the order in which they start."""
+def parts_of(
+    config_file: Path | None,
+    *,
+    demo: bool,
+    standby: bool,
+    allow_faults: bool,
+    switch: Mapping[str, str] | None = None,
+) -> list[Part]:
+    """The processes of this host, in the order in which they start. With a FreeSWITCH, `switch` is the environment
+    of the media agent that it is for."""
     given = ("--config", str(config_file.absolute())) if config_file else ()
     faults = ("--allow-faults",) if allow_faults else ()
     page = ("--demo",) if demo else ()
     # With a standby both wait for the lock, so that whichever comes back becomes the standby.
     wait = ("--standby",) if standby else ()
-    parts = [
-        Part("media", ("run", "media", *given, *faults)),
+    parts = [] if switch is None else [Part("freeswitch", ("run", "freeswitch", *given))]
+    parts += [
+        Part("media", ("run", "media", *given, *faults), switch or {}),
         Part("control", ("run", "all", *given, *faults, *page, *wait)),
     ]
     if standby:
@@ -43,23 +52,32 @@ def parts_of(config_file: Path | None, *, demo: bool, standby: bool, allow_fault
     return parts
 
 
-async def run_up(config: Config, config_file: Path | None, *, demo: bool, standby: bool, allow_faults: bool) -> None:
-    """Start everything and keep it running until cancelled. Raises `AlreadyUp`, and `GaveUp` in a group."""
+async def run_up(
+    config: Config,
+    config_file: Path | None,
+    *,
+    demo: bool,
+    standby: bool,
+    allow_faults: bool,
+    switch: Mapping[str, str] | None = None,
+) -> None:
+    """Start everything and keep it running until cancelled; `switch` as in `parts_of`. Raises `AlreadyUp`, and
+    `GaveUp` in a group."""
     with _alone(config.run_dir):
-        await _run(config, config_file, demo=demo, standby=standby, allow_faults=allow_faults)
+        parts = parts_of(config_file, demo=demo, standby=standby, allow_faults=allow_faults, switch=switch)
+        await _run(config, parts, demo=demo)
 
 
-async def _run(config: Config, config_file: Path | None, *, demo: bool, standby: bool, allow_faults: bool) -> None:
+async def _run(config: Config, parts: list[Part], *, demo: bool) -> None:
     place = Place(config)
     if demo:
         _ = place.sip  # say now what cannot work
-    parts = parts_of(config_file, demo=demo, standby=standby, allow_faults=allow_faults)
-    if demo:
         (config.run_dir / SOCKET).unlink(missing_ok=True)
 
     async def started() -> None:
         await _until_up(place, demo)
-        _say(_greeting(place, read_demo(place.demo_file) if demo else None))
+        on_switch = any(part.name == "freeswitch" for part in parts)
+        _say(_greeting(place, read_demo(place.demo_file) if demo else None, _carries(config, on_switch=on_switch)))
 
     await Supervisor(config.run_dir, _say).run(parts, started)
 
@@ -89,11 +107,21 @@ async def _until_up(place: Place, demo: bool) -> None:
         await asyncio.sleep(POLL_S)
 
 
-def _greeting(place: Place, demo: Demo | None) -> str:
+def _carries(config: Config, *, on_switch: bool) -> str:
+    """What carries the calls."""
+    if on_switch:
+        log = config.data_dir / "freeswitch" / "log" / "freeswitch.log"
+        return f"FreeSWITCH of {config.media.freeswitch.prefix}; its log is {log}"
+    if config.media.backend == "freeswitch":
+        return "the FreeSWITCH that you started"
+    return f"the built-in node, {config.media.capacity} callers at once"
+
+
+def _greeting(place: Place, demo: Demo | None, carries: str) -> str:
     _, http = place.addresses()
     host, port = place.sip if place.config.sip.port else (place.config.sip.host, 0)
     if demo is None:
-        return f"Tandem is up. API: {http}/openapi.json   SIP: {host}:{port}   Ctrl-C ends it."
+        return f"Tandem is up. API: {http}/openapi.json   SIP: {host}:{port}, by {carries}   Ctrl-C ends it."
     number = demo.numbers[0]
     menu = ", ".join(f"{digit} for {queue.rpartition('/')[2]}" for digit, queue in number.digits.items())
     phones = [agent.sip_user for agent in demo.agents if not agent.robot]
@@ -105,6 +133,7 @@ def _greeting(place: Place, demo: Demo | None) -> str:
         f"  Dial    sip:{number.number}@{host}:{port} from any softphone ({menu}); two robots answer",
         f"  Agents  be one yourself: register as {' or '.join(phones)} at {demo.sip_domain}; their",
         f"          passwords are in {place.demo_file}",
+        f"  Media   {carries}",
         f'  API     curl -H "Authorization: Bearer {demo.api_key}" {http}/v1/{demo.tenant}/contacts',
         "  Next    tandem demo          one call as a timeline",
         "          tandem demo --kill   kill -9 the control plane in the middle of five calls",

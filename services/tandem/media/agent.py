@@ -15,7 +15,7 @@ change is written before the backend begins a command and before an event is sen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ from tandem.core.ports.media import (
     Legs,
     ListLegs,
     MediaEvent,
+    Originate,
     Outcome,
     StaleEpoch,
     ToNode,
@@ -50,10 +51,13 @@ from tandem.core.ports.media import (
 from tandem.media.agent_io import (
     BEAT_MS,
     BEHIND,
+    DRAINING,
     TOO_MANY_KEYS,
     AgentSettings,
     AskLegs,
+    Drain,
     Greet,
+    LookWhoWaits,
     Notice,
     OwnerPresent,
     Perform,
@@ -62,6 +66,7 @@ from tandem.media.agent_io import (
     Turn,
 )
 from tandem.media.backend import LiveLeg, MergedDirectory, RowKind
+from tandem.media.draining import Drained, Draining
 from tandem.media.journal.changes import (
     Acked,
     Change,
@@ -99,6 +104,7 @@ class MediaAgent:
         self._sent: dict[str, int] = {}  # tenant -> number of the last event that its owner was sent
         self._told: dict[str, int] = {}  # and of the last that it was told with all that was kept
         self._shed: dict[tuple[str, str], int] = {}
+        self._draining = Draining(state)
         self._turn = Turn()
         self._restored = False
         self._started_ms = 0
@@ -112,6 +118,8 @@ class MediaAgent:
         if state.directories:
             self._turn.calls.append(Greet(self._merged()))
         self._turn.calls.append(Restore(state.backend_rows(), died_ms))
+        if state.drain is not None:
+            self._turn.calls.append(Drain(state.drain.on))
         self._turn.calls.extend(Settle(command) for command in state.open_commands())
 
     def beat(self, now_ms: int) -> None:
@@ -138,6 +146,38 @@ class MediaAgent:
     def load(self) -> tuple[int, int, int]:
         """(owners' links, events that nobody has acknowledged, commands remembered)."""
         return len(self._owners), self._state.kept_total(), len(self._state.keys)
+
+    # --------------------------------------------------------------------------------- the operator
+
+    def drain(self, on: bool, within_ms: int | None, now_ms: int) -> None:
+        """Take no new callers from now on, or take them again. With `within_ms`, callers who talk with nobody are
+        let go after so long; the drain of before keeps its own. Holds across restarts, until it is undone."""
+        wish = self._draining.wished(on, within_ms, now_ms)
+        if wish is not None:
+            self._change(wish)
+            self._turn.calls.append(Drain(on))
+            self._notice(DRAINING if on else "DRAIN_UNDONE", "no new callers are taken" if on else "callers are taken")
+
+    def look(self, now_ms: int) -> None:
+        """Look who waits, if a drain says that it is time. Wanted with each `beat`."""
+        if self._draining.due(now_ms):
+            self._turn.calls.append(LookWhoWaits(now_ms))
+
+    def overdue(self, live: tuple[LiveLeg, ...], now_ms: int) -> tuple[LiveLeg, ...]:
+        """The backend's answer to `LookWhoWaits`: whom it is to let go."""
+        found = self._draining.overdue(live, now_ms)
+        if found:
+            self._notice("LET_GO", f"{len(found)} callers who waited longer than the drain was given end as lost")
+        return found
+
+    def drained(self, live: Iterable[LiveLeg], strangers: int = 0) -> Drained:
+        """How far the drain is, by what the backend says."""
+        return self._draining.shown(live, strangers)
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new callers are taken."""
+        return self._draining.on
 
     # --------------------------------------------------------------------------------- owners
 
@@ -297,10 +337,14 @@ class MediaAgent:
 
     def _take_key(self, command: Command, now_ms: int) -> None:
         limit = self._settings.keys_max * (2 if isinstance(command.verb, HangUp) else 1)
+        refusal = ""
         if len(self._state.keys) >= limit:
             self._notice(TOO_MANY_KEYS, f"{limit} commands are remembered; raise media.keys_max or end some calls")
-            settled = CommandSettled(command.key, Outcome.FAILED, TOO_MANY_KEYS)
-            self._keep(command.tenant, command.leg, settled, now_ms)
+            refusal = TOO_MANY_KEYS
+        elif isinstance(command.verb, Originate) and self.draining and not self._state.has_leg(contact_of(command.leg)):
+            refusal = DRAINING
+        if refusal:
+            self._keep(command.tenant, command.leg, CommandSettled(command.key, Outcome.FAILED, refusal), now_ms)
             return
         self._change(KeyTaken(command))
         self._turn.calls.append(Perform(command))

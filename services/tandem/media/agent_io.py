@@ -19,6 +19,8 @@ BEHIND = "BEHIND"
 """Why a call was refused whose tenant sends more than its owner takes."""
 BEAT_MS = 500
 """How often the time is written while legs live: a node's death is told at most so much too early."""
+DRAINING = "DRAINING"
+"""Why a caller was refused, or a phone not rung for a caller of another node: an operator empties this one."""
 TOO_MANY_KEYS = "TOO_MANY_KEYS"
 """Reason of a command that was refused because the node remembers too many."""
 
@@ -98,7 +100,21 @@ class AskLegs:
     link: str
 
 
-Call = Perform | Settle | Greet | Restore | OwnerPresent | AskLegs
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """`Backend.drain`."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LookWhoWaits:
+    """`Backend.let_go` of those of `Backend.legs` that `MediaAgent.overdue` names."""
+
+    now_ms: int
+
+
+Call = Perform | Settle | Greet | Restore | OwnerPresent | AskLegs | Drain | LookWhoWaits
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,11 +56,14 @@ class MergedDirectory:
 
 @dataclass(frozen=True, slots=True)
 class LiveLeg:
-    """A leg that lives on the node. `shard` is the one that its tenant had when it began."""
+    """A leg that lives on the node. `shard` is the one that its tenant had when it began. `waits`: it is a caller's
+    who talks with nobody, for they hear it ringing, a menu or music; `talks`: with somebody."""
 
     tenant: str
     shard: int
     leg: str
+    waits: bool = False
+    talks: bool = False
 
 
 class Sink(Protocol):
@@ -117,6 +120,21 @@ class Backend(Protocol):
         """The journal cannot be written, or can be again. Until then nothing that is told reaches an owner
         and nothing is commanded: talks go on, new calls are refused with 503, and whoever still rings
         or hears it ringing is let go, for nobody could be told of an answer."""
+        ...
+
+    def drain(self, on: bool) -> None:
+        """Take no new callers, or take them again. A caller who comes meanwhile gets 503, and where the number is
+        listed that is told: `CallRefused(number, DRAINING)`. Everybody who is here is served to the end."""
+        ...
+
+    def let_go(self, legs: Iterable[LiveLeg]) -> None:
+        """End these callers' legs as if the node had died with them: `LegEnded(MEDIA_LOST, NODE)`. Those that have
+        ended meanwhile are passed over."""
+        ...
+
+    def strangers(self) -> int:
+        """How many ends of calls live that are nobody's leg: of emergency calls, which go out without being asked
+        about. Who empties the node waits for them too."""
         ...
 
     def legs(self) -> tuple[LiveLeg, ...]:

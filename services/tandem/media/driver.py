@@ -22,6 +22,7 @@ from tandem.core.ports.media import MediaEvent, ToNode
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import KEPT_MAX, KEYS_MAX, AgentSettings
 from tandem.media.backend import Backend, RowKind, Sink
+from tandem.media.draining import Drained
 from tandem.media.journal.disk import DiskStore, NoJournal, node_key
 from tandem.media.journal.file import Journal, open_journal
 from tandem.media.journal.state import JournalState
@@ -95,11 +96,12 @@ class MediaProcess:
         self._points = points
         self._build = build
         self._watch = MediaWatch(instruments or Instruments(clock), settings.node, settings.sample_ratio)
-        self._server = LinkServer(settings.listen, self, clock.boottime_ms)
+        self._server = LinkServer(settings.listen, self, clock.boottime_ms, self)
         self._scheduled = False
         self._beat: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._agent: MediaAgent
+        self._backend: Backend
         self._turns: Turns
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
@@ -120,6 +122,7 @@ class MediaProcess:
             )
             self._agent = MediaAgent(who, state)
             async with self._build(self) as backend:
+                self._backend = backend
                 self._turns = Turns(self._agent, state, journal, backend, self._points)
                 self._agent.start(self._clock.boottime_ms())
                 self._turn()
@@ -152,6 +155,7 @@ class MediaProcess:
         yield Reading(names.OWNERS_LINKED, owners)
         yield Reading(names.EVENTS_KEPT, kept)
         yield Reading(names.KEYS_KEPT, keys)
+        yield Reading(names.DRAINING, int(self._agent.draining))
         yield Reading(names.JOURNAL_AWAY, int(self._turns.journal_away))
 
     @property
@@ -192,6 +196,28 @@ class MediaProcess:
             self._agent.link_closed(link)
         self._soon()
 
+    # ------------------------------------------------------------------------------ the operator
+
+    @property
+    def node(self) -> str:
+        """See `media.link.drains.Drains`."""
+        return self._settings.node
+
+    @property
+    def draining(self) -> bool:
+        """See `media.link.drains.Drains`."""
+        return self._agent.draining
+
+    def drain(self, on: bool, within_ms: int | None) -> bool:
+        """See `media.link.drains.Drains`."""
+        self._agent.drain(on, within_ms, self._clock.boottime_ms())
+        self._turn()
+        return not self._turns.journal_away
+
+    def drained(self) -> tuple[Drained, int]:
+        """See `media.link.drains.Drains`."""
+        return self._agent.drained(self._backend.legs(), self._backend.strangers()), self._clock.boottime_ms()
+
     # ------------------------------------------------------------------------------ the turn
 
     def _soon(self) -> None:
@@ -203,6 +229,7 @@ class MediaProcess:
         self._scheduled = False
         now_ms = self._clock.boottime_ms()
         self._agent.beat(now_ms)
+        self._agent.look(now_ms)
         out = self._turns.run(now_ms)
         for link, frame in out.sends:
             self._server.send(link, frame)

@@ -13,7 +13,9 @@ from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import (
     AskLegs,
     Call,
+    Drain,
     Greet,
+    LookWhoWaits,
     Notice,
     OwnerPresent,
     Perform,
@@ -112,6 +114,11 @@ class Turns:
                 self._backend.owner_present(shard, present)
             case AskLegs(link):
                 self._agent.legs(link, self._backend.legs())
+            case Drain(on):
+                self._backend.drain(on)
+            case LookWhoWaits(now_ms):
+                if overdue := self._agent.overdue(self._backend.legs(), now_ms):
+                    self._backend.let_go(overdue)
 
     def _give_up(self, call: Perform | Settle, now_ms: int) -> None:
         """How far the backend came before it raised cannot be told."""

@@ -213,6 +213,13 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
     """FreeSWITCH beside the media agent (`media.backend = "freeswitch"`). Its own settings stand in
     `infra/freeswitch/settings.xml`; what stands in both has to agree."""
 
+    prefix: Annotated[
+        Path | None,
+        Meta(
+            description="Where FreeSWITCH 1.10 is installed (PREFIX/bin/freeswitch). `tandem up` then starts it, with "
+            "infra/freeswitch as its configuration and {data_dir}/freeswitch to write to, and it carries the calls."
+        ),
+    ] = None
     host: Annotated[
         Literal["127.0.0.1", "::1"],
         Meta(description="Where its event socket listens: on this host alone, for it has no TLS."),
@@ -245,6 +252,14 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
             "call. Default: recordings, beside the node key."
         ),
     ] = None
+    behind_door: Annotated[
+        bool,
+        Meta(
+            description="All SIP comes by a door (infra/kamailio), where the phones are registered too. A node that is "
+            "drained then answers OPTIONS, registrations and emergency calls with 503, and the door sends them to "
+            "another one. Without a door a drained node refuses callers alone."
+        ),
+    ] = False
 
 
 class Media(Section, frozen=True, kw_only=True):

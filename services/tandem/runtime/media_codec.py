@@ -79,10 +79,11 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """Answers `Ping`. `now_ms` is the node's CLOCK_BOOTTIME."""
+    """Answers `Ping`. `now_ms` is the node's CLOCK_BOOTTIME. `draining`: it takes no new callers."""
 
     sent_ms: int
     now_ms: int
+    draining: bool = False
 
 
 ToNodeFrame = media.ToNode | Close | Ping

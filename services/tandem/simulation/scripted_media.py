@@ -50,6 +50,7 @@ from tandem.core.ports.media import (
     Supervise,
 )
 from tandem.core.seal import Secret, secret
+from tandem.media.agent_io import DRAINING
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
 
 
@@ -121,6 +122,7 @@ class ScriptedMedia:
         self.now_ms = now_ms
         self.phones: dict[str, Phone] = {}
         self.spool_full = False
+        self.draining = False
         self._party = party
         self.owners: dict[int, bool] = {}
         self.performed: list[Command] = []
@@ -150,12 +152,12 @@ class ScriptedMedia:
     # ----------------------------------------------------------------------- what people do
 
     def call(self, number: str, leg: str, caller: str = "+49301234567") -> bool:
-        """Somebody dials; False for a number that nobody has, or a node that is full."""
+        """Somebody dials; False for a number that nobody has, or a node that is full or drained."""
         entry = None if self._directory is None else self._directory.numbers.get(number)
         if entry is None:
             return False
-        if len(self._legs) >= self._capacity:
-            self._emit(entry.tenant, "", CallRefused(number, "CAPACITY"))
+        if self.draining or len(self._legs) >= self._capacity:
+            self._emit(entry.tenant, "", CallRefused(number, DRAINING if self.draining else "CAPACITY"))
             return False
         call = _Leg(entry.tenant, entry.shard, inbound=True)
         self._begin(leg, call, LegArrived(number, secret(caller)))
@@ -336,7 +338,24 @@ class ScriptedMedia:
 
     def legs(self) -> tuple[LiveLeg, ...]:
         """See `media.backend.Backend`."""
-        return tuple(LiveLeg(call.tenant, call.shard, leg) for leg, call in self._legs.items())
+        return tuple(
+            LiveLeg(call.tenant, call.shard, leg, call.inbound and not call.peer, call.inbound and bool(call.peer))
+            for leg, call in self._legs.items()
+        )
+
+    def drain(self, on: bool) -> None:
+        """See `media.backend.Backend`."""
+        self.draining = on
+
+    def strangers(self) -> int:
+        """See `media.backend.Backend`."""
+        return 0
+
+    def let_go(self, legs: Iterable[LiveLeg]) -> None:
+        """See `media.backend.Backend`."""
+        for live in legs:
+            if live.leg in self._legs:
+                self._end(live.leg, Cause.MEDIA_LOST, By.NODE)
 
     # ----------------------------------------------------------------------- verbs
 

@@ -41,7 +41,7 @@ def freeswitch_backend(
     password = _password(given.password_file)
     key_file = config.media.node_key_file or default_node_key_file(os.environ)
     recordings = given.recordings_dir or key_file.parent / "recordings"
-    settings = FreeswitchConfig(recordings_dir=str(recordings.absolute()))
+    settings = FreeswitchConfig(behind_door=given.behind_door, recordings_dir=str(recordings.absolute()))
     cdrs = given.cdr_dir or config.data_dir / "freeswitch" / "storage" / "cdr"
     files = Files(config.data_dir / "media" / "spool", cdrs, blobs, entropy)
 

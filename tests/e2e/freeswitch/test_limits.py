@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from tandem.media.freeswitch.draining import VARIABLE
 from tests.e2e.foreign import baresip, needs_baresip, needs_sipp, register, sipp
 from tests.e2e.freeswitch.directory import directory
 from tests.e2e.freeswitch.esl_client import Esl
@@ -27,6 +30,16 @@ async def changed(esl: Esl, change: str, back: str) -> AsyncIterator[None]:
         yield
     finally:
         await done(esl, back)
+
+
+@asynccontextmanager
+async def full(node: FreeSwitch, esl: Esl) -> AsyncIterator[None]:
+    """A node that takes no callers by its settings, until the block ends."""
+    await node.configure(esl, max_callers=0)
+    try:
+        yield
+    finally:
+        await node.configure(esl)
 
 
 async def refused(node: FreeSwitch, home: Path, number: str = NUMBER) -> None:
@@ -85,13 +98,19 @@ async def test_a_caller_who_sends_no_audio_is_hung_up(node, tmp_path):
             await node.configure(esl)
 
 
-async def test_a_node_that_drains_refuses_callers_and_nothing_else(secure, directory_port, tmp_path):
-    port = free_udp_port()
+@pytest.fixture(scope="module")
+def port() -> int:
+    """Where the gateway of emergency calls is: a rescan takes in new gateways, and leaves the others as they are."""
+    return free_udp_port()
+
+
+@pytest.mark.parametrize("how", ["by the agent", "by hand"])
+async def test_a_node_that_drains_refuses_callers_and_nothing_else(secure, directory_port, tmp_path, port, how):
     async with talk(secure, directory_port, tmp_path) as one:
         (secure.gateways / "emergency.xml").write_text(GATEWAY.format(name="emergency", port=port))
         await one.esl.api("sofia profile tandem rescan")
-        await secure.configure(one.esl, max_callers=0)
-        try:
+        by_agent = changed(one.esl, f"global_setvar {VARIABLE}=true", f"global_setvar {VARIABLE}=false")
+        async with by_agent if how == "by the agent" else full(secure, one.esl):
             await refused(secure, tmp_path)
             assert await one.heard_by(one.caller_leg) == {AGENT_HZ}
             async with baresip(tmp_path / "again", secure.sip, one.agent_user, "secret", tone_hz=AGENT_HZ) as again:
@@ -103,8 +122,8 @@ async def test_a_node_that_drains_refuses_callers_and_nothing_else(secure, direc
                 await gateway.succeeds()
             # The door is not told: it tries another node when this one refuses the call.
             assert await options(secure) == 200
-        finally:
-            await secure.configure(one.esl)
+        async with call(secure, tmp_path / "after", "ring_and_listen") as after:
+            await after.succeeds()
 
 
 async def test_a_paused_node_refuses_everything_new_that_comes_in_and_keeps_its_talks(secure, directory_port, tmp_path):

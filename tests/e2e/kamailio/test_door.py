@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from tests.e2e.cell import TANDEM, environment, on_freeswitch
 from tests.e2e.foreign import baresip, needs_baresip, needs_sipp, sipp
 from tests.e2e.freeswitch.directory import directory
 from tests.e2e.freeswitch.talk import new_uuid
 from tests.e2e.kamailio.door import Stranger, door
+from tests.e2e.programs import Program
 from tests.e2e.sounds import seconds_of
 
 pytestmark = [pytest.mark.needs("kamailio"), needs_sipp]
@@ -49,6 +52,45 @@ async def test_a_paused_node_gets_no_calls_until_it_says_so(nodes, tmp_path):
             assert [served(node) - was for node, was in zip(nodes, before, strict=True)] == [0, 2]
         finally:
             await esl.api("fsctl resume inbound")
+        await one.says(f"127.0.0.1:{first.sip_port} takes calls")
+
+
+@asynccontextmanager
+async def agent(node, home):
+    """The media process of a node, without a control plane; how it is commanded."""
+    home.mkdir()
+    before = dict(node.settings)
+    settings = environment(
+        home / "var", media__node_key_file=home / "node.key", media__allow_node_key_on_disk=True,
+        media__freeswitch__behind_door=True, **on_freeswitch(node, home),
+    )  # fmt: skip
+    node.settings = before
+
+    async def tandem(*arguments):
+        done = await asyncio.to_thread(
+            subprocess.run, (*TANDEM, *arguments), env=settings, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    program = Program("media", (*TANDEM, "run", "media"), env=settings)
+    try:
+        await asyncio.to_thread(program.wait_line, "FreeSWITCH answers")
+        yield tandem
+    finally:
+        program.stop()
+
+
+async def test_a_drained_node_gets_no_calls_until_that_is_undone(nodes, tmp_path):
+    first, _ = nodes
+    ports = [node.sip_port for node in nodes]
+    async with door(tmp_path / "door", ports) as one, agent(first, tmp_path / "agent") as tandem:
+        assert "nobody is left, it can be stopped" in await tandem("admin", "drain")
+        await one.says(f"127.0.0.1:{first.sip_port} takes no calls")
+        before = [served(node) for node in nodes]
+        await called(one, tmp_path / "callers", 2)
+        assert [served(node) - was for node, was in zip(nodes, before, strict=True)] == [0, 2]
+        await tandem("admin", "drain", "--undo")
         await one.says(f"127.0.0.1:{first.sip_port} takes calls")
 
 

@@ -83,6 +83,15 @@ class Backend:
     def journal_away(self, away: bool) -> None:
         self.asked.append(("journal away", away))
 
+    def drain(self, on: bool) -> None:
+        self.asked.append(("drain", on))
+
+    def strangers(self) -> int:
+        return 0
+
+    def let_go(self, legs: Iterable[LiveLeg]) -> None:
+        self.asked.append(("let go", tuple(leg.leg for leg in legs)))
+
     def legs(self) -> tuple[LiveLeg, ...]:
         return self.live
 

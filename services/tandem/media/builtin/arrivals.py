@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tandem.core.ports.media import By, CallRefused, Cause, DirectoryNumber, LegAnswered, LegArrived
 from tandem.core.seal import secret
+from tandem.media.agent_io import DRAINING
 from tandem.media.builtin.board import Board, media_ms
 from tandem.media.builtin.causes import reason_of, status_of
 from tandem.media.builtin.config import Fallback
@@ -61,7 +62,10 @@ class Arrivals:
             self._refuse(event.call, 503, now, Cause.FAILED)
             return
         number = board.directory.numbers[event.request.uri.number]
-        if board.callers() >= board.config.capacity:
+        if board.draining:
+            self._refuse(event.call, 503, now, Cause.REFUSED)
+            self._tell_refused(number, DRAINING, now)
+        elif board.callers() >= board.config.capacity:
             self._refuse(event.call, 503, now, Cause.REFUSED)
             self._tell_refused(number, "CAPACITY", now)
         elif (port := board.ports.open()) is None:

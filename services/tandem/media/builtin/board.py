@@ -91,6 +91,8 @@ class Board:
     goodbyes: Goodbyes = field(init=False)
     journal_away: bool = False
     """Nothing that is told is written down: no call may begin."""
+    draining: bool = False
+    """An operator empties the node."""
 
     def __post_init__(self) -> None:
         self.goodbyes = Goodbyes(self.sink, self.timers)

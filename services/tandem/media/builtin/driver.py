@@ -125,6 +125,19 @@ class BuiltinNode:
         self._node.journal_away(away, self._now())
         self._flush_soon()
 
+    def drain(self, on: bool) -> None:
+        """See `Backend`."""
+        self._node.drain(on)
+
+    def strangers(self) -> int:
+        """See `Backend`. Emergency calls do not go out here."""
+        return 0
+
+    def let_go(self, legs: Iterable[LiveLeg]) -> None:
+        """See `Backend`."""
+        self._node.let_go(legs, self._now())
+        self._flush_soon()
+
     def legs(self) -> tuple[LiveLeg, ...]:
         """See `Backend`."""
         return self._node.legs()

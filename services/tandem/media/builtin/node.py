@@ -147,13 +147,30 @@ class Node:
                 board.give_up(leg, Cause.REFUSED, now, "the journal cannot be written")
         self._show_readiness()
 
+    def drain(self, on: bool) -> None:
+        """Take no new callers, or take them again."""
+        self._board.draining = on
+        self._show_readiness()
+
+    def let_go(self, legs: Iterable[LiveLeg], now: float) -> None:
+        """End the legs of callers who have waited long enough."""
+        for live in legs:
+            leg = self._board.legs.get(live.leg)
+            if leg is not None and leg.tenant == live.tenant:
+                self._lose(leg, now, "the node is drained")
+
     def recordings(self) -> tuple[str, ...]:
         """The blobs' names of recordings that are not stored yet."""
         return tuple(self._board.recordings)
 
     def legs(self) -> tuple[LiveLeg, ...]:
         """All legs that an owner may command, in the order in which they began."""
-        return tuple(LiveLeg(leg.tenant, leg.shard, leg.id) for leg in self._board.legs.values())
+        return tuple(
+            LiveLeg(
+                leg.tenant, leg.shard, leg.id, leg.inbound and leg.peer is None, leg.inbound and leg.peer is not None
+            )
+            for leg in self._board.legs.values()
+        )
 
     def load(self) -> tuple[int, int, int]:
         """(inbound legs, all legs, registered devices)."""
@@ -262,13 +279,16 @@ class Node:
 
     def shut_down(self, now: float) -> None:
         """The process is about to end: say so to every phone, as a death would not."""
+        for leg in list(self._board.legs.values()):
+            self._lose(leg, now, "the node was stopped")
+
+    def _lose(self, leg: Leg, now: float, detail: str) -> None:
         board = self._board
-        for leg in list(board.legs.values()):
-            if leg.stage is Stage.ARRIVED:
-                board.endpoint.reject(leg.call, 503, now, reason=reason_of(Cause.MEDIA_LOST))
-                board.end(leg, Cause.MEDIA_LOST, By.NODE, now, "the node was stopped")
-            else:
-                board.give_up(leg, Cause.MEDIA_LOST, now, "the node was stopped")
+        if leg.stage is Stage.ARRIVED:
+            board.endpoint.reject(leg.call, 503, now, reason=reason_of(Cause.MEDIA_LOST))
+            board.end(leg, Cause.MEDIA_LOST, By.NODE, now, detail)
+        else:
+            board.give_up(leg, Cause.MEDIA_LOST, now, detail)
 
     # ------------------------------------------------------------------ from SIP
 
@@ -297,7 +317,8 @@ class Node:
     def _show_readiness(self) -> None:
         """OPTIONS steers new calls: 503 while none can be taken."""
         board = self._board
-        ready = board.directory is not None and not board.journal_away and board.callers() < board.config.capacity
+        open_ = board.directory is not None and not board.journal_away and not board.draining
+        ready = open_ and board.callers() < board.config.capacity
         board.endpoint.set_options_status(200 if ready else 503)
 
     def _call_ended(self, leg: Leg, event: CallEnded, now: float) -> None:

@@ -7,6 +7,7 @@ import re
 
 from tandem.core.ports.media import Answer, By, CallRefused, Cause, Command, LegAnswered, LegArrived
 from tandem.core.seal import secret
+from tandem.media.agent_io import DRAINING
 from tandem.media.backend import MergedDirectory
 from tandem.media.freeswitch.board import Board, media_ms
 from tandem.media.freeswitch.ids import leg_of_caller
@@ -38,7 +39,7 @@ class Arrivals:
         number = event.get("Caller-Destination-Number") or ""
         if event.get("Answer-State") == "answered":
             self._take_up(leg_id, channel, directory, number)
-        elif directory is None or self._board.journal_away:
+        elif directory is None or self._board.journal_away or self._board.draining:
             self._refuse(channel, _NOT_NOW)
         elif number not in directory.numbers:
             self._refuse(channel, _UNLISTED)
@@ -70,13 +71,15 @@ class Arrivals:
         self._board.emit(leg, LegArrived(entry.number, secret(_caller(event))), now)
 
     def turned_away(self, event: esl.Event, now: float) -> None:
-        """A call ended that never was a leg: the dialplan has a limit of callers, as we have not."""
+        """A call ended that never was a leg: the dialplan has a limit of callers, as we have not, and takes none while
+        it is drained."""
         board, number = self._board, event.get("Caller-Destination-Number") or ""
         entry = board.directory.numbers.get(number) if board.directory is not None else None
         if entry is None or board.journal_away or event.get("Call-Direction") != "inbound":
             return
         if event.get("Hangup-Cause") == _NOT_NOW:
-            board.sink.emit(entry.tenant, "", CallRefused(entry.number, "CAPACITY"), media_ms(now))
+            reason = DRAINING if board.draining else "CAPACITY"
+            board.sink.emit(entry.tenant, "", CallRefused(entry.number, reason), media_ms(now))
 
     # ------------------------------------------------------------------ an owner takes the call
 

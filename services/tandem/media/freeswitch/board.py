@@ -63,6 +63,21 @@ class Seal:
     truncated: bool
 
 
+class InOrder:
+    """A sink to which the moment of what died with the switch can be told, who finds that out later: never before
+    what the tenant was told last."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._told_ms: dict[str, int] = {}
+        self.remember = sink.remember
+
+    def emit(self, tenant: str, leg: str, body: MediaEvent, media_time_ms: int) -> None:
+        """See `media.backend.Sink`."""
+        at_ms = self._told_ms[tenant] = max(media_time_ms, self._told_ms.get(tenant, 0))
+        self._sink.emit(tenant, leg, body, at_ms)
+
+
 @dataclass(slots=True)
 class Board:
     """Shared by the node's parts. Holds no time: `now` is CLOCK_BOOTTIME in seconds."""
@@ -81,12 +96,18 @@ class Board:
     directory: MergedDirectory | None = None
     owners: set[int] = field(default_factory=set)
     journal_away: bool = False
+    draining: bool | None = None
+    """Whether an operator empties the node; None if nobody ever said."""
     switch: str = ""
     """Which life of FreeSWITCH we talk to; empty until it said."""
     linked: bool = False
     """Logged in to the switch."""
     live: bool = False
     """And what happened before that is known: commands are begun."""
+    strangers: dict[str, None] = field(default_factory=dict)
+    """Channels that are nobody's leg: emergency calls, which the dialplan puts through."""
+    lost_at: float | None = None
+    """When the connection was lost over which what happens was known; None while it is."""
     replies: deque[Then | None] = field(default_factory=deque)
     """What follows the next answers, in the order of the commands."""
     jobs: dict[str, Callable[[str, float], None]] = field(default_factory=dict)
@@ -191,6 +212,7 @@ class Board:
         """A leg begins, or is taken up again."""
         self.legs[leg.id] = leg
         self.leg_of_channel[leg.channel] = leg.id
+        self.strangers.pop(leg.channel, None)
 
     def leg_on(self, channel: str | None) -> Leg | None:
         """The leg of a channel."""

@@ -12,6 +12,10 @@ class FreeswitchConfig:
     dial: str = "sofia/tandem/{user}%{realm}"
     """How a device is rung: where it registered with that SIP profile, in our realm."""
 
+    behind_door: bool = False
+    """All SIP comes by a door that asks by OPTIONS who takes calls. A node that is drained then refuses everything
+    new; one alone refuses callers only, for its phones have no other registrar and its emergency calls no other way."""
+
     unreachable_after_s: float = 4.0
     """A device that does not even ring in this time is not there: four tries of an INVITE."""
 
@@ -27,6 +31,10 @@ class FreeswitchConfig:
 
     goodbye_s: float = 1.0
     """How long the end of a leg may be missing that a list does not name any more: its event may be under way."""
+
+    list_lag_s: float = 5.0
+    """How far FreeSWITCH's list of registrations may lie behind its events: rows are written by a thread of their
+    own, some hundred at a time."""
 
     heartbeat_s: float = 2.0
     """FreeSWITCH's `event-heartbeat-interval`. Three missing ones mean a connection that brings nothing."""

@@ -49,6 +49,8 @@ class Connection:
     def lost(self, now: float) -> None:
         """The connection is gone. Whoever waits for an answer gets none: it is found out anew."""
         board = self._board
+        if board.lost_at is None:
+            board.lost_at = now
         board.linked = board.live = self.ready = self._narrow = False
         board.replies.clear()
         board.jobs.clear()

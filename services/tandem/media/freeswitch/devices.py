@@ -42,11 +42,22 @@ class Devices:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self._told: dict[str, float] = {}
+        """When an event told of a user; of late alone."""
 
     # ------------------------------------------------------------------ registrations
 
+    def told(self, user: str, now: float, *, registered: bool) -> None:
+        """An event: a phone registered, or refreshed, or its registration ended. Lists know that later."""
+        if self._listed(user) is not None:
+            self._told[user] = now
+        if registered:
+            self.register(user, now)
+        else:
+            self.unregister(user, now)
+
     def register(self, user: str, now: float) -> None:
-        """A phone registered, or refreshed: at whatever name of ours, for its user is one in the cell."""
+        """A phone is registered: at whatever name of ours, for its user is one in the cell."""
         entry = self._listed(user)
         if entry is None or user in self._board.registered:
             return
@@ -89,11 +100,12 @@ class Devices:
                 board.api(f"xml_flush_cache id {entry.user} {entry.realm}")
 
     def list_is(self, users: list[str], now: float) -> None:
-        """All that FreeSWITCH has registered."""
-        there = frozenset(users)
-        for user in [user for user in self._board.registered if user not in there]:
+        """All that FreeSWITCH had registered a moment ago: it writes its list behind its events."""
+        board, there = self._board, frozenset(users)
+        self._told = {user: at for user, at in self._told.items() if at + board.config.list_lag_s > now}
+        for user in [user for user in board.registered if user not in there and user not in self._told]:
             self.unregister(user, now)
-        for user in users:
+        for user in [user for user in users if user not in self._told]:
             self.register(user, now)
 
     def _listed(self, user: str) -> DirectoryDevice | None:

@@ -134,6 +134,20 @@ class FreeswitchNode:
         self._node.journal_away(away, self._now())
         self._flush_soon()
 
+    def drain(self, on: bool) -> None:
+        """See `Backend`."""
+        self._node.drain(on)
+        self._flush_soon()
+
+    def strangers(self) -> int:
+        """See `Backend`."""
+        return self._node.strangers()
+
+    def let_go(self, legs: Iterable[LiveLeg]) -> None:
+        """See `Backend`."""
+        self._node.let_go(legs, self._now())
+        self._flush_soon()
+
     def legs(self) -> tuple[LiveLeg, ...]:
         """See `Backend`."""
         return self._node.legs()

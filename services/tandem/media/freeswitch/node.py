@@ -9,11 +9,12 @@ from tandem.core.ports.media import By, Cause, Command, LegHeld, LegResumed, Rec
 from tandem.media.agent_io import Notice
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
 from tandem.media.freeswitch.arrivals import Arrivals
-from tandem.media.freeswitch.board import Board, Seal
+from tandem.media.freeswitch.board import Board, InOrder, Seal
 from tandem.media.freeswitch.causes import ended
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.connection import Connection
 from tandem.media.freeswitch.devices import Devices, user_of
+from tandem.media.freeswitch.draining import Draining
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.media.freeswitch.reconcile import Reconcile
@@ -22,6 +23,9 @@ from tandem.media.freeswitch.referrals import Referrals
 from tandem.media.freeswitch.supervising import Supervising
 from tandem.media.freeswitch.verbs import Verbs
 from tandem.wire import esl
+
+_SIGNS = ("CHANNEL_PROGRESS", "CHANNEL_PROGRESS_MEDIA", "CHANNEL_ANSWER")
+"""Events of a channel that lives, as early as we hear of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Node:
     """
 
     def __init__(self, config: FreeswitchConfig, sink: Sink, prompts: Mapping[str, str], password: str) -> None:
-        board = self._board = Board(config, sink, prompts)
+        board = self._board = Board(config, InOrder(sink), prompts)
         self._arrivals = Arrivals(board)
         self._hearing = Hearing(board)
         self._devices = Devices(board)
@@ -58,6 +62,7 @@ class Node:
         self._reconcile = Reconcile(
             board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals, self._supervising
         )
+        self._draining = Draining(board)
         self._connection = Connection(board, password, self._begin)
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
             "CHANNEL_PARK": self._parked,
@@ -76,9 +81,9 @@ class Node:
             "BACKGROUND_JOB": self._job,
             "HEARTBEAT": lambda event, now: self._connection.heartbeat(now),
             "SHUTDOWN": lambda event, now: board.notice("SWITCH_STOPS", "FreeSWITCH is being shut down"),
-            "sofia::register": lambda event, now: self._devices.register(user_of(event), now),
-            "sofia::unregister": lambda event, now: self._devices.unregister(user_of(event), now),
-            "sofia::expire": lambda event, now: self._devices.unregister(user_of(event), now),
+            "sofia::register": lambda event, now: self._devices.told(user_of(event), now, registered=True),
+            "sofia::unregister": lambda event, now: self._devices.told(user_of(event), now, registered=False),
+            "sofia::expire": lambda event, now: self._devices.told(user_of(event), now, registered=False),
         }
         self._due: dict[str, Callable[[Leg, float], None]] = {
             "ring": lambda leg, now: self._devices.ring_limit(leg),
@@ -141,9 +146,30 @@ class Node:
         if away:
             self._arrivals.let_go(now)
 
+    def drain(self, on: bool) -> None:
+        """Take no new callers, or take them again."""
+        self._draining.order(on)
+
+    def strangers(self) -> int:
+        """Channels that are nobody's leg."""
+        return len(self._board.strangers)
+
+    def let_go(self, legs: Iterable[LiveLeg], now: float) -> None:
+        """End the legs of callers who have waited long enough."""
+        for live in legs:
+            leg = self._board.legs.get(live.leg)
+            if leg is not None and leg.tenant == live.tenant:
+                self._board.kill(leg, Cause.MEDIA_LOST, by_node=True)
+        self._go_on(now)
+
     def legs(self) -> tuple[LiveLeg, ...]:
         """All legs that an owner may command, in the order in which they began."""
-        return tuple(LiveLeg(leg.tenant, leg.shard, leg.id) for leg in self._board.legs.values())
+        return tuple(
+            LiveLeg(
+                leg.tenant, leg.shard, leg.id, leg.inbound and leg.peer is None, leg.inbound and leg.peer is not None
+            )
+            for leg in self._board.legs.values()
+        )
 
     # ------------------------------------------------------------------ from the edge
 
@@ -156,6 +182,8 @@ class Node:
         """Something came from FreeSWITCH."""
         self._connection.heard_at = now
         if isinstance(frame, esl.Event):
+            if frame.name in _SIGNS:
+                self._seen(frame)
             handler = self._handlers.get(frame.name)
             if handler is not None:
                 handler(frame, now)
@@ -236,7 +264,8 @@ class Node:
         return out
 
     def _begin(self, now: float) -> None:
-        """Ask what is true, and have accounts looked up that changed meanwhile."""
+        """Say whether it is drained, ask what is true, and have accounts looked up that changed meanwhile."""
+        self._draining.say()
         self._devices.forget_accounts(None)
         self._reconcile.begin(now)
 
@@ -261,6 +290,12 @@ class Node:
                 handler(leg, event, now)
 
         return found
+
+    def _seen(self, event: esl.Event) -> None:
+        """A channel lives; one that is no leg may become one when it is parked."""
+        channel = event.get("Unique-ID")
+        if channel and self._board.leg_on(channel) is None:
+            self._board.strangers[channel] = None
 
     def _parked(self, event: esl.Event, now: float) -> None:
         leg = self._board.leg_on(event.get("Unique-ID"))
@@ -289,6 +324,7 @@ class Node:
     def _hung_up(self, event: esl.Event, now: float) -> None:
         leg = self._board.leg_on(event.get("Unique-ID"))
         self._board.records_spent.append(event.get("Unique-ID") or "")
+        self._board.strangers.pop(event.get("Unique-ID") or "", None)
         if leg is None:
             self._arrivals.turned_away(event, now)
         else:

@@ -71,6 +71,7 @@ class Reconcile:
         """Ask for everything."""
         board = self._board
         board.live = False
+        board.strangers.clear()
         for leg in board.legs.values():
             self._doubt_begun(leg)
         self._ask("global_getvar core_uuid", self._life)
@@ -90,14 +91,19 @@ class Reconcile:
             return
         board.switch = reply.text.strip()
         for leg in [leg for leg in board.legs.values() if leg.switch not in ("", board.switch)]:
-            board.end(leg, Cause.MEDIA_LOST, By.NODE, now, "the switch began anew")
+            board.end(leg, Cause.MEDIA_LOST, By.NODE, self._died_at(now), "the switch began anew")
 
     def died(self, now: float) -> None:
         """Nobody listens on its event socket any more, for long enough: its calls are over."""
         if self._board.legs:
             self._board.notice("SWITCH_GONE", f"FreeSWITCH is gone, and {len(self._board.legs)} legs with it")
         for leg in list(self._board.legs.values()):
-            self._board.end(leg, Cause.MEDIA_LOST, By.NODE, now, "the switch is gone")
+            self._board.end(leg, Cause.MEDIA_LOST, By.NODE, self._died_at(now), "the switch is gone")
+        self._board.strangers.clear()
+
+    def _died_at(self, now: float) -> float:
+        """When a switch died, as far as we know: a dead one lets go of its sockets at once."""
+        return now if self._board.lost_at is None else self._board.lost_at
 
     def look(self) -> None:
         """Ask what phones and calls there are that the directory may know now."""
@@ -163,6 +169,8 @@ class Reconcile:
                 self._see(leg, channel, now)
         elif channel.get(f"variable_{LEG}"):
             self._adopt(channel, now)
+        if self._board.leg_on(channel.get("Unique-ID")) is None:
+            self._board.strangers[channel.get("Unique-ID") or ""] = None
 
     def _adopt(self, channel: esl.Event, now: float) -> Leg:
         """A device's leg that no row tells of."""
@@ -290,7 +298,7 @@ class Reconcile:
         """Every channel is known: settle what is in doubt, and go on."""
         board = self._board
         if not board.live:
-            board.live = True
+            board.live, board.lost_at = True, None
             board.notice("SWITCH_ANSWERS", f"FreeSWITCH answers, {len(board.legs)} legs live on it")
         self._join(now)
         doubts, self._doubts = self._doubts, {}

@@ -133,6 +133,16 @@ class TimeReached:
     media_time_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class DrainSet:
+    """An operator's wish: no new callers while `on`. `since_ms` is CLOCK_BOOTTIME, and so is `until_ms`, from when
+    who still waits is let go; 0 for never."""
+
+    on: bool
+    since_ms: int
+    until_ms: int
+
+
 Change = (
     Opened
     | EpochSeen
@@ -147,6 +157,7 @@ Change = (
     | KeySettled
     | LegKnown
     | TimeReached
+    | DrainSet
 )
 
 
@@ -166,6 +177,7 @@ _ENCODE: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {
     LegKnown: lambda c: ("leg", c.tenant, c.leg, c.ended),
     Opened: lambda c: ("opened", c.incarnation),
     TimeReached: lambda c: ("time", c.boot_id, c.media_time_ms),
+    DrainSet: lambda c: ("drain", c.on, c.since_ms, c.until_ms),
 }
 
 _DECODE: Mapping[str, Callable[..., Change]] = {
@@ -186,6 +198,7 @@ _DECODE: Mapping[str, Callable[..., Change]] = {
     "leg": LegKnown,
     "opened": Opened,
     "time": TimeReached,
+    "drain": DrainSet,
 }
 
 

@@ -28,6 +28,7 @@ from tandem.media.journal.changes import (
     Change,
     Deferred,
     DirectoryTaken,
+    DrainSet,
     EpochSeen,
     EventKept,
     KeySettled,
@@ -73,6 +74,8 @@ class JournalState:
         self.keys: dict[tuple[str, str], Key] = {}
         self.last: dict[str, int] = {}
         self.deferred: dict[tuple[str, str], Event] = {}
+        self.drain: DrainSet | None = None
+        """What an operator said last; None for nothing ever."""
         self._directory_rows: dict[Partition, bytes] = {}
         self._kept: dict[str, dict[int, tuple[Event, bytes]]] = {}
         self._legs: dict[tuple[str, str], int] = {}
@@ -105,6 +108,10 @@ class JournalState:
         """What the backend remembered, in the order in which each row first came."""
         return tuple(Row(kind, id_, value) for (kind, id_), value in self._rows.items())
 
+    def has_leg(self, leg: str) -> bool:
+        """Whether the backend has noted it and not forgotten it."""
+        return (RowKind.LEG, leg) in self._rows
+
     def open_commands(self) -> tuple[Command, ...]:
         """Commands without an outcome, in the order in which they came."""
         return tuple(key.command for key in self.keys.values() if key.command is not None)
@@ -136,6 +143,8 @@ class JournalState:
             case DirectoryTaken(partition, directory):
                 self.directories[partition] = directory
                 self._directory_rows[partition] = encoded
+            case DrainSet():
+                self.drain = change
             case _:
                 self._apply_rewritten(change)
 
@@ -231,6 +240,8 @@ class JournalState:
             yield encode_change(Deferred(tenant, subject, event))
         for (tenant, leg), ended in self._legs.items():
             yield encode_change(LegKnown(tenant, leg, ended))
+        if self.drain is not None:
+            yield encode_change(self.drain)
         if self.boot_id:
             yield encode_change(TimeReached(self.boot_id, self.time_ms))
         for (tenant, _name), key in self.keys.items():

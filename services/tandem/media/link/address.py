@@ -17,6 +17,7 @@ import grpc
 from tandem.runtime.media_codec import MAX_MESSAGE_BYTES
 
 METHOD = "/tandem.internal.link.v1.LinkService/Connect"
+DRAIN_METHOD = "/tandem.internal.link.v1.LinkService/Drain"
 MAX_SOCKET_PATH = 107
 """Bytes in the path of a Unix domain socket (unix(7))."""
 

@@ -43,9 +43,9 @@ class AgentStream:
         """Whether frames wait to be sent."""
         return bool(self._out)
 
-    def receive(self, data: bytes, now_ms: int) -> list[tuple[str, ToNode | Close]]:
-        """Frames of links, in order; `Close` ends its link. `now_ms` is CLOCK_BOOTTIME.
-        Raises `StreamFault`."""
+    def receive(self, data: bytes, now_ms: int, *, draining: bool = False) -> list[tuple[str, ToNode | Close]]:
+        """Frames of links, in order; `Close` ends its link. `now_ms` is CLOCK_BOOTTIME; who asks for it is told
+        whether the node is `draining`, too. Raises `StreamFault`."""
         try:
             frames = decode_to_node(data)
         except MediaCodecError as error:
@@ -53,7 +53,7 @@ class AgentStream:
         heard: list[tuple[str, ToNode | Close]] = []
         for channel, frame in frames:
             if isinstance(frame, Ping):
-                self._out.append((0, Pong(frame.sent_ms, now_ms)))
+                self._out.append((0, Pong(frame.sent_ms, now_ms, draining)))
                 continue
             link = self._link(channel, frame)
             if link is not None:

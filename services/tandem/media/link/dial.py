@@ -50,6 +50,11 @@ class NodeDialer:
         self.last_fault = ""
         self.connects = 0
 
+    @property
+    def draining(self) -> bool:
+        """See `OwnerStream`."""
+        return self._stream.draining
+
     def attach(self, link: OwnerLink) -> None:
         """See `OwnerStream.attach`."""
         self._stream.attach(link)

@@ -104,7 +104,15 @@ class Deposed:
     highest: int
 
 
-LinkInput = NodeUp | Heard | KeptHeard | LegsHeard | NodeDown | Deposed
+@dataclass(frozen=True, slots=True)
+class NodeDrains:
+    """The node takes no new callers, or takes them again. Its legs are served on."""
+
+    node: str
+    draining: bool
+
+
+LinkInput = NodeUp | Heard | KeptHeard | LegsHeard | NodeDown | Deposed | NodeDrains
 
 
 class _Phase(Enum):
@@ -231,6 +239,8 @@ class OwnerStream:
         self._next = 1
         self._connected = False
         self._out: list[tuple[int, ToNodeFrame]] = []
+        self.draining = False
+        """Whether the node said last that it takes no new callers."""
 
     @property
     def idle(self) -> bool:
@@ -281,6 +291,9 @@ class OwnerStream:
         for channel, frame in frames:
             if isinstance(frame, Pong):
                 self._time.sample(frame.sent_ms, frame.now_ms, now_ms)
+                if frame.draining is not self.draining:
+                    self.draining = frame.draining
+                    inputs += [(link, NodeDrains(self.node, self.draining)) for link in self._links]
                 continue
             heard = self._one(channel, frame, now_ms)
             if heard is not None:

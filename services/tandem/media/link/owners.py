@@ -23,6 +23,7 @@ from tandem.media.link.owner_end import (
     LegsHeard,
     LinkInput,
     NodeDown,
+    NodeDrains,
     NodeUp,
     OwnerLink,
     OwnerStream,
@@ -100,6 +101,7 @@ class MediaOwners:
         """The links, for `/metrics`."""
         for node, dialer in self._dialers.items():
             yield Reading(names.LINK_CONNECTS, dialer.connects, (node,))
+            yield Reading(names.LINK_DRAINING, float(dialer.draining), (node,))
         for (driver, node), link in self._links.items():
             yield Reading(names.LINK_UP, float(link.up), (node, str(driver.partition.shard)))
 
@@ -180,6 +182,11 @@ class MediaOwners:
             case NodeDown(node, reason):
                 _log.warning("media node down", node=node, partition=str(driver.partition), reason=reason)
                 driver.told(lambda shard: shard.node_down(node))
+            case NodeDrains(node, draining):
+                if draining:
+                    _log.info("media node takes no new callers", node=node, partition=str(driver.partition))
+                else:
+                    _log.info("media node takes callers again", node=node, partition=str(driver.partition))
             case Deposed(node, highest):
                 driver.lose(f"node {node} knows epoch {highest}")
 

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import grpc
 
 from tandem.core.ports.media import FromNode, ToNode
-from tandem.media.link.address import METHOD, LinkAddress, listen, new_server
+from tandem.media.link.address import DRAIN_METHOD, METHOD, LinkAddress, listen, new_server
 from tandem.media.link.agent_end import AgentStream
+from tandem.media.link.drains import Drains, DrainService
 from tandem.media.link.stream import SILENT_MS, StreamFault
 from tandem.runtime.media_codec import Close
 
@@ -37,16 +38,19 @@ class Listener(Protocol):
 
 
 class LinkServer:
-    """Owns the server and its streams. `boottime_ms` reads CLOCK_BOOTTIME."""
+    """Owns the server and its streams. `boottime_ms` reads CLOCK_BOOTTIME; `drains` is what an operator drains."""
 
     def __init__(
         self,
         address: LinkAddress,
         listener: Listener,
         boottime_ms: Callable[[], int],
+        drains: Drains | None = None,
         silent_ms: int = SILENT_MS,
     ) -> None:
         self._address = address
+        self._drains = drains
+        self._watched = None if drains is None else DrainService(drains)
         self._listener = listener
         self._boottime_ms = boottime_ms
         self._silent_ms = silent_ms
@@ -59,8 +63,11 @@ class LinkServer:
         """Listen. Raises `UnsafeLink`."""
         server = self._server = new_server()
         service, _, method = METHOD[1:].partition("/")
-        handler: Any = grpc.stream_stream_rpc_method_handler(self._connect)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+        handlers: dict[str, Any] = {method: grpc.stream_stream_rpc_method_handler(self._connect)}
+        if self._watched is not None:
+            drain: Any = grpc.unary_stream_rpc_method_handler(self._watched.serve)
+            handlers[DRAIN_METHOD.rpartition("/")[2]] = drain
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         self.port = listen(server, self._address)
         await server.start()
 
@@ -82,7 +89,9 @@ class LinkServer:
             at[0].close(link, reason)
 
     def flush(self) -> None:
-        """Wake the writers of streams that have something to send."""
+        """Wake the writers of streams that have something to send, and who looks on."""
+        if self._watched is not None:
+            self._watched.turned()
         for stream, wake in self._streams.values():
             if stream.waiting:
                 wake.set()
@@ -119,8 +128,12 @@ class LinkServer:
                 data: Any = await context.read()
             if data is grpc.aio.EOF:
                 return
-            self._listener.heard(stream.receive(data, self._boottime_ms()))
+            self._listener.heard(stream.receive(data, self._boottime_ms(), draining=self._is_draining))
             wake.set()
+
+    @property
+    def _is_draining(self) -> bool:
+        return self._drains is not None and self._drains.draining
 
     async def _write(self, stream: AgentStream, wake: asyncio.Event, context: _Context) -> None:
         """A process that pings and reads nothing would have us keep frames without limit."""

@@ -183,6 +183,7 @@ GC_RUNS = _counter("tandem_gc_runs_total", "Collections of garbage, by generatio
 GC_SECONDS = _counter("tandem_gc_seconds_total", "Time in which nothing ran because garbage was collected.")
 LINK_CONNECTS = _counter("tandem_link_connects_total", "Connections made to a media node.", "node")
 LINK_UP = _gauge("tandem_link_up", "1 while a shard can command the node.", "node", "shard")
+LINK_DRAINING = _gauge("tandem_link_draining", "1 while the node says that it takes no new callers.", "node")
 SPANS_LOST = _counter("tandem_spans_lost_total", "Spans that the collector did not take.")
 PUSHES_FAILED = _counter("tandem_pushes_failed_total", "Pushes of metrics that the collector did not take.")
 SERIES_DROPPED = _counter(
@@ -224,6 +225,7 @@ SWITCH_BEHIND = _gauge("tandem_freeswitch_frames_waiting", "Frames of FreeSWITCH
 OWNERS_LINKED = _gauge("tandem_media_owner_links", "Links of shards' owners to the node.")
 EVENTS_KEPT = _gauge("tandem_media_events_kept", "Events that no owner has acknowledged yet.")
 KEYS_KEPT = _gauge("tandem_media_command_keys", "Commands that the node remembers.")
+DRAINING = _gauge("tandem_media_draining", "1 while the node takes no new callers because an operator empties it.")
 JOURNAL_AWAY = _gauge("tandem_media_journal_away", "1 while the journal cannot be written: new calls are refused.")
 
 # ------------------------------------------------------------------- spans
@@ -308,6 +310,8 @@ NO_KEYS = _line("no keys", "error", "The storage of keys fails; new contacts wai
 INPUT_REFUSED = _line("input refused", "error", "A decider failed on an input; its contact goes to its fallback.")
 NODE_UP = _line("media node up", "info", "A shard can command the node.")
 NODE_DOWN = _line("media node down", "warning", "The link broke; calls go on, and it is dialled again.")
+NODE_DRAINS = _line("media node takes no new callers", "info", "An operator empties it; its calls are served on.")
+NODE_TAKES_CALLERS = _line("media node takes callers again", "info", "Its drain was undone.")
 NO_DIRECTORY = _line("no directory", "error", "The node was not told of numbers and devices; it goes by what it has.")
 VIEW_LATE = _line("a view is late", "error", "The store fails; calls go on, history is late.")
 CONTROL_READY = _line("control plane ready", "info", "Every shard is live, calls are taken.")

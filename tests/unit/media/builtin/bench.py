@@ -215,7 +215,7 @@ class Bench:
         self.sent: list[Sent] = []
         self.phones: dict[tuple[str, int], Handset] = {}
         self.config = BuiltinConfig(Path("/nowhere"), Path("/nowhere"), host=NODE[0], sip_port=NODE[1], **settings)
-        self._keys = 0
+        self._keys = self._asked = 0
         self._ticks = 1
         self.begin(owner)
 
@@ -276,6 +276,19 @@ class Bench:
                     moved = True
                     if target == NODE:
                         self.node.sip(data, phone.address, self.now)
+
+    def options(self) -> str:
+        """The status that OPTIONS gets."""
+        stranger = ("10.0.9.9", 5060)
+        self._asked += 1
+        request = (
+            f"OPTIONS sip:10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.9.9:5060;branch=z9hG4bKo{self._asked}\r\n"
+            "From: <sip:x@y>;tag=f\r\nTo: <sip:10.0.0.1>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\n"
+            "Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        )
+        self.node.sip(request.encode(), stranger, self.now)
+        ((data, _),) = self.node.take_sip()
+        return data.split(b" ")[1].decode()
 
     def advance(self, seconds: float) -> None:
         """Time goes on, with a tick each 20 ms and every deadline in its order."""

@@ -56,7 +56,7 @@ def test_a_caller_arrives_is_answered_and_hangs_up():
     bench = Bench()
     caller = bench.phone("4917055")
     leg = bench.call(caller)
-    assert bench.node.legs() == (LiveLeg(TENANT, 0, leg),)
+    assert bench.node.legs() == (LiveLeg(TENANT, 0, leg, waits=True),)
     assert bench.rows[RowKind.LEG, leg]["dialog"]["call_id"]
     caller.hang_up()
     assert bench.of(leg) == [
@@ -177,7 +177,7 @@ def test_another_tenants_leg_is_gone():
     leg = bench.call(bench.phone("4917055"))
     assert bench.outcome(bench.do(leg, Play(("short",)), tenant="t2")) == "LEG_GONE"
     assert bench.outcome(bench.do(leg, HangUp(), tenant="t2")) == "DONE"
-    assert bench.node.legs() == (LiveLeg(TENANT, 0, leg),)
+    assert bench.node.legs() == (LiveLeg(TENANT, 0, leg, waits=True),)
 
 
 # ------------------------------------------------------------------ digits
@@ -747,28 +747,16 @@ def test_a_call_from_an_outside_line_by_hand_with_the_answer_in_the_ack():
     assert bench.sent[-1].data[1] == 8
 
 
-def options_status(bench: Bench) -> str:
-    bench.node.sip(
-        b"OPTIONS sip:10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.9.9:5060;branch=z9hG4bKo%d\r\nFrom: <sip:x@y>;tag=f\r\n"
-        b"To: <sip:10.0.0.1>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
-        % len(bench.events),
-        ("10.0.9.9", 5060),
-        bench.now,
-    )
-    ((data, _),) = bench.node.take_sip()
-    return data.split(b" ")[1].decode()
-
-
 def test_options_steers_new_calls():
     bench = Bench(capacity=1)
-    assert options_status(bench) == "200"
+    assert bench.options() == "200"
     caller = bench.phone("4917055")
     bench.call(caller)
-    assert options_status(bench) == "503"
+    assert bench.options() == "503"
     caller.hang_up()
-    assert options_status(bench) == "200"
+    assert bench.options() == "200"
     bench.node = bench.new_node()
-    assert options_status(bench) == "503", "it knows no directory"
+    assert bench.options() == "503", "it knows no directory"
 
 
 def test_a_fault_in_one_legs_audio_ends_that_leg_alone(caplog):

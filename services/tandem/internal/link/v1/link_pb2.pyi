@@ -13,6 +13,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tandem.internal.link.v1 import media_pb2 as _media_pb2
 import builtins as _builtins
 import sys
@@ -24,6 +25,112 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _DrainAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DrainActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DrainAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DRAIN_ACTION_UNSPECIFIED: _DrainAction.ValueType  # 0
+    """Nothing: only to see how far it is."""
+    DRAIN_ACTION_BEGIN: _DrainAction.ValueType  # 1
+    """Take no new callers."""
+    DRAIN_ACTION_UNDO: _DrainAction.ValueType  # 2
+    """Take them again."""
+
+class DrainAction(_DrainAction, metaclass=_DrainActionEnumTypeWrapper):
+    """What a node can be told about its drain."""
+
+DRAIN_ACTION_UNSPECIFIED: DrainAction.ValueType  # 0
+"""Nothing: only to see how far it is."""
+DRAIN_ACTION_BEGIN: DrainAction.ValueType  # 1
+"""Take no new callers."""
+DRAIN_ACTION_UNDO: DrainAction.ValueType  # 2
+"""Take them again."""
+Global___DrainAction: _TypeAlias = DrainAction  # noqa: Y015
+
+@_typing.final
+class DrainRequest(_message.Message):
+    """What an operator wants of a node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    WITHIN_MS_FIELD_NUMBER: _builtins.int
+    action: Global___DrainAction.ValueType
+    """What to do."""
+    within_ms: _builtins.int
+    """When who still talks with nobody is let go, milliseconds from now; without it never. A drain that goes on
+    keeps what it was told before.
+    """
+    def __init__(
+        self,
+        *,
+        action: Global___DrainAction.ValueType = ...,
+        within_ms: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_within_ms", b"_within_ms", "within_ms", b"within_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_within_ms", b"_within_ms", "action", b"action", "within_ms", b"within_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__within_ms: _TypeAlias = _typing.Literal["within_ms"]  # noqa: Y015
+    _WhichOneofArgType__within_ms: _TypeAlias = _typing.Literal["_within_ms", b"_within_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__within_ms) -> _WhichOneofReturnType__within_ms | None: ...
+
+Global___DrainRequest: _TypeAlias = DrainRequest  # noqa: Y015
+
+@_typing.final
+class DrainResponse(_message.Message):
+    """How far a node is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    FOR_MS_FIELD_NUMBER: _builtins.int
+    LEFT_MS_FIELD_NUMBER: _builtins.int
+    TALKING_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    LEGS_FIELD_NUMBER: _builtins.int
+    STRANGERS_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """The node."""
+    draining: _builtins.bool
+    """Whether it takes no new callers."""
+    for_ms: _builtins.int
+    """For how long, milliseconds."""
+    left_ms: _builtins.int
+    """When who talks with nobody is let go, milliseconds from now; not there for never."""
+    talking: _builtins.int
+    """Callers who talk with somebody."""
+    waiting: _builtins.int
+    """Callers who do not: they hear it ringing, a menu or music."""
+    legs: _builtins.int
+    """All legs that live, those of agents and supervisors too."""
+    strangers: _builtins.int
+    """Ends of calls that are nobody's leg, as emergency calls."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        draining: _builtins.bool = ...,
+        for_ms: _builtins.int = ...,
+        left_ms: _builtins.int | None = ...,
+        talking: _builtins.int = ...,
+        waiting: _builtins.int = ...,
+        legs: _builtins.int = ...,
+        strangers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_left_ms", b"_left_ms", "left_ms", b"left_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_left_ms", b"_left_ms", "draining", b"draining", "for_ms", b"for_ms", "left_ms", b"left_ms", "legs", b"legs", "node", b"node", "strangers", b"strangers", "talking", b"talking", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__left_ms: _TypeAlias = _typing.Literal["left_ms"]  # noqa: Y015
+    _WhichOneofArgType__left_ms: _TypeAlias = _typing.Literal["_left_ms", b"_left_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__left_ms) -> _WhichOneofReturnType__left_ms | None: ...
+
+Global___DrainResponse: _TypeAlias = DrainResponse  # noqa: Y015
 
 @_typing.final
 class ConnectRequest(_message.Message):
@@ -512,19 +619,23 @@ class Pong(_message.Message):
 
     SENT_MS_FIELD_NUMBER: _builtins.int
     NOW_MS_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
     sent_ms: _builtins.int
     """As in the Ping."""
     now_ms: _builtins.int
     """CLOCK_BOOTTIME of the node, milliseconds."""
+    draining: _builtins.bool
+    """Whether the node takes no new callers."""
     def __init__(
         self,
         *,
         sent_ms: _builtins.int = ...,
         now_ms: _builtins.int = ...,
+        draining: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["now_ms", b"now_ms", "sent_ms", b"sent_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "now_ms", b"now_ms", "sent_ms", b"sent_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

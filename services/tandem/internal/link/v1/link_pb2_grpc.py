@@ -40,6 +40,11 @@ class LinkServiceStub:
                 request_serializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ConnectRequest.SerializeToString,
                 response_deserializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ConnectResponse.FromString,
                 _registered_method=True)
+        self.Drain = channel.unary_stream(
+                '/tandem.internal.link.v1.LinkService/Drain',
+                request_serializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainRequest.SerializeToString,
+                response_deserializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainResponse.FromString,
+                _registered_method=True)
 
 
 class LinkServiceServicer:
@@ -53,6 +58,14 @@ class LinkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Drain(self, request, context):
+        """Has the node take no new callers, or take them again. Tells how far it is, now and at each change,
+        until the operator has seen enough.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LinkServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +73,11 @@ def add_LinkServiceServicer_to_server(servicer, server):
                     servicer.Connect,
                     request_deserializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ConnectRequest.FromString,
                     response_serializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ConnectResponse.SerializeToString,
+            ),
+            'Drain': grpc.unary_stream_rpc_method_handler(
+                    servicer.Drain,
+                    request_deserializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainRequest.FromString,
+                    response_serializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +108,33 @@ class LinkService:
             '/tandem.internal.link.v1.LinkService/Connect',
             tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ConnectRequest.SerializeToString,
             tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ConnectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Drain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tandem.internal.link.v1.LinkService/Drain',
+            tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainRequest.SerializeToString,
+            tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class LinkServiceStub:
     def __new__(cls, channel: _aio.Channel) -> LinkServiceAsyncStub: ...
     Connect: _grpc.StreamStreamMultiCallable[_link_pb2.ConnectRequest, _link_pb2.ConnectResponse]
     """The one stream between a process of owners and an agent."""
+    Drain: _grpc.UnaryStreamMultiCallable[_link_pb2.DrainRequest, _link_pb2.DrainResponse]
+    """Has the node take no new callers, or take them again. Tells how far it is, now and at each change,
+    until the operator has seen enough.
+    """
 
 @_typing.type_check_only
 class LinkServiceAsyncStub(LinkServiceStub):
@@ -49,6 +53,10 @@ class LinkServiceAsyncStub(LinkServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Connect: _aio.StreamStreamMultiCallable[_link_pb2.ConnectRequest, _link_pb2.ConnectResponse]  # type: ignore[assignment]
     """The one stream between a process of owners and an agent."""
+    Drain: _aio.UnaryStreamMultiCallable[_link_pb2.DrainRequest, _link_pb2.DrainResponse]  # type: ignore[assignment]
+    """Has the node take no new callers, or take them again. Tells how far it is, now and at each change,
+    until the operator has seen enough.
+    """
 
 class LinkServiceServicer(metaclass=_abc_1.ABCMeta):
     """Spoken by the agent of a media node."""
@@ -60,5 +68,15 @@ class LinkServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_link_pb2.ConnectResponse], _abc.AsyncIterator[_link_pb2.ConnectResponse]]:
         """The one stream between a process of owners and an agent."""
+
+    @_abc_1.abstractmethod
+    def Drain(
+        self,
+        request: _link_pb2.DrainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_link_pb2.DrainResponse], _abc.AsyncIterator[_link_pb2.DrainResponse]]:
+        """Has the node take no new callers, or take them again. Tells how far it is, now and at each change,
+        until the operator has seen enough.
+        """
 
 def add_LinkServiceServicer_to_server(servicer: LinkServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
