@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 from tandem.core.ports.media import RecordingStored
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
 from tandem.media.freeswitch.config import FreeswitchConfig
+from tandem.media.freeswitch.gateways import Gateway
 from tandem.media.freeswitch.ids import channel_of_caller
 from tandem.media.freeswitch.node import Node
 from tandem.media.freeswitch.records import event_of
@@ -24,10 +26,11 @@ PROMPTS = {PROMPT: "/prompts/welcome.wav", "music": "/prompts/music.wav"}
 class SwitchBackend(NodeBackend):
     """The node as a backend, and the edge between it and the switch: what the asyncio one does, on virtual time."""
 
-    def __init__(self, switch: ScriptedSwitch, agent: MediaAgent) -> None:
+    def __init__(self, switch: ScriptedSwitch, agent: MediaAgent, gateways: Mapping[str, Gateway]) -> None:
         self._switch = switch
         self._reader = esl.EslReader()
-        self.node = Node(FreeswitchConfig(), agent, PROMPTS, switch.password)
+        self.notices: list[str] = []
+        self.node = Node(FreeswitchConfig(), agent, PROMPTS, switch.password, gateways, switch.files)
 
     def _at(self) -> float:
         return self._switch.now
@@ -49,6 +52,7 @@ class SwitchBackend(NodeBackend):
             self.node.wake(self._at())
         out = self.node.take()
         assert out.close == ""
+        self.notices += [notice.reason for notice in out.notices]
         for data in out.data:
             self._switch.receive(data)
         for channel in out.records:
@@ -65,6 +69,8 @@ class FreeswitchWorld(AgentWorld):
     calls_survive = True
     supervises = True
 
+    gateways: Mapping[str, Gateway] = MappingProxyType({})
+
     def __init__(self) -> None:
         super().__init__(MemoryStore(), MediaAgent, AgentSettings("m1", "boot-1"))
         self.switch = ScriptedSwitch()
@@ -74,12 +80,12 @@ class FreeswitchWorld(AgentWorld):
     def _start(self) -> None:
         self._begin(self._new_backend)
         self._deliver()
-        self._backend.connect()
+        self.backend.connect()
         self._run()
 
     def _new_backend(self, agent: MediaAgent) -> SwitchBackend:
-        self._backend = SwitchBackend(self.switch, agent)
-        return self._backend
+        self.backend = SwitchBackend(self.switch, agent, self.gateways)
+        return self.backend
 
     @property
     def now_ms(self) -> int:
@@ -88,7 +94,7 @@ class FreeswitchWorld(AgentWorld):
     def _run(self) -> None:
         """Hand in what owners sent, carry it out, and deliver, until nothing is left to do."""
         self._hand_in()
-        while self._backend.work():
+        while self.backend.work():
             self._deliver()
         self._deliver()
 
@@ -129,7 +135,7 @@ class FreeswitchWorld(AgentWorld):
 
     async def restart_after(self, happens: Callable[[], Awaitable[None]]) -> None:
         self._run()
-        self._backend.lost()
+        self.backend.lost()
         await happens()
         self._die()
 
@@ -137,7 +143,7 @@ class FreeswitchWorld(AgentWorld):
         begin()
         self._hand_in()
         # The switch is told, and what it tells is read by nobody.
-        self._backend.work()
+        self.backend.work()
         self._die()
 
     def _die(self) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 PLAY_S, ANSWERS_AFTER_S, HEARTBEAT_S, FALLBACK_S = 0.4, 1.0, 2.0, 20.0
+NOTHING = "-ERR no reply\n"
+"""What a command says that prints nothing."""
 SILENCE = b"\xff\xff" * 8000
 """A second of stereo mu-law."""
 
@@ -57,6 +59,16 @@ class Channel:
     job: str = ""
 
 
+@dataclass
+class Gateway:
+    """A carrier as the switch has read it from a file."""
+
+    token: str
+    """What its file says of its version; empty for one that nobody numbered."""
+    up: bool = True
+    deleted: bool = False
+
+
 class ScriptedSwitch:
     """One life of it after another; `out` is what the listener was sent and has not read."""
 
@@ -68,6 +80,9 @@ class ScriptedSwitch:
         self.registered: dict[str, bool] = {}
         """Device -> whether its phone is answered."""
         self.rung: list[str] = []
+        self.files: dict[str, str] = {}
+        """The directory of gateways: name -> version."""
+        self.gateways: dict[str, Gateway] = {}
         self.records: dict[str, dict[str, str]] = {}
         """Variables of channels that ended: the spool of call records."""
         self.commands: list[str] = []
@@ -238,7 +253,22 @@ class ScriptedSwitch:
         """kill -9; the next life knows nothing of the calls."""
         self.cut()
         self.channels.clear()
+        self.gateways.clear()
+        self.read_gateways()
         self.life = f"life-{next(self._names)}"
+
+    def read_gateways(self) -> None:
+        """What begins, and `rescan`: those of a name that is there are passed over."""
+        for name, token in self.files.items():
+            if name not in self.gateways or self.gateways[name].deleted:
+                self.gateways[name] = Gateway(token)
+
+    def gateway_is(self, name: str, *, up: bool) -> None:
+        """A carrier answers, or does not."""
+        self.gateways[name].up = up
+        said = {} if up else {"Status": "503", "Phrase": "Service Unavailable"}
+        state = {"Gateway": name, "State": "NOREG", "Ping-Status": "UP" if up else "DOWN"}
+        self.fire("sofia::gateway_state", **state, **said)
 
     # ------------------------------------------------------------------ time
 
@@ -248,6 +278,9 @@ class ScriptedSwitch:
         if now >= self._beats_at:
             self._beats_at = now + HEARTBEAT_S
             self.fire("HEARTBEAT")
+        for name in [name for name, gateway in self.gateways.items() if gateway.deleted]:
+            del self.gateways[name]
+            self.fire("sofia::gateway_delete", Gateway=name)
         for channel in list(self.channels.values()):
             running = channel.running
             if running is not None and running.ends is not None and running.ends <= now:
@@ -274,6 +307,8 @@ class ScriptedSwitch:
             "xml_flush_cache": lambda: "+OK cleared 0 entries\n",
             "show": lambda: self._show(words[0]),
             "sched_del": lambda: self._cancel(words[0]),
+            "sofia": lambda: self._sofia(words),
+            "sofia_gateway_data": lambda: self._gateway_data(words[0]),
         }
         if name in lists:
             return lists[name]()
@@ -305,6 +340,21 @@ class ScriptedSwitch:
             case _:
                 return f"-ERR {name} Command not found!\n"
         return "+OK\n"
+
+    def _sofia(self, words: list[str]) -> str:
+        """`sofia profile tandem ...`, as far as it is about gateways."""
+        if words[2] == "gwlist":
+            up = words[3] == "up"
+            return "".join(f"{name} " for name, gateway in self.gateways.items() if gateway.up is up) or NOTHING
+        assert words[2] == "killgw", words
+        if words[3] not in self.gateways or self.gateways[words[3]].deleted:
+            return "-ERR no such gateway.\n"
+        self.gateways[words[3]].deleted = True
+        return "+OK gateway marked for deletion.\n"
+
+    def _gateway_data(self, name: str) -> str:
+        gateway = self.gateways.get(name)
+        return NOTHING if gateway is None or gateway.deleted else gateway.token or NOTHING
 
     def _cancel(self, uuid: str) -> str:
         if uuid in self.channels:
@@ -340,6 +390,11 @@ class ScriptedSwitch:
         name, _, rest = line.partition(" ")
         if name == "originate":
             self._originate(rest, job)
+            return
+        if name == "sofia":
+            assert rest == "profile tandem rescan", rest
+            self.read_gateways()
+            self._job(job, "Reload XML [Success]\n+OK scan complete\n")
             return
         one, other = (self.channels.get(uuid) for uuid in rest.split(" "))
         if one is None or other is None:

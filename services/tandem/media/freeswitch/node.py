@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tandem.core.ports.media import By, Cause, Command, LegHeld, LegResumed, RecordingStored
 from tandem.media.agent_io import Notice
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
 from tandem.media.freeswitch.arrivals import Arrivals
 from tandem.media.freeswitch.board import Board, Seal
+from tandem.media.freeswitch.carriers import Carriers
 from tandem.media.freeswitch.causes import ended
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.connection import Connection
 from tandem.media.freeswitch.devices import Devices, user_of
+from tandem.media.freeswitch.gateways import Gateway
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.media.freeswitch.reconcile import Reconcile
@@ -46,8 +49,17 @@ class Node:
     asks `next_wakeup()` again.
     """
 
-    def __init__(self, config: FreeswitchConfig, sink: Sink, prompts: Mapping[str, str], password: str) -> None:
+    def __init__(
+        self,
+        config: FreeswitchConfig,
+        sink: Sink,
+        prompts: Mapping[str, str],
+        password: str,
+        gateways: Mapping[str, Gateway] = MappingProxyType({}),
+        tokens: Mapping[str, str] | None = None,
+    ) -> None:
         board = self._board = Board(config, sink, prompts)
+        self._carriers = Carriers(board, gateways, tokens)
         self._arrivals = Arrivals(board)
         self._hearing = Hearing(board)
         self._devices = Devices(board)
@@ -79,6 +91,8 @@ class Node:
             "sofia::register": lambda event, now: self._devices.register(user_of(event), now),
             "sofia::unregister": lambda event, now: self._devices.unregister(user_of(event), now),
             "sofia::expire": lambda event, now: self._devices.unregister(user_of(event), now),
+            "sofia::gateway_state": self._carriers.state,
+            "sofia::gateway_delete": self._carriers.deleted,
         }
         self._due: dict[str, Callable[[Leg, float], None]] = {
             "ring": lambda leg, now: self._devices.ring_limit(leg),
@@ -167,6 +181,7 @@ class Node:
         """The connection is gone. The edge makes another; what happens meanwhile is asked for then."""
         self._connection.lost(now)
         self._reconcile.lost()
+        self._carriers.lost()
 
     def refused(self, now: float) -> None:
         """Nobody listens where the switch should; told each time that it is tried."""
@@ -207,6 +222,10 @@ class Node:
         legs = self._board.legs.values()
         return sum(leg.inbound for leg in legs), len(legs), len(self._board.registered)
 
+    def gateways(self) -> tuple[tuple[str, bool], ...]:
+        """Each gateway, and whether it can be called through; none while nobody knows."""
+        return self._carriers.states() if self._board.linked else ()
+
     def next_wakeup(self) -> float | None:
         """When `wake` is wanted."""
         return self._board.timers.next()
@@ -220,6 +239,8 @@ class Node:
                 self._reconcile.died(now)
             elif name.what == "tape":
                 self._recorder.over(name.of)
+            elif name.what == "gateways":
+                self._carriers.not_deleted(now)
             elif (leg := self._board.legs.get(name.of)) is not None:
                 self._due[name.what](leg, now)
         self._go_on(now)
@@ -239,6 +260,7 @@ class Node:
         """Ask what is true, and have accounts looked up that changed meanwhile."""
         self._devices.forget_accounts(None)
         self._reconcile.begin(now)
+        self._carriers.begin(now)
 
     # ------------------------------------------------------------------ events
 
