@@ -11,15 +11,18 @@ from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.gateways import Gateway
-from tandem.media.freeswitch.ids import channel_of_caller
+from tandem.media.freeswitch.ids import channel_of_caller, leg_of_caller
 from tandem.media.freeswitch.node import Node
 from tandem.media.freeswitch.records import event_of
 from tandem.media.journal.file import MemoryStore
 from tandem.wire import esl
 from tests.contract.agent_world import STEP_MS, AgentWorld, NodeBackend
-from tests.contract.media_contract import PROMPT
+from tests.contract.media_contract import GATEWAY, PROMPT, T1
 from tests.support.scripted_switch import ScriptedSwitch
 
+CARRIER = Gateway(
+    GATEWAY, "carrier.test", caller_id="+4930999", tenants=(T1,), destinations=("+49", "!+49900"), calls_max=2
+)
 PROMPTS = {PROMPT: "/prompts/welcome.wav", "music": "/prompts/music.wav"}
 
 
@@ -69,12 +72,15 @@ class FreeswitchWorld(AgentWorld):
     calls_survive = True
     supervises = True
 
-    gateways: Mapping[str, Gateway] = MappingProxyType({})
+    dials = True
+    gateways: Mapping[str, Gateway] = MappingProxyType({GATEWAY: CARRIER})
 
     def __init__(self) -> None:
         super().__init__(MemoryStore(), MediaAgent, AgentSettings("m1", "boot-1"))
         self.switch = ScriptedSwitch()
         self.switch.tick(100.0)
+        self.switch.files = dict.fromkeys(self.gateways, "1")
+        self.switch.read_gateways()
         self._start()
 
     def _start(self) -> None:
@@ -114,9 +120,20 @@ class FreeswitchWorld(AgentWorld):
             self._step()
 
     async def hang_up(self, leg: str) -> None:
-        if (channel_of_caller(leg) or "") in self.switch.channels:
-            self.switch.hang_up(channel_of_caller(leg) or "")
+        for channel in list(self.switch.channels.values()):
+            if leg in (channel.variables.get("tandem_leg"), leg_of_caller(channel.uuid)):
+                self.switch.hang_up(channel.uuid)
         self._run()
+
+    async def outside(self, number: str, does: str) -> None:
+        self.switch.outside[number] = does
+
+    async def carrier_is(self, *, up: bool) -> None:
+        self.switch.gateway_is(GATEWAY, up=up)
+        self._run()
+
+    def calls(self, number: str) -> int:
+        return self.switch.called.count(number)
 
     async def refer(self, leg: str, target: str) -> None:
         self.switch.refer(channel_of_caller(leg) or "", target)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from tandem.core.ports.media import (
     Ack,
     Answer,
     Bridge,
+    By,
     Cause,
     Collect,
     Collected,
@@ -35,6 +36,7 @@ from tandem.core.ports.media import (
     LegAnswered,
     LegArrived,
     LegBridged,
+    LegEarlyMedia,
     LegEnded,
     LegReferred,
     LegRinging,
@@ -58,13 +60,17 @@ from tandem.core.ports.media import (
     Verb,
     Welcome,
 )
-from tandem.core.seal import Secret, secret
+from tandem.core.seal import Erased, Secret, secret
 from tandem.wire.sip.digest import hash_password
 
 T1, T2 = "t1", "t2"
 NUMBERS = {T1: "+4930100", T2: "+4930200"}
 DEVICES, PASSWORD = ("anna", "ben"), "secret"
 PROMPT = "welcome"
+GATEWAY = "carrier"
+"""Where a world that `dials` lets `T1`, and nobody else, call two numbers at once that begin with +49, and not with
++49900."""
+CALLED = "+493055501"
 DIRECTORY = Directory(
     1,
     tuple(DirectoryNumber(number, tenant, 0) for tenant, number in NUMBERS.items()),
@@ -122,6 +128,8 @@ class MediaWorld(ABC):
     """Whether phones can hand a call over by themselves: a node may refuse REFER."""
     supervises = False
     """Whether it carries out `Supervise`; otherwise it refuses it by name."""
+    dials = False
+    """Whether it calls numbers through gateways; otherwise it refuses them by name."""
     sees_journal = False
     """Whether the world can stop the agent between writing and sending."""
 
@@ -160,6 +168,19 @@ class MediaWorld(ABC):
     @abstractmethod
     def rings(self, device: str) -> int:
         """How often the phone was rung."""
+
+    async def outside(self, number: str, does: str) -> None:
+        """What comes of a call to that number: it `answers` after a second, `rings` on, `speaks` for some seconds and
+        then answers, or one of FreeSWITCH's causes. Only where `dials`."""
+        raise NotImplementedError
+
+    async def carrier_is(self, *, up: bool) -> None:
+        """Whether the gateway's carrier is to be had. Only where `dials`."""
+        raise NotImplementedError
+
+    def calls(self, number: str) -> int:
+        """How often that number was called. Only where `dials`."""
+        raise NotImplementedError
 
     @abstractmethod
     async def restart(self) -> None:
@@ -214,6 +235,11 @@ class MediaWorld(ABC):
     async def ring(self, owner: Owner, leg: str, device: str, key: str = "") -> str:
         """Originate to a device; the command's key."""
         return owner.command(leg, Originate(device, 15_000, "o1", secret("+49301234567")), key)
+
+    async def call(self, owner: Owner, leg: str, number: str = CALLED, key: str = "", limit_ms: int = 15_000) -> str:
+        """Originate to a number; the command's key."""
+        verb = Originate("", limit_ms, "o1", secret(NUMBERS[T1]), GATEWAY, secret(number))
+        return owner.command(leg, verb, key)
 
 
 Clause = Callable[[MediaWorld], Awaitable[None]]
@@ -687,3 +713,122 @@ async def a_number_of_nobody_makes_no_leg(world: MediaWorld) -> None:
     await world.dial("+4930999")
     await world.rest()
     assert owner.legs(T1) == owner.legs(T2) == []
+
+
+# ---------------------------------------------------------------------------------- numbers outside
+
+
+async def _refused(world: MediaWorld, owner: Owner, verb: Originate, tenant: str = T1) -> str:
+    """Why nobody was called; the leg has ended with it."""
+    leg = f"c{len(owner.of(LegEnded, tenant=tenant))}.x"
+    settled = await world.done(owner, owner.command(leg, verb, tenant=tenant), tenant)
+    [end] = owner.of(LegEnded, leg, tenant)
+    assert (settled.outcome, end.cause, end.by) == (Outcome.FAILED, Cause.REFUSED, By.NODE)
+    return settled.reason
+
+
+OUTSIDE = Originate("", 15_000, "o1", secret(NUMBERS[T1]), GATEWAY, secret(CALLED))
+
+
+@clause
+async def a_number_is_called_through_a_gateway(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    if not world.dials:
+        assert await _refused(world, owner, OUTSIDE) == "NOT_ON_THIS_BACKEND"
+        return
+    leg = await world.answered(owner)
+    done = await world.done(owner, await world.call(owner, f"{leg}.n"))
+    assert done.outcome is Outcome.DONE
+    assert (await world.done(owner, owner.command(leg, Bridge(f"{leg}.n")))).outcome is Outcome.DONE
+    await world.hang_up(f"{leg}.n")
+    await world.until(lambda: owner.of(LegUnbridged, leg))
+    about = [type(event.body) for event in owner.events() if event.leg == f"{leg}.n"]
+    assert about == [LegRinging, LegAnswered, CommandSettled, LegEnded]
+    assert world.calls(CALLED) == 1
+
+
+@clause
+async def a_number_is_heard_before_it_answers(world: MediaWorld) -> None:
+    if not world.dials:
+        return
+    owner = await world.greeted()
+    leg = await world.answered(owner)
+    await world.outside(CALLED, "speaks")
+    key = await world.call(owner, f"{leg}.n")
+    await world.until(lambda: owner.of(LegEarlyMedia, f"{leg}.n"))
+    assert (await world.done(owner, owner.command(leg, Bridge(f"{leg}.n")))).outcome is Outcome.DONE
+    assert owner.of(LegAnswered, f"{leg}.n") == []
+    early = await world.done(owner, owner.command(f"{leg}.n", Play((PROMPT,))))
+    assert early.reason == "NOT_ANSWERED"
+    assert (await world.done(owner, key)).outcome is Outcome.DONE
+    told = [type(e.body) for e in owner.events() if e.leg == f"{leg}.n" and not isinstance(e.body, CommandSettled)]
+    assert told == [LegRinging, LegEarlyMedia, LegAnswered]
+    assert owner.of(LegBridged) == [LegBridged(f"{leg}.n")]
+
+
+@clause
+async def why_a_number_was_not_reached_has_a_stable_reason(world: MediaWorld) -> None:
+    if not world.dials:
+        return
+    owner = await world.greeted()
+    ends = {
+        "USER_BUSY": (Cause.BUSY, "BUSY"),
+        "CALL_REJECTED": (Cause.DECLINED, "DECLINED"),
+        "UNALLOCATED_NUMBER": (Cause.UNREACHABLE, "UNALLOCATED"),
+        "NO_USER_RESPONSE": (Cause.NO_ANSWER, "NO_ANSWER"),
+        "rings": (Cause.NO_ANSWER, "NO_ANSWER"),
+    }
+    for does, (cause, reason) in ends.items():
+        await world.outside(CALLED, does)
+        settled = await world.done(owner, await world.call(owner, f"{does}.n", limit_ms=2000))
+        assert (settled.outcome, settled.reason) == (Outcome.FAILED, reason), does
+        await world.rest()
+        assert [end.cause for end in owner.of(LegEnded, f"{does}.n")] == [cause]
+    await world.carrier_is(up=False)
+    settled = await world.done(owner, await world.call(owner, "down.n"))
+    assert (settled.outcome, settled.reason) == (Outcome.FAILED, "GATEWAY_DOWN")
+    await world.rest()
+    assert len(owner.of(LegEnded, "down.n")) == 1
+
+
+@clause
+async def nobody_is_called_whom_the_settings_do_not_let(world: MediaWorld) -> None:
+    if not world.dials:
+        return
+    owner = await world.greeted()
+    foreign = replace(OUTSIDE, caller=secret(NUMBERS[T2]))
+    assert await _refused(world, owner, foreign, T2) == "NO_SUCH_GATEWAY"
+    assert await _refused(world, owner, replace(OUTSIDE, gateway="other")) == "NO_SUCH_GATEWAY"
+    for text in ("112", "493055501", "+49305550,sofia/gateway/x/1", "+4930555 1", "+0305550123", ""):
+        assert await _refused(world, owner, replace(OUTSIDE, number=secret(text))) == "BAD_NUMBER", text
+    assert await _refused(world, owner, replace(OUTSIDE, number=Erased())) == "BAD_NUMBER"
+    assert await _refused(world, owner, replace(OUTSIDE, number=None)) == "BAD_NUMBER"
+    for text in ("+4990012345", "+432123456"):
+        assert await _refused(world, owner, replace(OUTSIDE, number=secret(text))) == "NUMBER_NOT_ALLOWED"
+    await world.outside(CALLED, "rings")
+    for leg in ("one.n", "two.n"):
+        await world.call(owner, leg)
+        await world.until(lambda: owner.of(LegRinging, leg))  # noqa: B023 - awaited here
+    assert await _refused(world, owner, OUTSIDE) == "GATEWAY_FULL"
+    assert world.calls(CALLED) == 2
+
+
+@clause
+async def a_number_is_never_called_twice_for_one_order(world: MediaWorld) -> None:
+    """E2: never again in doubt. The agent dies while it rings, and before it wrote that it does."""
+    if not world.dials:
+        return
+    owner = await world.greeted()
+    await world.outside(CALLED, "speaks")
+    key = await world.call(owner, "c1.n")
+    await world.until(lambda: owner.of(LegEarlyMedia, "c1.n"))
+    await world.restart()
+    later = await world.owner(2)
+    await world.call(later, "c1.n", key=key)
+    assert (await world.done(later, key)).outcome is Outcome.DONE
+    assert len(later.of(LegEarlyMedia, "c1.n")) == 1
+    await world.restart_before_events(lambda: _command(later, "c2.n", OUTSIDE, "doubt"))
+    last = await world.owner(3)
+    assert (await world.done(last, "doubt")).outcome is Outcome.DONE
+    assert len(last.of(LegEarlyMedia, "c2.n")) == 1
+    assert world.calls(CALLED) == 2

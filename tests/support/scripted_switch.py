@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
-PLAY_S, ANSWERS_AFTER_S, HEARTBEAT_S, FALLBACK_S = 0.4, 1.0, 2.0, 20.0
+PLAY_S, ANSWERS_AFTER_S, HEARTBEAT_S, FALLBACK_S, SPEAKS_S = 0.4, 1.0, 2.0, 20.0, 5.0
 NOTHING = "-ERR no reply\n"
 """What a command says that prints nothing."""
 SILENCE = b"\xff\xff" * 8000
@@ -40,6 +40,8 @@ class Channel:
     inbound: bool
     number: str = ""
     answered: bool = False
+    early: bool = False
+    """It is heard before it answers."""
     progress_us: int = 0
     answered_us: int = 0
     variables: dict[str, str] = field(default_factory=dict)
@@ -80,6 +82,9 @@ class ScriptedSwitch:
         self.registered: dict[str, bool] = {}
         """Device -> whether its phone is answered."""
         self.rung: list[str] = []
+        self.outside: dict[str, str] = {}
+        """Number -> what comes of a call: `answers`, `rings`, `speaks` and then answers, or a cause."""
+        self.called: list[str] = []
         self.files: dict[str, str] = {}
         """The directory of gateways: name -> version."""
         self.gateways: dict[str, Gateway] = {}
@@ -186,11 +191,12 @@ class ScriptedSwitch:
     def shown(self, channel: Channel) -> dict[str, str]:
         """A channel as `uuid_dump` and its events show it."""
         running = channel.running
-        parked = not channel.bridged and (channel.answered or channel.inbound)
+        parked = not channel.bridged and (channel.answered or channel.early or channel.inbound)
+        state = "answered" if channel.answered else "early" if channel.early else "ringing"
         return {
             "Unique-ID": channel.uuid,
             "Call-Direction": "inbound" if channel.inbound else "outbound",
-            "Answer-State": "answered" if channel.answered else "ringing",
+            "Answer-State": state,
             "Channel-State": "CS_EXCHANGE_MEDIA" if channel.bridged else "CS_EXECUTE" if parked else "CS_CONSUME_MEDIA",
             "Caller-Destination-Number": channel.number,
             "Caller-Caller-ID-Number": "4917055",
@@ -294,8 +300,9 @@ class ScriptedSwitch:
             elif channel.answers_at is not None and channel.answers_at <= now:
                 channel.answers_at = None
                 self._answered(channel)
-                self.fire("CHANNEL_PARK", channel)
-                self._job(channel.job, f"+OK {channel.uuid}")
+                if not channel.early:
+                    self.fire("CHANNEL_PARK", channel)
+                    self._job(channel.job, f"+OK {channel.uuid}")
 
     # ------------------------------------------------------------------ commands
 
@@ -413,10 +420,39 @@ class ScriptedSwitch:
         self.fire("BACKGROUND_JOB", body=text, **{"Job-UUID": job})
 
     def _originate(self, text: str, job: str) -> None:
-        found = re.fullmatch(r"\{(.*)\}sofia/tandem/(.+)%\S+ &park\(\)", text)
+        found = re.fullmatch(r"\{(.*)\}sofia/(tandem|gateway)/(\S+) &park\(\)", text)
         assert found is not None, text
-        variables = dict(pair.split("=", 1) for pair in found[1].split(","))
-        uuid, user = variables["origination_uuid"], found[2]
+        variables = {name: value.strip("'") for name, value in (pair.split("=", 1) for pair in found[1].split(","))}
+        if found[2] == "gateway":
+            self._call(*found[3].split("/"), variables, job)
+        else:
+            self._ring(found[3].partition("%")[0], variables, job)
+
+    def _call(self, name: str, number: str, variables: dict[str, str], job: str) -> None:
+        """Through a gateway."""
+        gateway, does = self.gateways.get(name), self.outside.get(number, "answers")
+        if gateway is None or gateway.deleted or not gateway.up:
+            self._job(job, f"-ERR {'INVALID_GATEWAY' if gateway is None or gateway.deleted else 'GATEWAY_DOWN'}\n")
+            return
+        self.called.append(number)
+        uuid = variables["origination_uuid"]
+        variables["sip_gateway_name"] = name
+        channel = self.channels[uuid] = Channel(uuid, False, number, variables=variables, job=job)
+        if does not in ("answers", "rings", "speaks"):
+            self._end(channel, does, "recv_refuse")
+            return
+        channel.progress_us = self._us
+        self.fire("CHANNEL_PROGRESS", channel)
+        if does == "speaks":
+            channel.early = True
+            self.fire("CHANNEL_PROGRESS_MEDIA", channel)
+            self._job(job, f"+OK {uuid}")
+            self.fire("CHANNEL_PARK", channel)
+        if does != "rings":
+            channel.answers_at = self.now + (SPEAKS_S if channel.early else ANSWERS_AFTER_S)
+
+    def _ring(self, user: str, variables: dict[str, str], job: str) -> None:
+        uuid = variables["origination_uuid"]
         if uuid in self.channels or user not in self.registered:
             self._job(job, "-ERR USER_NOT_REGISTERED\n")
             return
@@ -499,6 +535,6 @@ class ScriptedSwitch:
             "end_uepoch": str(self._us), "progress_uepoch": str(channel.progress_us),
             "answer_uepoch": str(channel.answered_us),
         }  # fmt: skip
-        if channel.job and not channel.answered:
+        if channel.job and not channel.answered and not channel.early:
             self._job(channel.job, f"-ERR {cause}\n")
         self.fire("CHANNEL_HANGUP_COMPLETE", channel, **{"Hangup-Cause": cause})

@@ -34,7 +34,7 @@ from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.driver import FreeswitchNode, Switch
 from tandem.media.freeswitch.files import Files
 from tandem.media.freeswitch.gateways import Gateway
-from tandem.media.freeswitch.ids import channel_of_caller, channel_of_device
+from tandem.media.freeswitch.ids import channel_of, channel_of_caller
 from tandem.wire.sip.digest import hash_password
 from tests.e2e.foreign import Baresip, baresip
 from tests.e2e.freeswitch.esl_client import Esl
@@ -103,7 +103,7 @@ class Ordered:
         """Command it, until it has settled."""
         key = f"key/{next(self._keys)}"
         if isinstance(verb, Originate):
-            self.channels[leg] = channel_of_device(TENANT, key, verb.device)
+            self.channels[leg] = channel_of(TENANT, key, verb)
         self.node.perform(Command(TENANT, key, leg, verb))
 
         def outcomes() -> list[CommandSettled]:

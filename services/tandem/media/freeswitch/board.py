@@ -227,7 +227,7 @@ class Board:
         """The leg is gone: so are its commands."""
         match command.verb:
             case Originate():
-                self.settle(leg.tenant, leg.id, command.key, now, cause.value, in_doubt=unseen)
+                self.settle(leg.tenant, leg.id, command.key, now, leg.why or cause.value, in_doubt=unseen)
             case HangUp() | RecordStop():
                 self.settle(leg.tenant, leg.id, command.key, now)
             case _:

@@ -36,8 +36,8 @@ class Carriers:
         self._tokens = tokens
         self._asked = 0
         """Which of our rounds of questions it is: answers to earlier ones count for nothing."""
-        self._waits = 0
-        """Answers that are missing in this round."""
+        self._unsure: set[str] = set()
+        """Gateways of which it is not known from which file they are."""
         self._dropped: set[str] = set()
         """Gateways whose end we wait for."""
         self._missing = False
@@ -49,13 +49,15 @@ class Carriers:
 
     def begin(self, now: float) -> None:
         """The switch answers: which gateways does it have, and from which files?"""
-        self._asked, self._waits, self._missing = self._asked + 1, 0, False
+        self._asked, self._missing = self._asked + 1, False
+        self._unsure.clear()
         self._dropped.clear()
         self._list(self._compare)
 
     def lost(self) -> None:
         """The connection is gone, and what is true with it."""
         self.up.clear()
+        self._unsure.clear()
         self._dropped.clear()
         self._board.timers.cancel("gateways", "")
 
@@ -78,7 +80,7 @@ class Carriers:
     def _compare(self, now: float) -> None:
         """Ask for the version of each. One that does not say it is somebody else's: it stays as it is."""
         names = dict.fromkeys((*self.up, *self.wanted)) if self._tokens is not None else {}
-        self._waits = len(names)
+        self._unsure.update(names)
         for name in names:
             self._board.api(f"sofia_gateway_data {name} ovar {MARK}", partial(self._is, self._asked, name))
 
@@ -92,8 +94,8 @@ class Carriers:
             self._board.api(f"sofia profile {PROFILE} killgw {name}")
         if wanted is not None and token != wanted:
             self._missing = True
-        self._waits -= 1
-        if not self._waits and self._dropped:
+        self._unsure.discard(name)
+        if not self._unsure and self._dropped:
             self._board.timers.set("gateways", "", now + GONE_S)
         self._take_in(now)
 
@@ -114,7 +116,7 @@ class Carriers:
 
     def _take_in(self, now: float) -> None:
         """Have the files read, once nothing stands in their way."""
-        if self._waits or self._dropped:
+        if self._unsure or self._dropped:
             return
         self._board.timers.cancel("gateways", "")
         if self._missing:
@@ -142,5 +144,5 @@ class Carriers:
 
     def states(self) -> tuple[tuple[str, bool], ...]:
         """Each gateway that there is or should be, and whether it can be called through."""
-        there = {*self.up, *self.wanted}
-        return tuple((name, self.up.get(name, False) and name not in self._dropped) for name in sorted(there))
+        new = self._unsure | self._dropped
+        return tuple((name, self.up.get(name, False) and name not in new) for name in sorted({*self.up, *self.wanted}))

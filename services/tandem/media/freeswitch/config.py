@@ -15,6 +15,9 @@ class FreeswitchConfig:
     unreachable_after_s: float = 4.0
     """A device that does not even ring in this time is not there: four tries of an INVITE."""
 
+    carrier_after_s: float = 20.0
+    """The same of a number that is called through a carrier, which may look for its phone in another country."""
+
     ring_margin_s: int = 3
     """FreeSWITCH's own limit lies so much behind ours. It counts whole seconds, from the call's beginning,
     and may be a second early; it is for the time in which no agent lives."""

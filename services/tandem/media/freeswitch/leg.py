@@ -84,6 +84,12 @@ class Leg:
     rang_at_us: int = 0
     """When it began to ring, by the switch's clock; 0 if it has not."""
     rang_ms: int = 0
+    gateway: str = ""
+    """Through which it calls a number; empty for a device."""
+    early: bool = False
+    """What is said before the answer can be heard."""
+    why: str = ""
+    """Why a number was not reached, where that says more than the cause of the leg's end."""
 
     def row(self) -> dict[str, object]:
         """For the journal: what FreeSWITCH cannot tell, and what was told of the leg."""
@@ -99,4 +105,6 @@ class Leg:
             "ring_limit_s": self.ring_limit_s,
             "rang": self.rang_at_us,
             "referral": self.referral,
+            "gateway": self.gateway,
+            "early": self.early,
         }

@@ -12,13 +12,14 @@ from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
 from tandem.media.freeswitch.arrivals import Arrivals
 from tandem.media.freeswitch.board import Board, Seal
 from tandem.media.freeswitch.carriers import Carriers
-from tandem.media.freeswitch.causes import ended
+from tandem.media.freeswitch.causes import ended, of_carrier, why_of
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.connection import Connection
 from tandem.media.freeswitch.devices import Devices, user_of
 from tandem.media.freeswitch.gateways import Gateway
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.media.freeswitch.numbers import Numbers
 from tandem.media.freeswitch.reconcile import Reconcile
 from tandem.media.freeswitch.recorder import Recorder
 from tandem.media.freeswitch.referrals import Referrals
@@ -63,10 +64,13 @@ class Node:
         self._arrivals = Arrivals(board)
         self._hearing = Hearing(board)
         self._devices = Devices(board)
+        self._numbers = Numbers(board, self._devices, self._carriers)
         self._recorder = Recorder(board)
         self._referrals = Referrals(board, self._hearing)
         self._supervising = Supervising(board, self._hearing)
-        self._verbs = Verbs(board, self._hearing, self._arrivals, self._devices, self._recorder, self._supervising)
+        self._verbs = Verbs(
+            board, self._hearing, self._arrivals, self._devices, self._numbers, self._recorder, self._supervising
+        )
         self._reconcile = Reconcile(
             board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals, self._supervising
         )
@@ -74,9 +78,7 @@ class Node:
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
             "CHANNEL_PARK": self._parked,
             "CHANNEL_PROGRESS": self._of_leg(lambda leg, event, now: self._devices.progress(leg, _at(event), now)),
-            "CHANNEL_PROGRESS_MEDIA": self._of_leg(
-                lambda leg, event, now: self._devices.progress(leg, _at(event), now)
-            ),
+            "CHANNEL_PROGRESS_MEDIA": self._of_leg(self._heard),
             "CHANNEL_ANSWER": self._of_leg(self._answered),
             "CHANNEL_BRIDGE": self._bridged,
             "CHANNEL_EXECUTE_COMPLETE": self._of_leg(self._hearing.complete),
@@ -108,6 +110,7 @@ class Node:
         board, known = self._board, self._board.directory
         board.directory = directory
         self._devices.directory(now)
+        self._numbers.directory(directory)
         if board.linked and known != directory:
             self._devices.forget_accounts(known)
             self._reconcile.look()
@@ -294,6 +297,10 @@ class Node:
             self._hearing.parked(leg, now)
             self._referrals.parked(leg, other, event, now)
 
+    def _heard(self, leg: Leg, event: esl.Event, now: float) -> None:
+        self._devices.progress(leg, _at(event), now)
+        self._devices.early(leg, event, now)
+
     def _answered(self, leg: Leg, event: esl.Event, now: float) -> None:
         if leg.inbound:
             self._arrivals.answered(leg, now)
@@ -322,6 +329,9 @@ class Node:
         if not answered:
             self._devices.rang_until(leg, _at(event))
         cause, by, detail = ended(event, rang=leg.rang_at_us > 0, answered=answered)
+        if leg.gateway and not answered and (leg.hanging_up is None or by is By.FAR):
+            cause, by = of_carrier(event, cause, by)
+            leg.why = why_of(event.get("Hangup-Cause") or "")
         if leg.hanging_up is not None and by is not By.FAR:
             cause, by = self._wished(leg), By.NODE if leg.by_node else By.TANDEM
         elif leg.inbound:
@@ -357,5 +367,5 @@ def _leg_of(row: Row) -> Leg:
         row.id, value["tenant"], value["shard"], value["channel"], switch=value["switch"], inbound=value["inbound"],
         stage=Stage(value["stage"]), parked=False, taken=value["taken"], peer=value["peer"],
         ring_limit_s=value["ring_limit_s"], rang_at_us=value["rang"],
-        referral=value.get("referral", ""),
+        referral=value.get("referral", ""), gateway=value.get("gateway", ""), early=value.get("early", False),
     )  # fmt: skip

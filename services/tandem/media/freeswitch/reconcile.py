@@ -15,7 +15,7 @@ from tandem.media.freeswitch.arrivals import FALLBACK, Arrivals, dumped
 from tandem.media.freeswitch.board import UNSEEN, Board
 from tandem.media.freeswitch.devices import LEG, SHARD, TENANT, Devices
 from tandem.media.freeswitch.hearing import HEARD, Hearing, argument_of
-from tandem.media.freeswitch.ids import channel_of_device, token_of
+from tandem.media.freeswitch.ids import channel_of, token_of
 from tandem.media.freeswitch.leg import Leg, Sound, Stage
 from tandem.media.freeswitch.referrals import Referrals
 from tandem.media.freeswitch.supervising import Supervising
@@ -79,7 +79,7 @@ class Reconcile:
             self._ask(f"uuid_dump {leg.channel} json", partial(self._known, leg.id))
         for command in self._doubts.values():
             if isinstance(command.verb, Originate) and command.leg not in board.legs:
-                channel = channel_of_device(command.tenant, command.key, command.verb.device)
+                channel = channel_of(command.tenant, command.key, command.verb)
                 self._ask(f"uuid_dump {channel} json", partial(self._in_doubt, command, channel))
         self._ask("show channels as json", self._channels)
 
@@ -171,6 +171,7 @@ class Reconcile:
             channel.get(f"variable_{LEG}") or "", channel.get(f"variable_{TENANT}") or "",
             int(shard) if shard.isascii() and shard.isdecimal() else 0, channel.get("Unique-ID") or "",
             inbound=False, stage=Stage.CALLING, parked=False, taken=True,
+            gateway=channel.get("variable_sip_gateway_name") or "",
         )  # fmt: skip
         self._board.add(leg)
         self._board.note(leg)
@@ -225,6 +226,9 @@ class Reconcile:
         """Tell what has become of a leg."""
         if not leg.inbound and (channel.get("Caller-Channel-Progress-Time") or "0") != "0":
             self._devices.progress(leg, _us(channel.get("Caller-Channel-Progress-Time")), now)
+        if not leg.inbound and channel.get("Answer-State") == "early":
+            self._devices.progress(leg, _us(channel.get("Caller-Channel-Progress-Media-Time")), now)
+            self._devices.early(leg, channel, now)
         if channel.get("Answer-State") == "answered":
             if leg.inbound:
                 self._arrivals.answered(leg, now)
