@@ -248,6 +248,14 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
             "call. Default: recordings, beside the node key."
         ),
     ] = None
+    phones_srtp: Annotated[
+        Literal["no", "optional", "mandatory"],
+        Meta(
+            description="The audio of agents' phones that registered over TLS. optional: encrypted where the phone "
+            "can. mandatory: one that cannot is not rung. Phones over UDP and TCP are in the clear, browsers "
+            "(WSS) are always encrypted."
+        ),
+    ] = "optional"
     gateways_dir: Annotated[
         Path | None,
         Meta(

@@ -44,7 +44,7 @@ def freeswitch_backend(
     gateways = list(_gateways(config))
     key_file = config.media.node_key_file or default_node_key_file(os.environ)
     recordings = given.recordings_dir or key_file.parent / "recordings"
-    settings = FreeswitchConfig(recordings_dir=str(recordings.absolute()))
+    settings = FreeswitchConfig(recordings_dir=str(recordings.absolute()), phones_srtp=given.phones_srtp)
     cdrs = given.cdr_dir or config.data_dir / "freeswitch" / "storage" / "cdr"
     folder_of_gateways = given.gateways_dir or config.data_dir / "freeswitch" / "storage" / "gateways"
     files = Files(config.data_dir / "media" / "spool", cdrs, blobs, entropy, folder_of_gateways)

@@ -144,7 +144,13 @@ class Ordered:
 
 @asynccontextmanager
 async def running(
-    switch: FreeSwitch, directory_port: int, home: Path, directory: MergedDirectory, gateways: Sequence[Gateway] = ()
+    switch: FreeSwitch,
+    directory_port: int,
+    home: Path,
+    directory: MergedDirectory,
+    gateways: Sequence[Gateway] = (),
+    *,
+    phones_srtp: str = "optional",
 ) -> AsyncIterator[tuple[FreeswitchNode, Told, Blobs]]:
     """The backend of an agent, begun and ended with the block."""
     async with AsyncExitStack() as stack:
@@ -153,10 +159,9 @@ async def running(
         stack.push_async_callback(blobs.close)
         where = Switch("127.0.0.1", int(switch.settings["esl_port"]), "127.0.0.1", directory_port)
         files = Files(home / "spool", switch.cdrs, blobs, SystemEntropy(), switch.gateways)
-        node = FreeswitchNode(
-            FreeswitchConfig(recordings_dir=str(home / "memory")), where, str(switch.settings["esl_password"]), {},
-            files, SystemClock(), told, gateways,
-        )  # fmt: skip
+        config = FreeswitchConfig(recordings_dir=str(home / "memory"), phones_srtp=phones_srtp)
+        password = str(switch.settings["esl_password"])
+        node = FreeswitchNode(config, where, password, {}, files, SystemClock(), told, gateways)
         await node.open()
         stack.push_async_callback(node.close)
         node.directory(directory)

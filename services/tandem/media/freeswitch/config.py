@@ -10,7 +10,10 @@ class FreeswitchConfig:
     """Every limit with its reason. Times in seconds."""
 
     dial: str = "sofia/tandem/{user}%{realm}"
-    """How a device is rung: where it registered with that SIP profile, in our realm."""
+    """How a device is rung whose contact is not fit to be dialled: where FreeSWITCH finds it in our realm."""
+
+    phones_srtp: str = "optional"
+    """`rtp_secure_media` for phones that registered over TLS, or `no`."""
 
     unreachable_after_s: float = 4.0
     """A device that does not even ring in this time is not there: four tries of an INVITE."""

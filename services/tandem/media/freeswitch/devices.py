@@ -25,6 +25,7 @@ from tandem.media.freeswitch.board import Board, media_ms
 from tandem.media.freeswitch.causes import NO_CHANNEL, cause_of, why_of
 from tandem.media.freeswitch.ids import channel_of, token_of
 from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.media.freeswitch.places import Places, needs
 from tandem.media.freeswitch.referrals import CONTEXT
 from tandem.wire import esl
 
@@ -45,11 +46,17 @@ class Devices:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self._places = Places()
 
     # ------------------------------------------------------------------ registrations
 
-    def register(self, user: str, now: float) -> None:
+    def register(self, user: str, call: str, contact: str, now: float) -> None:
         """A phone registered, or refreshed: at whatever name of ours, for its user is one in the cell."""
+        if self._listed(user) is not None:
+            self._places.add(user, call, contact)
+            self._is_there(user, now)
+
+    def _is_there(self, user: str, now: float) -> None:
         entry = self._listed(user)
         if entry is None or user in self._board.registered:
             return
@@ -57,8 +64,13 @@ class Devices:
         self._board.sink.remember(RowKind.REGISTRATION, user, {"tenant": entry.tenant})
         self._board.sink.emit(entry.tenant, "", DeviceRegistered(user), media_ms(now))
 
-    def unregister(self, user: str, now: float) -> None:
-        """A phone's registration ended."""
+    def unregister(self, user: str, call: str, now: float) -> None:
+        """A phone's registration ended; it may have others."""
+        if self._places.remove(user, call):
+            self._is_gone(user, now)
+
+    def _is_gone(self, user: str, now: float) -> None:
+        self._places.forget(user)
         tenant = self._board.registered.pop(user, None)
         if tenant is not None:
             self._board.sink.emit(tenant, "", DeviceUnregistered(user), media_ms(now))
@@ -69,7 +81,7 @@ class Devices:
         for user, tenant in list(self._board.registered.items()):
             entry = self._listed(user)
             if entry is None or entry.tenant != tenant:
-                self.unregister(user, now)
+                self._is_gone(user, now)
 
     def forget_accounts(self, known: MergedDirectory | None) -> None:
         """Have the switch look up again the accounts that differ from those it may have kept: all, for None.
@@ -91,13 +103,15 @@ class Devices:
             if _USER.fullmatch(entry.user) and _REALM.fullmatch(entry.realm):
                 board.api(f"xml_flush_cache id {entry.user} {entry.realm}")
 
-    def list_is(self, users: list[str], now: float) -> None:
-        """All that FreeSWITCH has registered."""
-        there = frozenset(users)
-        for user in [user for user in self._board.registered if user not in there]:
-            self.unregister(user, now)
+    def list_is(self, rows: list[tuple[str, str, str]], now: float) -> None:
+        """All that FreeSWITCH has registered: user, Call-ID, contact."""
+        rows = [row for row in rows if self._listed(row[0]) is not None]
+        users = dict.fromkeys(user for user, _, _ in rows)
+        for user in [user for user in self._board.registered if user not in users]:
+            self._is_gone(user, now)
+        self._places.replace(rows)
         for user in users:
-            self.register(user, now)
+            self._is_there(user, now)
 
     def _listed(self, user: str) -> DirectoryDevice | None:
         return self._board.directory.devices.get(user) if self._board.directory is not None else None
@@ -138,7 +152,9 @@ class Devices:
         # Until it rings, the limit is that of being there at all: a phone that cannot be
         # reached is no agent who did not answer.
         there_s = min(leg.ring_limit_s, board.config.unreachable_after_s)
-        dialled = board.config.dial.format(user=verb.device, realm=entry.realm)
+        places = self._places.of(verb.device)
+        dialled = places[-1] if places else board.config.dial.format(user=verb.device, realm=entry.realm)
+        variables |= needs(dialled, board.config.phones_srtp)
         self.call(command, leg, dialled, variables, there_s, now)
 
     def call(

@@ -90,9 +90,9 @@ class Node:
             "BACKGROUND_JOB": self._job,
             "HEARTBEAT": lambda event, now: self._connection.heartbeat(now),
             "SHUTDOWN": lambda event, now: board.notice("SWITCH_STOPS", "FreeSWITCH is being shut down"),
-            "sofia::register": lambda event, now: self._devices.register(user_of(event), now),
-            "sofia::unregister": lambda event, now: self._devices.unregister(user_of(event), now),
-            "sofia::expire": lambda event, now: self._devices.unregister(user_of(event), now),
+            "sofia::register": self._registered,
+            "sofia::unregister": self._unregistered,
+            "sofia::expire": self._unregistered,
             "sofia::gateway_state": self._carriers.state,
             "sofia::gateway_delete": self._carriers.deleted,
         }
@@ -296,6 +296,12 @@ class Node:
             self._supervising.parked(leg, now)
             self._hearing.parked(leg, now)
             self._referrals.parked(leg, other, event, now)
+
+    def _registered(self, event: esl.Event, now: float) -> None:
+        self._devices.register(user_of(event), event.get("call-id") or "", event.get("contact") or "", now)
+
+    def _unregistered(self, event: esl.Event, now: float) -> None:
+        self._devices.unregister(user_of(event), event.get("call-id") or "", now)
 
     def _heard(self, leg: Leg, event: esl.Event, now: float) -> None:
         self._devices.progress(leg, _at(event), now)

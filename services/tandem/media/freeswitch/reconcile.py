@@ -135,7 +135,8 @@ class Reconcile:
         if rows is None:
             self._board.notice("BAD_LIST", "the list of registrations cannot be read")
             return
-        self._devices.list_is([row.get("reg_user", "") for row in rows], now)
+        listed = [(row.get("reg_user", ""), row.get("token", ""), row.get("url", "")) for row in rows]
+        self._devices.list_is(listed, now)
 
     def _channels(self, reply: esl.Reply | esl.ApiReply, now: float) -> None:
         rows = _rows(reply, self._board.config.channels_max)
