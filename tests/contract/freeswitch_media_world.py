@@ -73,6 +73,7 @@ class FreeswitchWorld(AgentWorld):
     supervises = True
 
     dials = True
+    rings_everywhere = True
     gateways: Mapping[str, Gateway] = MappingProxyType({GATEWAY: CARRIER})
 
     def __init__(self) -> None:
@@ -142,6 +143,17 @@ class FreeswitchWorld(AgentWorld):
     async def register(self, device: str, *, answers: bool = True) -> None:
         self.switch.register(device, answers=answers)
         self._run()
+
+    async def register_at(self, device: str, place: str, does: str) -> None:
+        self.switch.register_at(device, place, does)
+        self._run()
+
+    async def unregister_at(self, device: str, place: str) -> None:
+        self.switch.unregister_at(device, place)
+        self._run()
+
+    def told_elsewhere(self) -> list[str]:
+        return self.switch.elsewhere
 
     def rings(self, device: str) -> int:
         return self.switch.rung.count(device)

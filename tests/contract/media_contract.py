@@ -24,6 +24,7 @@ from tandem.core.ports.media import (
     Command,
     CommandSettled,
     DeviceRegistered,
+    DeviceUnregistered,
     DigitsCollected,
     Directory,
     DirectoryDevice,
@@ -128,6 +129,8 @@ class MediaWorld(ABC):
     """Whether phones can hand a call over by themselves: a node may refuse REFER."""
     supervises = False
     """Whether it carries out `Supervise`; otherwise it refuses it by name."""
+    rings_everywhere = False
+    """Whether a device that registered at several places rings in all of them."""
     dials = False
     """Whether it calls numbers through gateways; otherwise it refuses them by name."""
     sees_journal = False
@@ -164,6 +167,19 @@ class MediaWorld(ABC):
     @abstractmethod
     async def register(self, device: str, *, answers: bool = True) -> None:
         """A phone registers; it will ring, and be answered after a second if so wished."""
+
+    async def register_at(self, device: str, place: str, does: str) -> None:
+        """A phone of a device registers at one place of several: it `answers` after a second, `rings` on, or ends with
+        one of FreeSWITCH's causes. Only where `rings_everywhere`."""
+        raise NotImplementedError
+
+    async def unregister_at(self, device: str, place: str) -> None:
+        """That phone's connection is gone. Only where `rings_everywhere`."""
+        raise NotImplementedError
+
+    def told_elsewhere(self) -> list[str]:
+        """Phones, as `device@place`, that were told that another one answered. Only where `rings_everywhere`."""
+        raise NotImplementedError
 
     @abstractmethod
     def rings(self, device: str) -> int:
@@ -832,3 +848,98 @@ async def a_number_is_never_called_twice_for_one_order(world: MediaWorld) -> Non
     assert (await world.done(last, "doubt")).outcome is Outcome.DONE
     assert len(last.of(LegEarlyMedia, "c2.n")) == 1
     assert world.calls(CALLED) == 2
+
+
+# ---------------------------------------------------------------------------------- several places
+
+
+@clause
+async def a_device_rings_in_all_its_places_and_the_first_answer_wins(world: MediaWorld) -> None:
+    if not world.rings_everywhere:
+        return
+    owner = await world.greeted()
+    for place, does in (("desk", "rings"), ("browser", "answers"), ("home", "USER_BUSY")):
+        await world.register_at("anna", place, does)
+    leg = await world.answered(owner)
+    agent = f"{leg}.a"
+    assert (await world.done(owner, await world.ring(owner, agent, "anna"))).outcome is Outcome.DONE
+    await world.rest()
+    assert world.rings("anna") == 3
+    assert world.told_elsewhere() == ["anna@desk"]
+    about = [type(event.body) for event in owner.events() if event.leg == agent]
+    assert about == [LegRinging, LegAnswered, CommandSettled], "one leg, whatever rings"
+    assert (await world.done(owner, owner.command(leg, Bridge(agent)))).outcome is Outcome.DONE
+    await world.hang_up(agent)
+    await world.until(lambda: owner.of(LegEnded, agent))
+    assert len(owner.of(LegEnded, agent)) == 1
+    owner.put(ListLegs())
+    await world.until(lambda: owner.first(Legs))
+    assert owner.first(Legs) == Legs(((T1, leg),))
+
+
+@clause
+async def of_several_places_the_most_telling_end_is_the_devices(world: MediaWorld) -> None:
+    if not world.rings_everywhere:
+        return
+    owner = await world.greeted()
+    for number, (one, other, cause) in enumerate(
+        (
+            ("USER_BUSY", "USER_BUSY", Cause.BUSY),
+            ("USER_BUSY", "rings", Cause.NO_ANSWER),
+            ("rings", "CALL_REJECTED", Cause.DECLINED),
+            ("rings", "rings", Cause.NO_ANSWER),
+        )
+    ):
+        await world.register_at("anna", "desk", one)
+        await world.register_at("anna", "browser", other)
+        leg = f"c{number}.a"
+        settled = await world.done(owner, owner.command(leg, Originate("anna", 3000, "o1", secret("+4930"))))
+        assert (settled.outcome, settled.reason) == (Outcome.FAILED, cause.value), (one, other)
+        await world.rest()
+        assert [end.cause for end in owner.of(LegEnded, leg)] == [cause]
+        assert len(owner.of(LegRinging, leg)) == 1
+
+
+@clause
+async def a_device_is_there_until_its_last_place_is_gone(world: MediaWorld) -> None:
+    if not world.rings_everywhere:
+        return
+    owner = await world.greeted()
+    await world.register_at("anna", "desk", "rings")
+    await world.register_at("anna", "browser", "answers")
+    await world.unregister_at("anna", "desk")
+    await world.rest()
+    assert owner.of(DeviceUnregistered) == []
+    assert (await world.done(owner, await world.ring(owner, "c1.a", "anna"))).outcome is Outcome.DONE
+    assert world.rings("anna") == 1
+    await world.unregister_at("anna", "browser")
+    await world.until(lambda: owner.of(DeviceUnregistered))
+    assert len(owner.of(DeviceRegistered)) == len(owner.of(DeviceUnregistered)) == 1
+    assert (await world.done(owner, await world.ring(owner, "c2.a", "anna"))).reason == "UNREACHABLE"
+
+
+@clause
+async def a_device_in_several_places_is_rung_once_whoever_dies(world: MediaWorld) -> None:
+    if not world.rings_everywhere:
+        return
+    owner = await world.greeted()
+    await world.register_at("anna", "desk", "rings")
+    await world.register_at("anna", "browser", "answers")
+    key = await world.ring(owner, "c1.a", "anna")
+    await world.until(lambda: owner.of(LegRinging, "c1.a"))
+    await world.restart_after(world.rest)
+    later = await world.owner(2)
+    await world.ring(later, "c1.a", "anna", key)
+    assert (await world.done(later, key)).outcome is Outcome.DONE, "the browser answered while the agent was away"
+    assert world.rings("anna") == 2
+    assert world.told_elsewhere() == ["anna@desk"]
+    await world.restart_before_events(lambda: _command(later, "c2.a", RING_ANNA, "doubt"))
+    last = await world.owner(3)
+    assert (await world.done(last, "doubt")).outcome is Outcome.DONE
+    assert world.rings("anna") == 4
+    await world.hang_up("c2.a")
+    await world.until(lambda: last.of(LegEnded, "c2.a"))
+    assert len(last.of(LegAnswered, "c2.a")) == len(last.of(LegEnded, "c2.a")) == 1
+
+
+RING_ANNA = Originate("anna", 15_000, "o1", secret("+4930"))

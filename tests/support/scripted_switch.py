@@ -58,6 +58,8 @@ class Channel:
     fallback_at: float | None = None
     """When the dialplan takes it, unless that is cancelled."""
     answers_at: float | None = None
+    ends_at: float | None = None
+    ends_with: str = ""
     job: str = ""
 
 
@@ -81,6 +83,11 @@ class ScriptedSwitch:
         self.channels: dict[str, Channel] = {}
         self.registered: dict[str, bool] = {}
         """Device -> whether its phone is answered."""
+        self.places: dict[tuple[str, str], str] = {}
+        """Device and place, where it registered at more than one -> what its phone there does: it `answers` after a
+        second, `rings` on, or one of FreeSWITCH's causes."""
+        self.elsewhere: list[str] = []
+        """Phones that were told that another one answered: place by place."""
         self.rung: list[str] = []
         self.outside: dict[str, str] = {}
         """Number -> what comes of a call: `answers`, `rings`, `speaks` and then answers, or a cause."""
@@ -226,6 +233,17 @@ class ScriptedSwitch:
         self.registered[user] = answers
         self.fire("sofia::register", **{"from-user": user})
 
+    def register_at(self, user: str, place: str, does: str) -> None:
+        """A phone of a device that has others registers."""
+        self.places[user, place] = does
+        contact = f'"" <sip:{user}@{place}.test;transport=tls>'
+        self.fire("sofia::register", **{"from-user": user, "call-id": place, "contact": contact})
+
+    def unregister_at(self, user: str, place: str) -> None:
+        """Its connection is gone: nothing but the Call-ID says which one."""
+        del self.places[user, place]
+        self.fire("sofia::unregister", **{"from-user": user, "call-id": place})
+
     def press(self, uuid: str, digits: str) -> None:
         """Keys; for the step that collects, if one does."""
         channel = self.channels[uuid]
@@ -297,9 +315,14 @@ class ScriptedSwitch:
             if channel.fallback_at is not None and channel.fallback_at <= now:
                 channel.context = "fallback"
                 self._end(channel, "NORMAL_TEMPORARY_FAILURE", "send_bye")
-            elif channel.answers_at is not None and channel.answers_at <= now:
+            elif channel.ends_at is not None and channel.ends_at <= now:
+                self._end(channel, channel.ends_with, "recv_refuse")
+            elif channel.answers_at is not None and channel.answers_at <= now and channel.uuid in self.channels:
                 channel.answers_at = None
                 self._answered(channel)
+                for other in self._others(channel):
+                    self.elsewhere.append(other.number)
+                    self._end(other, "LOSE_RACE", "send_cancel")
                 if not channel.early:
                     self.fire("CHANNEL_PARK", channel)
                     self._job(channel.job, f"+OK {channel.uuid}")
@@ -372,6 +395,10 @@ class ScriptedSwitch:
         rows = [{"uuid": uuid} for uuid in self.channels]
         if what == "registrations":
             rows = [{"reg_user": user, "realm": "tandem"} for user in self.registered]
+            rows += [
+                {"reg_user": user, "token": place, "url": f"sofia/tandem/sip:{user}@{place}.test;transport=tls"}
+                for user, place in self.places
+            ]
         return json.dumps({"row_count": len(rows)} | ({"rows": rows} if rows else {}))
 
     def _record(self, channel: Channel, what: str, path: str) -> str:
@@ -420,13 +447,35 @@ class ScriptedSwitch:
         self.fire("BACKGROUND_JOB", body=text, **{"Job-UUID": job})
 
     def _originate(self, text: str, job: str) -> None:
-        found = re.fullmatch(r"\{(.*)\}sofia/(tandem|gateway)/(\S+) &park\(\)", text)
+        found = re.fullmatch(r"\{([^}]*)\}(\S+) &park\(\)", text)
         assert found is not None, text
-        variables = {name: value.strip("'") for name, value in (pair.split("=", 1) for pair in found[1].split(","))}
-        if found[2] == "gateway":
-            self._call(*found[3].split("/"), variables, job)
-        else:
-            self._ring(found[3].partition("%")[0], variables, job)
+        variables = _pairs(found[1])
+        targets = re.findall(r"(?:^|,)(?:\[([^\]]*)\])?sofia/(tandem|gateway)/([^,]+)", found[2])
+        for own, kind, target in targets:
+            if kind == "gateway":
+                self._call(*target.split("/"), variables, job)
+            elif target.startswith("sip:"):
+                user, _, place = target.removeprefix("sip:").partition("@")
+                self._ring_at(user, place.partition(".")[0], variables | _pairs(own), job)
+            else:
+                self._ring(target.partition("%")[0], variables, job)
+
+    def _ring_at(self, user: str, place: str, variables: dict[str, str], job: str) -> None:
+        """One of several places."""
+        uuid, does = variables["origination_uuid"], self.places[user, place]
+        channel = self.channels[uuid] = Channel(uuid, False, f"{user}@{place}", variables=variables, job=job)
+        self.rung.append(user)
+        channel.progress_us = self._us
+        self.fire("CHANNEL_PROGRESS", channel)
+        if does == "answers":
+            channel.answers_at = self.now + ANSWERS_AFTER_S
+        elif does != "rings":
+            channel.ends_at, channel.ends_with = self.now + ANSWERS_AFTER_S / 2, does
+
+    def _others(self, channel: Channel) -> list[Channel]:
+        """Other places where the same device rings."""
+        same = [other for other in self.channels.values() if other.job == channel.job and not other.answered]
+        return [other for other in same if other is not channel] if channel.job else []
 
     def _call(self, name: str, number: str, variables: dict[str, str], job: str) -> None:
         """Through a gateway."""
@@ -535,6 +584,17 @@ class ScriptedSwitch:
             "end_uepoch": str(self._us), "progress_uepoch": str(channel.progress_us),
             "answer_uepoch": str(channel.answered_us),
         }  # fmt: skip
-        if channel.job and not channel.answered and not channel.early:
+        others = self._others(channel)
+        if cause == "CALL_REJECTED" and channel.variables.get("fail_on_single_reject") == cause:
+            for other in others:
+                other.job = ""
+                self._end(other, "LOSE_RACE", "send_cancel")
+            others = []
+        if channel.job and cause != "LOSE_RACE" and not others and not channel.answered and not channel.early:
             self._job(channel.job, f"-ERR {cause}\n")
         self.fire("CHANNEL_HANGUP_COMPLETE", channel, **{"Hangup-Cause": cause})
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """A list of variables."""
+    return {name: value.strip("'") for name, value in (pair.split("=", 1) for pair in text.split(",") if pair)}

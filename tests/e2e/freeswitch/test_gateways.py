@@ -32,8 +32,8 @@ from tandem.media.freeswitch.gateways import Gateway
 from tandem.runtime.telemetry import names
 from tests.e2e.foreign import SCENARIOS, Sipp, baresip, needs_baresip, needs_sipp, sipp
 from tests.e2e.freeswitch.backend import TENANT, Ordered, accounts, running
+from tests.e2e.freeswitch.listening import listens
 from tests.e2e.freeswitch.node import FreeSwitch
-from tests.e2e.freeswitch.process import bound
 from tests.e2e.freeswitch.talk import CALLER_HZ, EVENTS, THIRD_HZ
 from tests.e2e.programs import beside, free_udp_port
 
@@ -129,13 +129,6 @@ async def orders(switch: FreeSwitch, directory_port: int, home: Path, *gateways:
         await esl.subscribe(*EVENTS)
         await until_up(node, "north", 1)
         yield Ordered(switch, esl, home, node, told, blobs, {}, {})
-
-
-async def listens(carrier: Sipp, port: int) -> None:
-    """Until it takes calls; nothing tells when."""
-    async with asyncio.timeout(30):
-        while ("udp", "127.0.0.1", port) not in bound(carrier.program.pid):
-            await asyncio.sleep(0.02)
 
 
 def north(port: int) -> Gateway:

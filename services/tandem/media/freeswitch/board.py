@@ -138,7 +138,8 @@ class Board:
 
         if leg.inbound and leg.stage is Stage.ARRIVED and leg.hanging_up is Cause.REFUSED:
             self.say_when(leg.channel)
-        self.api(f"uuid_kill {leg.channel} {name_of(leg.hanging_up)}", killed)
+        for channel in leg.channels:
+            self.api(f"uuid_kill {channel} {name_of(leg.hanging_up)}", killed)
 
     def say_when(self, channel: str) -> None:
         """A 503 that is to come says when to try again."""
@@ -190,7 +191,7 @@ class Board:
     def add(self, leg: Leg) -> None:
         """A leg begins, or is taken up again."""
         self.legs[leg.id] = leg
-        self.leg_of_channel[leg.channel] = leg.id
+        self.leg_of_channel |= dict.fromkeys(leg.channels, leg.id)
 
     def leg_on(self, channel: str | None) -> Leg | None:
         """The leg of a channel."""
@@ -207,7 +208,8 @@ class Board:
         so that a death in between tells the end again and not never.
         """
         del self.legs[leg.id]
-        self.leg_of_channel.pop(leg.channel, None)
+        for channel in leg.channels:
+            self.leg_of_channel.pop(channel, None)
         for what in _LEG_TIMERS:
             self.timers.cancel(what, leg.id)
         self.emit(leg, LegEnded(cause, by, leg.rang_ms, detail), now)

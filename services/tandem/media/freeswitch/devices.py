@@ -23,7 +23,7 @@ from tandem.core.seal import Private, Secret
 from tandem.media.backend import MergedDirectory, RowKind
 from tandem.media.freeswitch.board import Board, media_ms
 from tandem.media.freeswitch.causes import NO_CHANNEL, cause_of, why_of
-from tandem.media.freeswitch.ids import channel_of, token_of
+from tandem.media.freeswitch.ids import channel_of, channel_of_device, token_of
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.media.freeswitch.places import Places, needs
 from tandem.media.freeswitch.referrals import CONTEXT
@@ -152,9 +152,21 @@ class Devices:
         # Until it rings, the limit is that of being there at all: a phone that cannot be
         # reached is no agent who did not answer.
         there_s = min(leg.ring_limit_s, board.config.unreachable_after_s)
-        places = self._places.of(verb.device)
-        dialled = places[-1] if places else board.config.dial.format(user=verb.device, realm=entry.realm)
-        variables |= needs(dialled, board.config.phones_srtp)
+        places = self._places.of(verb.device) or [board.config.dial.format(user=verb.device, realm=entry.realm)]
+        if len(places) == 1:
+            self.call(command, leg, places[0], variables | needs(places[0], board.config.phones_srtp), there_s, now)
+            return
+        leg.rings = [
+            leg.channel,
+            *(channel_of_device(leg.tenant, command.key, f"{verb.device}@{place}") for place in range(1, len(places))),
+        ]
+        del variables["origination_uuid"]
+        # Who declines at one place declines.
+        variables["fail_on_single_reject"] = "CALL_REJECTED"
+        dialled = ",".join(
+            f"[{_words({'origination_uuid': channel} | needs(place, board.config.phones_srtp))}]{place}"
+            for channel, place in zip(leg.rings, places, strict=True)
+        )
         self.call(command, leg, dialled, variables, there_s, now)
 
     def call(
@@ -170,8 +182,7 @@ class Devices:
             if not result.startswith("+OK") and leg.id in board.legs:
                 self._refused(leg, result.removeprefix("-ERR ").strip(), now)
 
-        words = ",".join(f"{name}={value}" for name, value in variables.items())
-        line = f"originate {{{words}}}{dialled} &park()"
+        line = f"originate {{{_words(variables)}}}{dialled} &park()"
         board.job(line, token_of(command.tenant, command.key), over)
         board.timers.set("ring", leg.id, now + there_s)
 
@@ -230,6 +241,10 @@ def begun(command: Command, verb: Originate, shard: int) -> Leg:
         stage=Stage.CALLING, parked=False, taken=True, originate_key=command.key,
         ring_limit_s=verb.ring_timeout_ms / 1000, gateway=verb.gateway,
     )  # fmt: skip
+
+
+def _words(variables: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in variables.items())
 
 
 def common(leg: Leg, board: Board, caller: str, more_s: float) -> dict[str, str]:

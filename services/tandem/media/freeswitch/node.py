@@ -9,6 +9,7 @@ from types import MappingProxyType
 from tandem.core.ports.media import By, Cause, Command, LegHeld, LegResumed, RecordingStored
 from tandem.media.agent_io import Notice
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
+from tandem.media.freeswitch import ringing
 from tandem.media.freeswitch.arrivals import Arrivals
 from tandem.media.freeswitch.board import Board, Seal
 from tandem.media.freeswitch.carriers import Carriers
@@ -201,7 +202,8 @@ class Node:
         if leg is None:
             return
         if record is None:
-            self._reconcile.unseen(leg, now)
+            if not ringing.rings_on(self._board, leg, channel, None):
+                self._reconcile.unseen(leg, now)
         else:
             self._reconcile.see_record(leg, record, now)
             self._ended(leg, record, now)
@@ -311,6 +313,7 @@ class Node:
         if leg.inbound:
             self._arrivals.answered(leg, now)
         else:
+            ringing.answered(self._board, leg, event.get("Unique-ID") or "")
             self._devices.answered(leg, _at(event), now)
 
     def _bridged(self, event: esl.Event, now: float) -> None:
@@ -331,10 +334,13 @@ class Node:
 
     def _ended(self, leg: Leg, event: esl.Event, now: float) -> None:
         answered = leg.stage in (Stage.UP, Stage.FALLBACK)
+        told = ended(event, rang=leg.rang_at_us > 0, answered=answered)
+        if ringing.rings_on(self._board, leg, event.get("Unique-ID") or "", told):
+            return
         self._referrals.ended(leg, event, now)
         if not answered:
             self._devices.rang_until(leg, _at(event))
-        cause, by, detail = ended(event, rang=leg.rang_at_us > 0, answered=answered)
+        cause, by, detail = leg.said or told
         if leg.gateway and not answered and (leg.hanging_up is None or by is By.FAR):
             cause, by = of_carrier(event, cause, by)
             leg.why = why_of(event.get("Hangup-Cause") or "")
@@ -374,4 +380,5 @@ def _leg_of(row: Row) -> Leg:
         stage=Stage(value["stage"]), parked=False, taken=value["taken"], peer=value["peer"],
         ring_limit_s=value["ring_limit_s"], rang_at_us=value["rang"],
         referral=value.get("referral", ""), gateway=value.get("gateway", ""), early=value.get("early", False),
+        rings=list(value.get("rings", ())),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tandem.core.ports.media import Bridge, By, Cause, Collect, Command, HangUp, Originate, Play
+from tandem.media.freeswitch import ringing
 from tandem.media.freeswitch.arrivals import FALLBACK, Arrivals, dumped
 from tandem.media.freeswitch.board import UNSEEN, Board
 from tandem.media.freeswitch.devices import LEG, SHARD, TENANT, Devices
@@ -76,7 +77,9 @@ class Reconcile:
         self._ask("global_getvar core_uuid", self._life)
         self._ask("show registrations as json", self._registrations)
         for leg in list(board.legs.values()):
-            self._ask(f"uuid_dump {leg.channel} json", partial(self._known, leg.id))
+            leg.missing.clear()
+            for channel in leg.channels:
+                self._ask(f"uuid_dump {channel} json", partial(self._known, leg.id, channel))
         for command in self._doubts.values():
             if isinstance(command.verb, Originate) and command.leg not in board.legs:
                 channel = channel_of(command.tenant, command.key, command.verb)
@@ -166,7 +169,13 @@ class Reconcile:
             self._adopt(channel, now)
 
     def _adopt(self, channel: esl.Event, now: float) -> Leg:
-        """A device's leg that no row tells of."""
+        """A device's leg, or a place where it rings, that no row tells of."""
+        known = self._board.legs.get(channel.get(f"variable_{LEG}") or "")
+        if known is not None:
+            if known.stage is Stage.CALLING:
+                ringing.another(self._board, known, channel.get("Unique-ID") or "")
+                self._see(known, channel, now)
+            return known
         shard = channel.get(f"variable_{SHARD}") or ""
         leg = Leg(
             channel.get(f"variable_{LEG}") or "", channel.get(f"variable_{TENANT}") or "",
@@ -185,18 +194,22 @@ class Reconcile:
         if channel is not None and command.leg not in self._board.legs:
             self._adopt(channel, now)
 
-    def _known(self, leg_id: str, reply: esl.Reply | esl.ApiReply, now: float) -> None:
+    def _known(self, leg_id: str, name: str, reply: esl.Reply | esl.ApiReply, now: float) -> None:
         leg, channel = self._board.legs.get(leg_id), dumped(reply)
-        if leg is None:
+        if leg is None or name not in leg.channels:
             return
         if channel is None:
+            leg.missing.append(name)
             self._board.await_end(leg, now)
         else:
             self._see(leg, channel, now)
 
     def gone(self, leg: Leg, now: float) -> None:
         """The end of a leg stayed away: it was told while nobody listened. The switch wrote it down."""
-        if not leg.record_wanted:
+        if leg.rings:
+            self._board.records_wanted += leg.missing or leg.rings
+            leg.missing.clear()
+        elif not leg.record_wanted:
             leg.record_wanted = True
             self._board.records_wanted.append(leg.channel)
 
@@ -210,6 +223,7 @@ class Reconcile:
         if _us(rang):
             self._devices.progress(leg, _us(rang), now)
         if _us(answered):
+            ringing.answered(self._board, leg, record.get("Unique-ID") or "")
             self._devices.answered(leg, _us(answered), now)
 
     def unseen(self, leg: Leg, now: float) -> None:
@@ -234,6 +248,7 @@ class Reconcile:
             if leg.inbound:
                 self._arrivals.answered(leg, now)
             else:
+                ringing.answered(self._board, leg, channel.get("Unique-ID") or "")
                 self._devices.answered(leg, _us(channel.get("Caller-Channel-Answered-Time")), now)
         if channel.get("Channel-State") in _BRIDGED:
             self._bridges[leg.channel] = channel.get("variable_bridge_uuid") or ""
