@@ -152,6 +152,12 @@ class Baresip:
         except asyncio.IncompleteReadError:
             return
 
+    @property
+    def control_port(self) -> int:
+        """Of its remote control."""
+        port: int = self._writer.get_extra_info("peername")[1]
+        return port
+
     def command(self, name: str, parameters: str = "") -> None:
         """One of baresip's commands."""
         body = json.dumps({"command": name, "params": parameters}).encode()

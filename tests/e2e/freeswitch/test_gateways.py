@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -30,10 +32,11 @@ from tandem.core.seal import secret
 from tandem.media.freeswitch.driver import FreeswitchNode
 from tandem.media.freeswitch.gateways import Gateway
 from tandem.runtime.telemetry import names
-from tests.e2e.foreign import SCENARIOS, Sipp, baresip, needs_baresip, needs_sipp, sipp
+from tests.e2e.foreign import SCENARIOS, Baresip, Sipp, baresip, needs_baresip, needs_sipp, sipp
 from tests.e2e.freeswitch.backend import TENANT, Ordered, accounts, running
 from tests.e2e.freeswitch.listening import listens
 from tests.e2e.freeswitch.node import FreeSwitch
+from tests.e2e.freeswitch.process import bound
 from tests.e2e.freeswitch.talk import CALLER_HZ, EVENTS, THIRD_HZ
 from tests.e2e.programs import beside, free_udp_port
 
@@ -237,3 +240,40 @@ async def test_what_comes_of_a_call_to_a_number(switch, directory_port, tmp_path
         await until_up(made.node, "down", 0)
         settled = await made.order("c.down", replace(call(), gateway="down"))
         assert (settled.outcome, settled.reason) == (Outcome.FAILED, "GATEWAY_DOWN")
+
+
+@needs_baresip
+async def test_a_carrier_over_tls_hears_and_is_heard_encrypted(secure, directory_port, tmp_path):
+    carrier = baresip(
+        tmp_path / "carrier", "127.0.0.1:9", CALLED, tone_hz=THIRD_HZ, certificate=secure.certificates / "agent.pem",
+        modules=("g711.so", "srtp.so"), media=";mediaenc=srtp-mand",
+    )  # fmt: skip
+    async with carrier as far, baresip(tmp_path / "caller", secure.sip, "cara", tone_hz=CALLER_HZ) as phone:
+        over_tls = replace(
+            north(await tls_port_of(far, secure.certificates / "cafile.pem")), transport="tls", srtp="mandatory"
+        )
+        async with orders(secure, directory_port, tmp_path / "node", over_tls) as made:
+            made.phones["caller"] = phone
+            leg = await made.take("caller")
+            number = f"{leg}.n"
+            await made.done(number, call())
+            await made.done(leg, Bridge(number))
+            assert await made.heard_by(leg) == {THIRD_HZ}
+            assert await made.heard_by(number) == {CALLER_HZ}
+            await made.done(number, HangUp())
+            channel = made.channels[number]
+            end = await made.esl.until("CHANNEL_HANGUP_COMPLETE", lambda event: event.get("Unique-ID") == channel)
+    assert "AE" in (end.get("variable_rtp_has_crypto") or "")
+    assert end.get("variable_sip_via_protocol") in (None, "tls")
+
+
+async def tls_port_of(phone: Baresip, trusted: Path) -> int:
+    """The one of its ports where it speaks TLS."""
+    context = ssl.create_default_context(cafile=str(trusted))
+    ports = {port for kind, _, port in bound(phone.program.pid) if kind == "tcp"} - {phone.control_port}
+    for port in ports:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, ssl_handshake_timeout=2)
+            writer.close()
+            return port
+    raise AssertionError(f"none of {ports}")
