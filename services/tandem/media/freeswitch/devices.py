@@ -143,7 +143,7 @@ class Devices:
         board = self._board
         leg = begun(command, verb, entry.shard)
         caller = _caller(verb.caller)
-        variables = common(leg, board, caller, board.config.ring_margin_s) | {
+        variables = leg_variables(leg, board, caller, board.config.ring_margin_s) | {
             "ignore_early_media": "true",
             "sip_cid_type": "pid",
         }
@@ -247,7 +247,7 @@ def _words(variables: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in variables.items())
 
 
-def common(leg: Leg, board: Board, caller: str, more_s: float) -> dict[str, str]:
+def leg_variables(leg: Leg, board: Board, caller: str, more_s: float) -> dict[str, str]:
     """Channel variables of every leg that the node makes. `more_s`: what FreeSWITCH's own limit has above ours."""
     variables = {
         "origination_uuid": leg.channel,

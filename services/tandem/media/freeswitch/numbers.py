@@ -10,7 +10,7 @@ from tandem.core.seal import Private, Secret
 from tandem.media.backend import MergedDirectory
 from tandem.media.freeswitch.board import Board
 from tandem.media.freeswitch.carriers import Carriers
-from tandem.media.freeswitch.devices import NAME, Devices, begun, common
+from tandem.media.freeswitch.devices import NAME, Devices, begun, leg_variables
 from tandem.media.freeswitch.gateways import NUMBER, Gateway
 
 _CALLER = re.compile(r"\+?[0-9]{3,15}")
@@ -82,7 +82,7 @@ class Numbers:
         board, config = self._board, self._board.config
         leg = begun(command, verb, self._shards.get(command.tenant, 0))
         until_s = config.carrier_after_s + config.ring_margin_s
-        variables = common(leg, board, caller, until_s) | {
+        variables = leg_variables(leg, board, caller, until_s) | {
             # Else what is said before the answer would be heard by nobody.
             "ignore_early_media": "false",
             "sip_cid_type": "none" if gateway.caller_in_from else "pid",

@@ -6,6 +6,7 @@ import re
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.adapters.system import SystemEntropy
+from tandem.media.freeswitch import driver
+from tandem.media.freeswitch.files import Files
 from tandem.media.freeswitch.gateway_files import ForeignFile, GatewayFiles
 from tandem.media.freeswitch.gateways import MAX_PASSWORD, NUMBER, Gateway, is_password, token_in
 
@@ -176,3 +179,12 @@ def test_a_file_that_was_changed_by_hand_is_written_anew(tmp_path: Path) -> None
     path.write_text(path.read_text().replace("192.0.2.1", "192.0.2.66"))
     assert put(tmp_path, PLAIN)["south"] != token
     assert "192.0.2.66" not in path.read_text()
+
+
+def test_a_directory_that_cannot_be_written_keeps_nobody_from_calling(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "full").write_text("no directory")
+    places = Files(tmp_path, tmp_path, cast("Any", None), SystemEntropy(), tmp_path / "full" / "gateways")
+    assert driver._put(places, [PLAIN]) is None
+    assert "FreeSWITCH keeps those it has" in caplog.text
