@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 from tandem.core.ports.media import RecordingStored
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
 from tandem.media.freeswitch.config import FreeswitchConfig
-from tandem.media.freeswitch.ids import channel_of_caller
+from tandem.media.freeswitch.gateways import Gateway
+from tandem.media.freeswitch.ids import channel_of_caller, leg_of_caller
 from tandem.media.freeswitch.node import Node
 from tandem.media.freeswitch.records import event_of
 from tandem.media.journal.file import MemoryStore
 from tandem.wire import esl
 from tests.contract.agent_world import STEP_MS, AgentWorld, NodeBackend
-from tests.contract.media_contract import PROMPT
+from tests.contract.media_contract import GATEWAY, PROMPT, T1
 from tests.support.scripted_switch import ScriptedSwitch
 
+CARRIER = Gateway(
+    GATEWAY, "carrier.test", caller_id="+4930999", tenants=(T1,), destinations=("+49", "!+49900"), calls_max=2
+)
 PROMPTS = {PROMPT: "/prompts/welcome.wav", "music": "/prompts/music.wav"}
 
 
 class SwitchBackend(NodeBackend):
     """The node as a backend, and the edge between it and the switch: what the asyncio one does, on virtual time."""
 
-    def __init__(self, switch: ScriptedSwitch, agent: MediaAgent, *, behind_door: bool) -> None:
+    def __init__(
+        self, switch: ScriptedSwitch, agent: MediaAgent, gateways: Mapping[str, Gateway], *, behind_door: bool
+    ) -> None:
         self._switch = switch
         self._reader = esl.EslReader()
-        self.node = Node(FreeswitchConfig(behind_door=behind_door), agent, PROMPTS, switch.password)
+        self.notices: list[str] = []
+        config = FreeswitchConfig(behind_door=behind_door)
+        self.node = Node(config, agent, PROMPTS, switch.password, gateways, switch.files)
 
     def _at(self) -> float:
         return self._switch.now
@@ -49,6 +58,7 @@ class SwitchBackend(NodeBackend):
             self.node.wake(self._at())
         out = self.node.take()
         assert out.close == ""
+        self.notices += [notice.reason for notice in out.notices]
         for data in out.data:
             self._switch.receive(data)
         for channel in out.records:
@@ -65,23 +75,29 @@ class FreeswitchWorld(AgentWorld):
     calls_survive = True
     supervises = True
 
+    dials = True
+    rings_everywhere = True
+    gateways: Mapping[str, Gateway] = MappingProxyType({GATEWAY: CARRIER})
+
     def __init__(self, *, behind_door: bool = False) -> None:
         super().__init__(MemoryStore(), MediaAgent, AgentSettings("m1", "boot-1"))
         # A door asks by OPTIONS; whom it brings all the same the switch refuses by itself.
         self.answers_options, self.sees_refused = behind_door, not behind_door
         self.switch = ScriptedSwitch()
         self.switch.tick(100.0)
+        self.switch.files = dict.fromkeys(self.gateways, "1")
+        self.switch.read_gateways()
         self._start()
 
     def _start(self) -> None:
         self._begin(self._new_backend)
         self._deliver()
-        self._backend.connect()
+        self.backend.connect()
         self._run()
 
     def _new_backend(self, agent: MediaAgent) -> SwitchBackend:
-        self._backend = SwitchBackend(self.switch, agent, behind_door=self.answers_options)
-        return self._backend
+        self.backend = SwitchBackend(self.switch, agent, self.gateways, behind_door=self.answers_options)
+        return self.backend
 
     @property
     def now_ms(self) -> int:
@@ -90,7 +106,7 @@ class FreeswitchWorld(AgentWorld):
     def _run(self) -> None:
         """Hand in what owners sent, carry it out, and deliver, until nothing is left to do."""
         self._hand_in()
-        while self._backend.work():
+        while self.backend.work():
             self._deliver()
         self._deliver()
 
@@ -113,9 +129,20 @@ class FreeswitchWorld(AgentWorld):
             self._step()
 
     async def hang_up(self, leg: str) -> None:
-        if (channel_of_caller(leg) or "") in self.switch.channels:
-            self.switch.hang_up(channel_of_caller(leg) or "")
+        for channel in list(self.switch.channels.values()):
+            if leg in (channel.variables.get("tandem_leg"), leg_of_caller(channel.uuid)):
+                self.switch.hang_up(channel.uuid)
         self._run()
+
+    async def outside(self, number: str, does: str) -> None:
+        self.switch.outside[number] = does
+
+    async def carrier_is(self, *, up: bool) -> None:
+        self.switch.gateway_is(GATEWAY, up=up)
+        self._run()
+
+    def calls(self, number: str) -> int:
+        return self.switch.called.count(number)
 
     async def refer(self, leg: str, target: str) -> None:
         self.switch.refer(channel_of_caller(leg) or "", target)
@@ -125,12 +152,23 @@ class FreeswitchWorld(AgentWorld):
         self.switch.register(device, answers=answers)
         self._run()
 
+    async def register_at(self, device: str, place: str, does: str) -> None:
+        self.switch.register_at(device, place, does)
+        self._run()
+
+    async def unregister_at(self, device: str, place: str) -> None:
+        self.switch.unregister_at(device, place)
+        self._run()
+
+    def told_elsewhere(self) -> list[str]:
+        return self.switch.elsewhere
+
     def rings(self, device: str) -> int:
         return self.switch.rung.count(device)
 
     def strangers(self) -> int:
         """Ends of calls that are nobody's leg."""
-        return self._backend.node.strangers()
+        return self.backend.node.strangers()
 
     async def end(self, channel: str) -> None:
         """The phone of a channel hangs up."""
@@ -138,13 +176,13 @@ class FreeswitchWorld(AgentWorld):
 
     async def restart_switch(self, meanwhile: Callable[[], object] = lambda: None) -> None:
         """kill -9 of the switch alone; the next life is there a second later."""
-        self._backend.lost()
+        self.backend.lost()
         self.switch.die()
         self.switch.tick(self.switch.now + 0.5)
         meanwhile()
         self._run()
         self.switch.tick(self.switch.now + 0.5)
-        self._backend.connect()
+        self.backend.connect()
         self._run()
 
     async def restart(self) -> None:
@@ -153,7 +191,7 @@ class FreeswitchWorld(AgentWorld):
 
     async def restart_after(self, happens: Callable[[], Awaitable[None]]) -> None:
         self._run()
-        self._backend.lost()
+        self.backend.lost()
         await happens()
         self._die()
 
@@ -161,7 +199,7 @@ class FreeswitchWorld(AgentWorld):
         begin()
         self._hand_in()
         # The switch is told, and what it tells is read by nobody.
-        self._backend.work()
+        self.backend.work()
         self._die()
 
     def _die(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from tandem.core.ports.media import (
     Command,
     CommandSettled,
     DeviceRegistered,
+    DeviceUnregistered,
     DigitsCollected,
     Directory,
     DirectoryDevice,
@@ -37,6 +38,7 @@ from tandem.core.ports.media import (
     LegAnswered,
     LegArrived,
     LegBridged,
+    LegEarlyMedia,
     LegEnded,
     LegReferred,
     LegRinging,
@@ -60,13 +62,17 @@ from tandem.core.ports.media import (
     Verb,
     Welcome,
 )
-from tandem.core.seal import Secret, secret
+from tandem.core.seal import Erased, Secret, secret
 from tandem.wire.sip.digest import hash_password
 
 T1, T2 = "t1", "t2"
 NUMBERS = {T1: "+4930100", T2: "+4930200"}
 DEVICES, PASSWORD = ("anna", "ben"), "secret"
 PROMPT = "welcome"
+GATEWAY = "carrier"
+"""Where a world that `dials` lets `T1`, and nobody else, call two numbers at once that begin with +49, and not with
++49900."""
+CALLED = "+493055501"
 DIRECTORY = Directory(
     1,
     tuple(DirectoryNumber(number, tenant, 0) for tenant, number in NUMBERS.items()),
@@ -128,6 +134,10 @@ class MediaWorld(ABC):
     """Whether a door could ask it, by OPTIONS, if it takes calls."""
     sees_refused = True
     """Whether callers whom a drain refuses come as far as the node that tells of them."""
+    rings_everywhere = False
+    """Whether a device that registered at several places rings in all of them."""
+    dials = False
+    """Whether it calls numbers through gateways; otherwise it refuses them by name."""
     sees_journal = False
     """Whether the world can stop the agent between writing and sending."""
 
@@ -171,9 +181,35 @@ class MediaWorld(ABC):
     async def register(self, device: str, *, answers: bool = True) -> None:
         """A phone registers; it will ring, and be answered after a second if so wished."""
 
+    async def register_at(self, device: str, place: str, does: str) -> None:
+        """A phone of a device registers at one place of several: it `answers` after a second, `rings` on, or ends with
+        one of FreeSWITCH's causes. Only where `rings_everywhere`."""
+        raise NotImplementedError
+
+    async def unregister_at(self, device: str, place: str) -> None:
+        """That phone's connection is gone. Only where `rings_everywhere`."""
+        raise NotImplementedError
+
+    def told_elsewhere(self) -> list[str]:
+        """Phones, as `device@place`, that were told that another one answered. Only where `rings_everywhere`."""
+        raise NotImplementedError
+
     @abstractmethod
     def rings(self, device: str) -> int:
         """How often the phone was rung."""
+
+    async def outside(self, number: str, does: str) -> None:
+        """What comes of a call to that number: it `answers` after a second, `rings` on, `speaks` for some seconds and
+        then answers, or one of FreeSWITCH's causes. Only where `dials`."""
+        raise NotImplementedError
+
+    async def carrier_is(self, *, up: bool) -> None:
+        """Whether the gateway's carrier is to be had. Only where `dials`."""
+        raise NotImplementedError
+
+    def calls(self, number: str) -> int:
+        """How often that number was called. Only where `dials`."""
+        raise NotImplementedError
 
     @abstractmethod
     async def restart(self) -> None:
@@ -238,6 +274,11 @@ class MediaWorld(ABC):
     async def ring(self, owner: Owner, leg: str, device: str, key: str = "") -> str:
         """Originate to a device; the command's key."""
         return owner.command(leg, Originate(device, 15_000, "o1", secret("+49301234567")), key)
+
+    async def call(self, owner: Owner, leg: str, number: str = CALLED, key: str = "", limit_ms: int = 15_000) -> str:
+        """Originate to a number; the command's key."""
+        verb = Originate("", limit_ms, "o1", secret(NUMBERS[T1]), GATEWAY, secret(number))
+        return owner.command(leg, verb, key)
 
 
 Clause = Callable[[MediaWorld], Awaitable[None]]
@@ -769,3 +810,217 @@ async def a_number_of_nobody_makes_no_leg(world: MediaWorld) -> None:
     await world.dial("+4930999")
     await world.rest()
     assert owner.legs(T1) == owner.legs(T2) == []
+
+
+# ---------------------------------------------------------------------------------- numbers outside
+
+
+async def _refused(world: MediaWorld, owner: Owner, verb: Originate, tenant: str = T1) -> str:
+    """Why nobody was called; the leg has ended with it."""
+    leg = f"c{len(owner.of(LegEnded, tenant=tenant))}.x"
+    settled = await world.done(owner, owner.command(leg, verb, tenant=tenant), tenant)
+    [end] = owner.of(LegEnded, leg, tenant)
+    assert (settled.outcome, end.cause, end.by) == (Outcome.FAILED, Cause.REFUSED, By.NODE)
+    return settled.reason
+
+
+OUTSIDE = Originate("", 15_000, "o1", secret(NUMBERS[T1]), GATEWAY, secret(CALLED))
+
+
+@clause
+async def a_number_is_called_through_a_gateway(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    if not world.dials:
+        assert await _refused(world, owner, OUTSIDE) == "NOT_ON_THIS_BACKEND"
+        return
+    leg = await world.answered(owner)
+    done = await world.done(owner, await world.call(owner, f"{leg}.n"))
+    assert done.outcome is Outcome.DONE
+    assert (await world.done(owner, owner.command(leg, Bridge(f"{leg}.n")))).outcome is Outcome.DONE
+    await world.hang_up(f"{leg}.n")
+    await world.until(lambda: owner.of(LegUnbridged, leg))
+    about = [type(event.body) for event in owner.events() if event.leg == f"{leg}.n"]
+    assert about == [LegRinging, LegAnswered, CommandSettled, LegEnded]
+    assert world.calls(CALLED) == 1
+
+
+@clause
+async def a_number_is_heard_before_it_answers(world: MediaWorld) -> None:
+    if not world.dials:
+        return
+    owner = await world.greeted()
+    leg = await world.answered(owner)
+    await world.outside(CALLED, "speaks")
+    key = await world.call(owner, f"{leg}.n")
+    await world.until(lambda: owner.of(LegEarlyMedia, f"{leg}.n"))
+    assert (await world.done(owner, owner.command(leg, Bridge(f"{leg}.n")))).outcome is Outcome.DONE
+    assert owner.of(LegAnswered, f"{leg}.n") == []
+    early = await world.done(owner, owner.command(f"{leg}.n", Play((PROMPT,))))
+    assert early.reason == "NOT_ANSWERED"
+    assert (await world.done(owner, key)).outcome is Outcome.DONE
+    told = [type(e.body) for e in owner.events() if e.leg == f"{leg}.n" and not isinstance(e.body, CommandSettled)]
+    assert told == [LegRinging, LegEarlyMedia, LegAnswered]
+    assert owner.of(LegBridged) == [LegBridged(f"{leg}.n")]
+
+
+@clause
+async def why_a_number_was_not_reached_has_a_stable_reason(world: MediaWorld) -> None:
+    if not world.dials:
+        return
+    owner = await world.greeted()
+    ends = {
+        "USER_BUSY": (Cause.BUSY, "BUSY"),
+        "CALL_REJECTED": (Cause.DECLINED, "DECLINED"),
+        "UNALLOCATED_NUMBER": (Cause.UNREACHABLE, "UNALLOCATED"),
+        "NO_USER_RESPONSE": (Cause.NO_ANSWER, "NO_ANSWER"),
+        "rings": (Cause.NO_ANSWER, "NO_ANSWER"),
+    }
+    for does, (cause, reason) in ends.items():
+        await world.outside(CALLED, does)
+        settled = await world.done(owner, await world.call(owner, f"{does}.n", limit_ms=2000))
+        assert (settled.outcome, settled.reason) == (Outcome.FAILED, reason), does
+        await world.rest()
+        assert [end.cause for end in owner.of(LegEnded, f"{does}.n")] == [cause]
+    await world.carrier_is(up=False)
+    settled = await world.done(owner, await world.call(owner, "down.n"))
+    assert (settled.outcome, settled.reason) == (Outcome.FAILED, "GATEWAY_DOWN")
+    await world.rest()
+    assert len(owner.of(LegEnded, "down.n")) == 1
+
+
+@clause
+async def nobody_is_called_whom_the_settings_do_not_let(world: MediaWorld) -> None:
+    if not world.dials:
+        return
+    owner = await world.greeted()
+    foreign = replace(OUTSIDE, caller=secret(NUMBERS[T2]))
+    assert await _refused(world, owner, foreign, T2) == "NO_SUCH_GATEWAY"
+    assert await _refused(world, owner, replace(OUTSIDE, gateway="other")) == "NO_SUCH_GATEWAY"
+    for text in ("112", "493055501", "+49305550,sofia/gateway/x/1", "+4930555 1", "+0305550123", ""):
+        assert await _refused(world, owner, replace(OUTSIDE, number=secret(text))) == "BAD_NUMBER", text
+    assert await _refused(world, owner, replace(OUTSIDE, number=Erased())) == "BAD_NUMBER"
+    assert await _refused(world, owner, replace(OUTSIDE, number=None)) == "BAD_NUMBER"
+    for text in ("+4990012345", "+432123456"):
+        assert await _refused(world, owner, replace(OUTSIDE, number=secret(text))) == "NUMBER_NOT_ALLOWED"
+    await world.outside(CALLED, "rings")
+    for leg in ("one.n", "two.n"):
+        await world.call(owner, leg)
+        await world.until(lambda: owner.of(LegRinging, leg))  # noqa: B023 - awaited here
+    assert await _refused(world, owner, OUTSIDE) == "GATEWAY_FULL"
+    assert world.calls(CALLED) == 2
+
+
+@clause
+async def a_number_is_never_called_twice_for_one_order(world: MediaWorld) -> None:
+    """E2: never again in doubt. The agent dies while it rings, and before it wrote that it does."""
+    if not world.dials:
+        return
+    owner = await world.greeted()
+    await world.outside(CALLED, "speaks")
+    key = await world.call(owner, "c1.n")
+    await world.until(lambda: owner.of(LegEarlyMedia, "c1.n"))
+    await world.restart()
+    later = await world.owner(2)
+    await world.call(later, "c1.n", key=key)
+    assert (await world.done(later, key)).outcome is Outcome.DONE
+    assert len(later.of(LegEarlyMedia, "c1.n")) == 1
+    await world.restart_before_events(lambda: _command(later, "c2.n", OUTSIDE, "doubt"))
+    last = await world.owner(3)
+    assert (await world.done(last, "doubt")).outcome is Outcome.DONE
+    assert len(last.of(LegEarlyMedia, "c2.n")) == 1
+    assert world.calls(CALLED) == 2
+
+
+# ---------------------------------------------------------------------------------- several places
+
+
+@clause
+async def a_device_rings_in_all_its_places_and_the_first_answer_wins(world: MediaWorld) -> None:
+    if not world.rings_everywhere:
+        return
+    owner = await world.greeted()
+    for place, does in (("desk", "rings"), ("browser", "answers"), ("home", "USER_BUSY")):
+        await world.register_at("anna", place, does)
+    leg = await world.answered(owner)
+    agent = f"{leg}.a"
+    assert (await world.done(owner, await world.ring(owner, agent, "anna"))).outcome is Outcome.DONE
+    await world.rest()
+    assert world.rings("anna") == 3
+    assert world.told_elsewhere() == ["anna@desk"]
+    about = [type(event.body) for event in owner.events() if event.leg == agent]
+    assert about == [LegRinging, LegAnswered, CommandSettled], "one leg, whatever rings"
+    assert (await world.done(owner, owner.command(leg, Bridge(agent)))).outcome is Outcome.DONE
+    await world.hang_up(agent)
+    await world.until(lambda: owner.of(LegEnded, agent))
+    assert len(owner.of(LegEnded, agent)) == 1
+    owner.put(ListLegs())
+    await world.until(lambda: owner.first(Legs))
+    assert owner.first(Legs) == Legs(((T1, leg),))
+
+
+@clause
+async def of_several_places_the_most_telling_end_is_the_devices(world: MediaWorld) -> None:
+    if not world.rings_everywhere:
+        return
+    owner = await world.greeted()
+    for number, (one, other, cause) in enumerate(
+        (
+            ("USER_BUSY", "USER_BUSY", Cause.BUSY),
+            ("USER_BUSY", "rings", Cause.NO_ANSWER),
+            ("rings", "CALL_REJECTED", Cause.DECLINED),
+            ("rings", "rings", Cause.NO_ANSWER),
+        )
+    ):
+        await world.register_at("anna", "desk", one)
+        await world.register_at("anna", "browser", other)
+        leg = f"c{number}.a"
+        settled = await world.done(owner, owner.command(leg, Originate("anna", 3000, "o1", secret("+4930"))))
+        assert (settled.outcome, settled.reason) == (Outcome.FAILED, cause.value), (one, other)
+        await world.rest()
+        assert [end.cause for end in owner.of(LegEnded, leg)] == [cause]
+        assert len(owner.of(LegRinging, leg)) == 1
+
+
+@clause
+async def a_device_is_there_until_its_last_place_is_gone(world: MediaWorld) -> None:
+    if not world.rings_everywhere:
+        return
+    owner = await world.greeted()
+    await world.register_at("anna", "desk", "rings")
+    await world.register_at("anna", "browser", "answers")
+    await world.unregister_at("anna", "desk")
+    await world.rest()
+    assert owner.of(DeviceUnregistered) == []
+    assert (await world.done(owner, await world.ring(owner, "c1.a", "anna"))).outcome is Outcome.DONE
+    assert world.rings("anna") == 1
+    await world.unregister_at("anna", "browser")
+    await world.until(lambda: owner.of(DeviceUnregistered))
+    assert len(owner.of(DeviceRegistered)) == len(owner.of(DeviceUnregistered)) == 1
+    assert (await world.done(owner, await world.ring(owner, "c2.a", "anna"))).reason == "UNREACHABLE"
+
+
+@clause
+async def a_device_in_several_places_is_rung_once_whoever_dies(world: MediaWorld) -> None:
+    if not world.rings_everywhere:
+        return
+    owner = await world.greeted()
+    await world.register_at("anna", "desk", "rings")
+    await world.register_at("anna", "browser", "answers")
+    key = await world.ring(owner, "c1.a", "anna")
+    await world.until(lambda: owner.of(LegRinging, "c1.a"))
+    await world.restart_after(world.rest)
+    later = await world.owner(2)
+    await world.ring(later, "c1.a", "anna", key)
+    assert (await world.done(later, key)).outcome is Outcome.DONE, "the browser answered while the agent was away"
+    assert world.rings("anna") == 2
+    assert world.told_elsewhere() == ["anna@desk"]
+    await world.restart_before_events(lambda: _command(later, "c2.a", RING_ANNA, "doubt"))
+    last = await world.owner(3)
+    assert (await world.done(last, "doubt")).outcome is Outcome.DONE
+    assert world.rings("anna") == 4
+    await world.hang_up("c2.a")
+    await world.until(lambda: last.of(LegEnded, "c2.a"))
+    assert len(last.of(LegAnswered, "c2.a")) == len(last.of(LegEnded, "c2.a")) == 1
+
+
+RING_ANNA = Originate("anna", 15_000, "o1", secret("+4930"))

@@ -112,11 +112,11 @@ async def sipp(
         pairs = [part for name, value in keys.items() for part in ("-key", name, str(value))]
         own = ("-p", str(port)) if port else ()
         program = Program(
-            f"sipp {scenario}",
+            f"sipp {Path(scenario).name}",
             [
                 "sipp", target, "-sf", SCENARIOS / f"{scenario}.xml", "-i", HOST, *own, "-m", "1", "-nostdin",
                 "-mp", str(ear_port - EAR_OFFSET), "-timeout", str(PATIENCE_S), "-timeout_error",
-                "-trace_err", "-error_file", home / f"{scenario}-errors.log", *pairs, *map(str, arguments),
+                "-trace_err", "-error_file", home / f"{Path(scenario).name}-errors.log", *pairs, *map(str, arguments),
             ],
             cwd=home,
         )  # fmt: skip
@@ -151,6 +151,12 @@ class Baresip:
                     self._news.set()
         except asyncio.IncompleteReadError:
             return
+
+    @property
+    def control_port(self) -> int:
+        """Of its remote control."""
+        port: int = self._writer.get_extra_info("peername")[1]
+        return port
 
     def command(self, name: str, parameters: str = "") -> None:
         """One of baresip's commands."""

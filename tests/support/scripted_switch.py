@@ -14,7 +14,9 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
-PLAY_S, ANSWERS_AFTER_S, HEARTBEAT_S, FALLBACK_S = 0.4, 1.0, 2.0, 20.0
+PLAY_S, ANSWERS_AFTER_S, HEARTBEAT_S, FALLBACK_S, SPEAKS_S = 0.4, 1.0, 2.0, 20.0, 5.0
+NOTHING = "-ERR no reply\n"
+"""What a command says that prints nothing."""
 SILENCE = b"\xff\xff" * 8000
 """A second of stereo mu-law."""
 
@@ -38,6 +40,8 @@ class Channel:
     inbound: bool
     number: str = ""
     answered: bool = False
+    early: bool = False
+    """It is heard before it answers."""
     progress_us: int = 0
     answered_us: int = 0
     variables: dict[str, str] = field(default_factory=dict)
@@ -54,7 +58,19 @@ class Channel:
     fallback_at: float | None = None
     """When the dialplan takes it, unless that is cancelled."""
     answers_at: float | None = None
+    ends_at: float | None = None
+    ends_with: str = ""
     job: str = ""
+
+
+@dataclass
+class Gateway:
+    """A carrier as the switch has read it from a file."""
+
+    token: str
+    """What its file says of its version; empty for one that nobody numbered."""
+    up: bool = True
+    deleted: bool = False
 
 
 class ScriptedSwitch:
@@ -69,7 +85,18 @@ class ScriptedSwitch:
         """Device -> whether its phone is answered."""
         self._rows: tuple[str, ...] = ()
         """Those whose row is written: a thread of its own does that, a moment later."""
+        self.places: dict[tuple[str, str], str] = {}
+        """Device and place, where it registered at more than one -> what its phone there does: it `answers` after a
+        second, `rings` on, or one of FreeSWITCH's causes."""
+        self.elsewhere: list[str] = []
+        """Phones that were told that another one answered: place by place."""
         self.rung: list[str] = []
+        self.outside: dict[str, str] = {}
+        """Number -> what comes of a call: `answers`, `rings`, `speaks` and then answers, or a cause."""
+        self.called: list[str] = []
+        self.files: dict[str, str] = {}
+        """The directory of gateways: name -> version."""
+        self.gateways: dict[str, Gateway] = {}
         self.records: dict[str, dict[str, str]] = {}
         """Variables of channels that ended: the spool of call records."""
         self.commands: list[str] = []
@@ -176,11 +203,12 @@ class ScriptedSwitch:
     def shown(self, channel: Channel) -> dict[str, str]:
         """A channel as `uuid_dump` and its events show it."""
         running = channel.running
-        parked = not channel.bridged and (channel.answered or channel.inbound)
+        parked = not channel.bridged and (channel.answered or channel.early or channel.inbound)
+        state = "answered" if channel.answered else "early" if channel.early else "ringing"
         return {
             "Unique-ID": channel.uuid,
             "Call-Direction": "inbound" if channel.inbound else "outbound",
-            "Answer-State": "answered" if channel.answered else "ringing",
+            "Answer-State": state,
             "Channel-State": "CS_EXCHANGE_MEDIA" if channel.bridged else "CS_EXECUTE" if parked else "CS_CONSUME_MEDIA",
             "Caller-Destination-Number": channel.number,
             "Caller-Caller-ID-Number": "4917055",
@@ -228,6 +256,17 @@ class ScriptedSwitch:
         self.registered[user] = answers
         self.fire("sofia::register", **{"from-user": user})
 
+    def register_at(self, user: str, place: str, does: str) -> None:
+        """A phone of a device that has others registers."""
+        self.places[user, place] = does
+        contact = f'"" <sip:{user}@{place}.test;transport=tls>'
+        self.fire("sofia::register", **{"from-user": user, "call-id": place, "contact": contact})
+
+    def unregister_at(self, user: str, place: str) -> None:
+        """Its connection is gone: nothing but the Call-ID says which one."""
+        del self.places[user, place]
+        self.fire("sofia::unregister", **{"from-user": user, "call-id": place})
+
     def press(self, uuid: str, digits: str) -> None:
         """Keys; for the step that collects, if one does."""
         channel = self.channels[uuid]
@@ -263,7 +302,22 @@ class ScriptedSwitch:
         self.channels.clear()
         self.globals.clear()
         self.paused = False
+        self.gateways.clear()
+        self.read_gateways()
         self.life = f"life-{next(self._names)}"
+
+    def read_gateways(self) -> None:
+        """What begins, and `rescan`: those of a name that is there are passed over."""
+        for name, token in self.files.items():
+            if name not in self.gateways or self.gateways[name].deleted:
+                self.gateways[name] = Gateway(token)
+
+    def gateway_is(self, name: str, *, up: bool) -> None:
+        """A carrier answers, or does not."""
+        self.gateways[name].up = up
+        said = {} if up else {"Status": "503", "Phrase": "Service Unavailable"}
+        state = {"Gateway": name, "State": "NOREG", "Ping-Status": "UP" if up else "DOWN"}
+        self.fire("sofia::gateway_state", **state, **said)
 
     # ------------------------------------------------------------------ time
 
@@ -274,6 +328,9 @@ class ScriptedSwitch:
         if now >= self._beats_at:
             self._beats_at = now + HEARTBEAT_S
             self.fire("HEARTBEAT")
+        for name in [name for name, gateway in self.gateways.items() if gateway.deleted]:
+            del self.gateways[name]
+            self.fire("sofia::gateway_delete", Gateway=name)
         for channel in list(self.channels.values()):
             running = channel.running
             if running is not None and running.ends is not None and running.ends <= now:
@@ -284,11 +341,17 @@ class ScriptedSwitch:
             if channel.fallback_at is not None and channel.fallback_at <= now:
                 channel.context = "fallback"
                 self._end(channel, "NORMAL_TEMPORARY_FAILURE", "send_bye")
-            elif channel.answers_at is not None and channel.answers_at <= now:
+            elif channel.ends_at is not None and channel.ends_at <= now:
+                self._end(channel, channel.ends_with, "recv_refuse")
+            elif channel.answers_at is not None and channel.answers_at <= now and channel.uuid in self.channels:
                 channel.answers_at = None
                 self._answered(channel)
-                self.fire("CHANNEL_PARK", channel)
-                self._job(channel.job, f"+OK {channel.uuid}")
+                for other in self._others(channel):
+                    self.elsewhere.append(other.number)
+                    self._end(other, "LOSE_RACE", "send_cancel")
+                if not channel.early:
+                    self.fire("CHANNEL_PARK", channel)
+                    self._job(channel.job, f"+OK {channel.uuid}")
 
     # ------------------------------------------------------------------ commands
 
@@ -302,6 +365,8 @@ class ScriptedSwitch:
             "xml_flush_cache": lambda: "+OK cleared 0 entries\n",
             "show": lambda: self._show(words[0]),
             "sched_del": lambda: self._cancel(words[0]),
+            "sofia": lambda: self._sofia(words),
+            "sofia_gateway_data": lambda: self._gateway_data(words[0]),
         }
         if name in lists:
             return lists[name]()
@@ -344,6 +409,21 @@ class ScriptedSwitch:
         self.paused = words.startswith("pause")
         return "+OK\n"
 
+    def _sofia(self, words: list[str]) -> str:
+        """`sofia profile tandem ...`, as far as it is about gateways."""
+        if words[2] == "gwlist":
+            up = words[3] == "up"
+            return "".join(f"{name} " for name, gateway in self.gateways.items() if gateway.up is up) or NOTHING
+        assert words[2] == "killgw", words
+        if words[3] not in self.gateways or self.gateways[words[3]].deleted:
+            return "-ERR no such gateway.\n"
+        self.gateways[words[3]].deleted = True
+        return "+OK gateway marked for deletion.\n"
+
+    def _gateway_data(self, name: str) -> str:
+        gateway = self.gateways.get(name)
+        return NOTHING if gateway is None or gateway.deleted else gateway.token or NOTHING
+
     def _cancel(self, uuid: str) -> str:
         if uuid in self.channels:
             self.channels[uuid].fallback_at = None
@@ -353,6 +433,10 @@ class ScriptedSwitch:
         rows = [{"uuid": uuid} for uuid in self.channels]
         if what == "registrations":
             rows = [{"reg_user": user, "realm": "tandem"} for user in self._rows]
+            rows += [
+                {"reg_user": user, "token": place, "url": f"sofia/tandem/sip:{user}@{place}.test;transport=tls"}
+                for user, place in self.places
+            ]
         return json.dumps({"row_count": len(rows)} | ({"rows": rows} if rows else {}))
 
     def _record(self, channel: Channel, what: str, path: str) -> str:
@@ -379,6 +463,11 @@ class ScriptedSwitch:
         if name == "originate":
             self._originate(rest, job)
             return
+        if name == "sofia":
+            assert rest == "profile tandem rescan", rest
+            self.read_gateways()
+            self._job(job, "Reload XML [Success]\n+OK scan complete\n")
+            return
         one, other = (self.channels.get(uuid) for uuid in rest.split(" "))
         if one is None or other is None:
             self._job(job, "-ERR Invalid uuid\n")
@@ -396,10 +485,61 @@ class ScriptedSwitch:
         self.fire("BACKGROUND_JOB", body=text, **{"Job-UUID": job})
 
     def _originate(self, text: str, job: str) -> None:
-        found = re.fullmatch(r"\{(.*)\}sofia/tandem/(.+)%\S+ &park\(\)", text)
+        found = re.fullmatch(r"\{([^}]*)\}(\S+) &park\(\)", text)
         assert found is not None, text
-        variables = dict(pair.split("=", 1) for pair in found[1].split(","))
-        uuid, user = variables["origination_uuid"], found[2]
+        variables = _pairs(found[1])
+        targets = re.findall(r"(?:^|,)(?:\[([^\]]*)\])?sofia/(tandem|gateway)/([^,]+)", found[2])
+        for own, kind, target in targets:
+            if kind == "gateway":
+                self._call(*target.split("/"), variables, job)
+            elif target.startswith("sip:"):
+                user, _, place = target.removeprefix("sip:").partition("@")
+                self._ring_at(user, place.partition(".")[0], variables | _pairs(own), job)
+            else:
+                self._ring(target.partition("%")[0], variables, job)
+
+    def _ring_at(self, user: str, place: str, variables: dict[str, str], job: str) -> None:
+        """One of several places."""
+        uuid, does = variables["origination_uuid"], self.places[user, place]
+        channel = self.channels[uuid] = Channel(uuid, False, f"{user}@{place}", variables=variables, job=job)
+        self.rung.append(user)
+        channel.progress_us = self._us
+        self.fire("CHANNEL_PROGRESS", channel)
+        if does == "answers":
+            channel.answers_at = self.now + ANSWERS_AFTER_S
+        elif does != "rings":
+            channel.ends_at, channel.ends_with = self.now + ANSWERS_AFTER_S / 2, does
+
+    def _others(self, channel: Channel) -> list[Channel]:
+        """Other places where the same device rings."""
+        same = [other for other in self.channels.values() if other.job == channel.job and not other.answered]
+        return [other for other in same if other is not channel] if channel.job else []
+
+    def _call(self, name: str, number: str, variables: dict[str, str], job: str) -> None:
+        """Through a gateway."""
+        gateway, does = self.gateways.get(name), self.outside.get(number, "answers")
+        if gateway is None or gateway.deleted or not gateway.up:
+            self._job(job, f"-ERR {'INVALID_GATEWAY' if gateway is None or gateway.deleted else 'GATEWAY_DOWN'}\n")
+            return
+        self.called.append(number)
+        uuid = variables["origination_uuid"]
+        variables["sip_gateway_name"] = name
+        channel = self.channels[uuid] = Channel(uuid, False, number, variables=variables, job=job)
+        if does not in ("answers", "rings", "speaks"):
+            self._end(channel, does, "recv_refuse")
+            return
+        channel.progress_us = self._us
+        self.fire("CHANNEL_PROGRESS", channel)
+        if does == "speaks":
+            channel.early = True
+            self.fire("CHANNEL_PROGRESS_MEDIA", channel)
+            self._job(job, f"+OK {uuid}")
+            self.fire("CHANNEL_PARK", channel)
+        if does != "rings":
+            channel.answers_at = self.now + (SPEAKS_S if channel.early else ANSWERS_AFTER_S)
+
+    def _ring(self, user: str, variables: dict[str, str], job: str) -> None:
+        uuid = variables["origination_uuid"]
         if uuid in self.channels or user not in self.registered:
             self._job(job, "-ERR USER_NOT_REGISTERED\n")
             return
@@ -482,6 +622,17 @@ class ScriptedSwitch:
             "end_uepoch": str(self._us), "progress_uepoch": str(channel.progress_us),
             "answer_uepoch": str(channel.answered_us),
         }  # fmt: skip
-        if channel.job and not channel.answered:
+        others = self._others(channel)
+        if cause == "CALL_REJECTED" and channel.variables.get("fail_on_single_reject") == cause:
+            for other in others:
+                other.job = ""
+                self._end(other, "LOSE_RACE", "send_cancel")
+            others = []
+        if channel.job and cause != "LOSE_RACE" and not others and not channel.answered and not channel.early:
             self._job(channel.job, f"-ERR {cause}\n")
         self.fire("CHANNEL_HANGUP_COMPLETE", channel, **{"Hangup-Cause": cause})
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """A list of variables."""
+    return {name: value.strip("'") for name, value in (pair.split("=", 1) for pair in text.split(",") if pair)}

@@ -6,10 +6,13 @@ Every limit is a setting, and its description gives the reason for its default.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+
+from tandem.runtime.gateway_settings import Gateway
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0, le=86400)]
@@ -260,6 +263,21 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
             "another one. Without a door a drained node refuses callers alone."
         ),
     ] = False
+    phones_srtp: Annotated[
+        Literal["no", "optional", "mandatory"],
+        Meta(
+            description="The audio of agents' phones that registered over TLS. optional: encrypted where the phone "
+            "can. mandatory: one that cannot is not rung. Phones over UDP and TCP are in the clear, browsers "
+            "(WSS) are always encrypted."
+        ),
+    ] = "optional"
+    gateways_dir: Annotated[
+        Path | None,
+        Meta(
+            description="FreeSWITCH's gateways_dir: a file for each of media.gateways is written there, and removed "
+            "with it; files of others stay. Default: {data_dir}/freeswitch/storage/gateways."
+        ),
+    ] = None
 
 
 class Media(Section, frozen=True, kw_only=True):
@@ -335,14 +353,21 @@ class Media(Section, frozen=True, kw_only=True):
         Meta(description="Take a node key that is not on tmpfs: who has the disk can then read what calls said."),
     ] = False
     freeswitch: FreeSwitch = FreeSwitch()
+    gateways: Mapping[str, Gateway] = {}
 
     def __post_init__(self) -> None:
-        """Refuse half a range, and one that holds no pair of ports."""
+        """Refuse half a range, one that holds no pair of ports, and gateways that cannot be."""
         low, high = self.rtp_port_min, self.rtp_port_max
         if (low == 0) != (high == 0):
             raise ValueError("rtp_port_min and rtp_port_max: set both, or both to 0 for any free port")
         if low % 2 or low > high:
             raise ValueError(f"rtp_port_min must be even and not above rtp_port_max, not {low} to {high}")
+        for name, gateway in self.gateways.items():
+            problem = gateway.problem(name)
+            if problem:
+                raise ValueError(f"gateways.{name}: {problem}")
+        if self.gateways and self.backend == "builtin":
+            raise ValueError('gateways: the built-in node has none; set backend = "freeswitch", or leave them out')
 
 
 class Relay(Section, frozen=True, kw_only=True):

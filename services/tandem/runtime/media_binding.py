@@ -73,6 +73,14 @@ def _decode_private(message: private_pb2.Private) -> Private:
     return value
 
 
+def _encode_optional(value: Private | None, secrets: bool) -> Message | None:
+    return None if value is None else _encode_private(value, secrets)
+
+
+def _decode_optional(message: private_pb2.Private) -> Private | None:
+    return _decode_private(message) if message.ByteSize() else None
+
+
 def _check_length(value: Secret) -> None:
     if len(value.value) > MAX_SECRET_BYTES:
         raise OverLimit(f"a private value is over {MAX_SECRET_BYTES} bytes")
@@ -172,6 +180,8 @@ def _coders(name: str, hint: Any) -> tuple[Encoder, Decoder]:
         return _text(name)
     if hint == Private:
         return _encode_private, _decode_private
+    if hint == Private | None:
+        return _encode_optional, _decode_optional
     if hint == media.Verb:
         return VERBS.encode, VERBS.decode
     if hint == media.MediaEvent:

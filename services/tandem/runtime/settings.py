@@ -5,6 +5,9 @@ writes it as a key of a table, the environment as `TANDEM_SIP__PORT`, which wins
 ignored: a key that no struct has is refused with the name that was probably meant, a value of
 the wrong type with the place where it stands. Secrets never stand in the tree: settings that
 end in `_file` name the file that holds one.
+
+A field of type `Mapping[str, Struct]` is a table of sections that the configuration names, each with
+settings of one kind (`[media.gateways.carrier]`, `TANDEM_MEDIA__GATEWAYS__CARRIER__PROXY`).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -25,6 +28,11 @@ MAX_FILE_BYTES = 1024 * 1024
 """A configuration is written by hand; more than this is another file given by mistake."""
 _TABLE = re.compile(r"\s*\[([^\[\]]+)\]")
 _KEY = re.compile(r"""\s*([\w"'. -]+?)\s*=""")
+NAMED = "NAME"
+"""Stands in a path for a name that the configuration gives."""
+NAMED_MAX = 64
+"""Sections in one table of them."""
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 Tree = TypeVar("Tree", bound=msgspec.Struct)
 
@@ -70,6 +78,12 @@ class _Leaf:
     def variable(self) -> str:
         return PREFIX + "__".join(self.path).upper()
 
+    @property
+    def section(self) -> type[msgspec.Struct] | None:
+        """What a table of sections holds; None for a setting."""
+        kind = self.field.type
+        return get_args(kind)[1] if get_origin(kind) is Mapping else None
+
 
 def load(tree: type[Tree], file: Path | None, environment: Mapping[str, str]) -> Tree:
     """The tree from its defaults, `file` (if given) and the environment's `TANDEM_...`.
@@ -93,13 +107,10 @@ def render(config: msgspec.Struct) -> str:
     """The whole tree as a TOML file with what each setting means; `load` takes it back."""
     lines: list[str] = []
     table: tuple[str, ...] = ()
-    for leaf in sorted(_leaves(type(config)), key=lambda leaf: len(leaf.path) > 1):
+    for leaf, value in sorted(_values(config), key=lambda row: len(row[0].path) > 1):
         if leaf.path[:-1] != table:
             table = leaf.path[:-1]
             lines += ["", f"[{'.'.join(table)}]"]
-        value: Any = config
-        for key in leaf.path:
-            value = getattr(value, key)
         lines.append(f"# {_doc(leaf.field)}")
         lines.append(f"# {leaf.path[-1]} =" if value is None else f"{leaf.path[-1]} = {_toml(value)}")
     return "\n".join(lines) + "\n"
@@ -115,15 +126,38 @@ def reference(tree: type[msgspec.Struct]) -> list[Setting]:
 
 def _leaves(tree: type[msgspec.Struct], path: tuple[str, ...] = ()) -> Iterator[_Leaf]:
     for field in msgspec.structs.fields(tree):
-        here = (*path, field.name)
+        leaf = _Leaf((*path, field.name), field)
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            yield from _leaves(field.type, here)
+            yield from _leaves(field.type, leaf.path)
+        elif leaf.section is not None:
+            yield from _leaves(leaf.section, (*leaf.path, NAMED))
         else:
-            yield _Leaf(here, field)
+            yield leaf
+
+
+def _values(tree: msgspec.Struct, path: tuple[str, ...] = ()) -> Iterator[tuple[_Leaf, Any]]:
+    """Every setting of a tree as it stands there."""
+    for field in msgspec.structs.fields(tree):
+        leaf, value = _Leaf((*path, field.name), field), getattr(tree, field.name)
+        if isinstance(value, msgspec.Struct):
+            yield from _values(value, leaf.path)
+        elif leaf.section is not None:
+            for name, section in value.items():
+                yield from _values(section, (*leaf.path, name))
+        else:
+            yield leaf, value
 
 
 Leaves = Mapping[tuple[str, ...], _Leaf]
 Values = dict[tuple[str, ...], Any]
+
+
+def _general(path: tuple[str, ...], leaves: Leaves) -> tuple[str, ...]:
+    """The path as the tree has it, with `NAMED` for a name that the configuration gave."""
+    for table in {leaf[: leaf.index(NAMED)] for leaf in leaves if NAMED in leaf}:
+        if len(path) > len(table) and path[: len(table)] == table:
+            return (*table, NAMED, *path[len(table) + 1 :])
+    return path
 
 
 def _take_file(file: Path, leaves: Leaves, values: Values, problems: list[str]) -> None:
@@ -149,9 +183,10 @@ def _take_file(file: Path, leaves: Leaves, values: Values, problems: list[str]) 
 def _flat(table: Mapping[str, Any], leaves: Leaves, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in table.items():
         here = (*path, key)
+        general = _general(here, leaves)
         # Only known tables are entered; everything else is a value, and a foreign one is named as it stands.
-        known = any(leaf[: len(here)] == here for leaf in leaves if len(leaf) > len(here))
-        if known and isinstance(value, dict):
+        known = any(leaf[: len(here)] == general for leaf in leaves if len(leaf) > len(here))
+        if known and isinstance(value, dict) and (value or general[-1] != NAMED):
             yield from _flat(value, leaves, here)
         else:
             yield here, value
@@ -163,9 +198,10 @@ def _take_environment(environment: Mapping[str, str], leaves: Leaves, values: Va
         if not variable.startswith(PREFIX):
             continue
         leaf = by_variable.get(variable)
-        if leaf is not None:
+        path = tuple(variable.removeprefix(PREFIX).lower().split("__")) if leaf is None else leaf.path
+        if _general(path, leaves) in leaves:
             if value:  # set but empty means not set
-                _take(leaf.path, value, leaves, values, problems, place=variable, strict=False)
+                _take(path, value, leaves, values, problems, place=variable, strict=False)
             continue
         meant = difflib.get_close_matches(variable, by_variable, n=1, cutoff=0.85)
         # Kubernetes gives every pod TANDEM_SERVICE_HOST and the like for a service named tandem,
@@ -184,18 +220,26 @@ def _take(
     place: str,
     strict: bool,
 ) -> None:
-    leaf = leaves.get(path)
+    general = _general(path, leaves)
+    leaf = leaves.get(general)
     name = ".".join(path)
-    if leaf is None:
-        if any(known[: len(path)] == path for known in leaves):
+    if general != path and not _NAME.fullmatch(path[general.index(NAMED)]):
+        problems.append(
+            f"{place}: {name}: a name is a small letter and then up to 31 small letters, digits and hyphens, "
+            f"not {path[general.index(NAMED)]!r}"
+        )
+    elif leaf is None:
+        if general[-1] == NAMED and value == {}:
+            problems.append(f"{place}: {name} says nothing; give it settings or leave it out")
+        elif any(known[: len(path)] == general for known in leaves):
             problems.append(f"{place}: {name} is a section, not a setting; write it as [{name}]")
         else:
-            problems.append(f"{place}: there is no setting {name}{_ask(_meant(path, leaves))}")
-        return
-    try:
-        values[path] = msgspec.convert(value, leaf.field.type, strict=strict, dec_hook=_decode)
-    except (msgspec.ValidationError, ValueError) as error:
-        problems.append(f"{place}: {name}: {_reason(error)}")
+            problems.append(f"{place}: there is no setting {name}{_ask(_meant(general, leaves))}")
+    else:
+        try:
+            values[path] = msgspec.convert(value, leaf.field.type, strict=strict, dec_hook=_decode)
+        except (msgspec.ValidationError, ValueError) as error:
+            problems.append(f"{place}: {name}: {_reason(error)}")
 
 
 def _build(tree: type[Tree], path: tuple[str, ...], values: Values, problems: list[str]) -> Tree:
@@ -203,8 +247,11 @@ def _build(tree: type[Tree], path: tuple[str, ...], values: Values, problems: li
     given: dict[str, Any] = {}
     for field in msgspec.structs.fields(tree):
         here = (*path, field.name)
+        section = _Leaf(here, field).section
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             given[field.name] = _build(field.type, here, values, problems)
+        elif section is not None:
+            given[field.name] = _build_named(section, here, values, problems)
         elif here in values:
             given[field.name] = values[here]
     try:
@@ -212,6 +259,16 @@ def _build(tree: type[Tree], path: tuple[str, ...], values: Values, problems: li
     except ValueError as error:
         problems.append(f"{'.'.join(path)}: {error}" if path else str(error))
         return tree()
+
+
+def _build_named(
+    section: type[msgspec.Struct], path: tuple[str, ...], values: Values, problems: list[str]
+) -> dict[str, Any]:
+    names = sorted({given[len(path)] for given in values if given[: len(path)] == path})
+    if len(names) > NAMED_MAX:
+        problems.append(f"{'.'.join(path)}: {len(names)} sections are over the limit of {NAMED_MAX}")
+        return {}
+    return {name: _build(section, (*path, name), values, problems) for name in names}
 
 
 def _meant(path: tuple[str, ...], leaves: Leaves) -> list[str]:

@@ -404,6 +404,9 @@ class ScriptedMedia:
         call = _Leg(tenant, shard, rung_ms=self.now_ms, originate=command.key)
         if leg in self._legs:
             self._settle(tenant, leg, command.key, "LEG_EXISTS")
+        elif verb.gateway:
+            self._emit(tenant, leg, LegEnded(Cause.REFUSED, By.NODE, 0, "no gateways here"))
+            self._settle(tenant, leg, command.key, "NOT_ON_THIS_BACKEND")
         elif verb.device not in self._registered:
             self._legs[leg] = call
             self._end(leg, Cause.UNREACHABLE, By.NODE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from tandem.media.driver import BuildBackend
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.driver import FreeswitchNode, Switch
 from tandem.media.freeswitch.files import Files
+from tandem.media.freeswitch.gateway_files import ForeignFile
+from tandem.media.freeswitch.gateways import MAX_PASSWORD, Gateway, is_password
 from tandem.media.journal.disk import default_node_key_file, in_memory
 from tandem.runtime.config import Config
 from tandem.runtime.telemetry.process import Telemetry
@@ -39,18 +41,25 @@ def freeswitch_backend(
     prompts = {name: str(path) for name, path in prompt_files(folder).items()}
     switch = Switch(given.host, given.port, "127.0.0.1", given.lookup_port)
     password = _password(given.password_file)
+    gateways = list(_gateways(config))
     key_file = config.media.node_key_file or default_node_key_file(os.environ)
     recordings = given.recordings_dir or key_file.parent / "recordings"
-    settings = FreeswitchConfig(behind_door=given.behind_door, recordings_dir=str(recordings.absolute()))
+    settings = FreeswitchConfig(
+        behind_door=given.behind_door, recordings_dir=str(recordings.absolute()), phones_srtp=given.phones_srtp
+    )
     cdrs = given.cdr_dir or config.data_dir / "freeswitch" / "storage" / "cdr"
-    files = Files(config.data_dir / "media" / "spool", cdrs, blobs, entropy)
+    folder_of_gateways = given.gateways_dir or config.data_dir / "freeswitch" / "storage" / "gateways"
+    files = Files(config.data_dir / "media" / "spool", cdrs, blobs, entropy, folder_of_gateways)
 
     @asynccontextmanager
     async def build(sink: Sink) -> AsyncIterator[FreeswitchNode]:
         # The directory of the node key was checked before: it is in memory, and this user's alone.
         if given.recordings_dir is not None:
             _check_memory(recordings, allow_on_disk=config.media.allow_node_key_on_disk)
-        node = FreeswitchNode(settings, switch, password, prompts, files, clock, sink)
+        try:
+            node = FreeswitchNode(settings, switch, password, prompts, files, clock, sink, gateways)
+        except ForeignFile as error:
+            raise BadSwitch(str(error)) from error
         await node.open()
         telemetry.meters.watch(node.readings)
         async with asyncio.TaskGroup() as tasks:
@@ -73,21 +82,49 @@ def _check_memory(directory: Path, *, allow_on_disk: bool) -> None:
         )
 
 
+def _gateways(config: Config) -> Iterator[Gateway]:
+    """The carriers of the settings, with their passwords."""
+    for name, given in config.media.gateways.items():
+        password = ""
+        if given.password_file is not None:
+            setting = f"media.gateways.{name}.password_file"
+            password = _secret(setting, given.password_file)
+            if not is_password(password):
+                raise BadSwitch(
+                    f"{setting} {given.password_file} holds no password that FreeSWITCH can take: up to {MAX_PASSWORD} "
+                    "characters of ASCII, without blanks and colons"
+                )
+        yield Gateway(
+            name, given.proxy, given.port, given.realm, given.transport, given.username, password, given.register,
+            _listed(given.codecs), given.srtp, given.caller_id, given.caller_id_in == "from", given.international,
+            _listed(given.tenants), _listed(given.destinations), given.calls_max, given.ping_s,
+        )  # fmt: skip
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _password(path: Path | None) -> str:
     if path is None:
         raise BadSwitch(
             "media.freeswitch.password_file is not set: write FreeSWITCH's esl_password into a file that only this "
             "user can read, and name it there"
         )
+    return _secret("media.freeswitch.password_file", path)
+
+
+def _secret(setting: str, path: Path) -> str:
+    """The one line of a file that only this user can read. Raises `BadSwitch`."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_PASSWORD_BYTES + 1)
             mode = path.stat().st_mode
     except OSError as error:
-        raise BadSwitch(f"media.freeswitch.password_file {path} cannot be read: {error.strerror}") from error
+        raise BadSwitch(f"{setting} {path} cannot be read: {error.strerror}") from error
     if mode & 0o077:
-        raise BadSwitch(f"media.freeswitch.password_file {path} can be read by others: chmod 600 {path}")
+        raise BadSwitch(f"{setting} {path} can be read by others: chmod 600 {path}")
     text = data.decode("utf-8", "replace").strip()
     if not text or len(data) > MAX_PASSWORD_BYTES or not text.isprintable():
-        raise BadSwitch(f"media.freeswitch.password_file {path} holds no password: one line of printable characters")
+        raise BadSwitch(f"{setting} {path} holds no password: one line of printable characters")
     return text

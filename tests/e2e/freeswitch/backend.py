@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -33,7 +33,8 @@ from tandem.media.backend import MergedDirectory, RowKind
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.driver import FreeswitchNode, Switch
 from tandem.media.freeswitch.files import Files
-from tandem.media.freeswitch.ids import channel_of_caller, channel_of_device
+from tandem.media.freeswitch.gateways import Gateway
+from tandem.media.freeswitch.ids import channel_of, channel_of_caller
 from tandem.wire.sip.digest import hash_password
 from tests.e2e.foreign import Baresip, baresip
 from tests.e2e.freeswitch.esl_client import Esl
@@ -102,7 +103,7 @@ class Ordered:
         """Command it, until it has settled."""
         key = f"key/{next(self._keys)}"
         if isinstance(verb, Originate):
-            self.channels[leg] = channel_of_device(TENANT, key, verb.device)
+            self.channels[leg] = channel_of(TENANT, key, verb)
         self.node.perform(Command(TENANT, key, leg, verb))
 
         def outcomes() -> list[CommandSettled]:
@@ -142,30 +143,52 @@ class Ordered:
 
 
 @asynccontextmanager
-async def ordered_talk(switch: FreeSwitch, directory_port: int, home: Path) -> AsyncIterator[Ordered]:
-    """One that ends with the block, as the phones do."""
-    devices = {name: f"{name}{secrets.token_hex(3)}" for name in ("agent", "third")}
-    hashed = {user: hash_password(user, "tandem", PASSWORD) for user in devices.values()}
-    directory = MergedDirectory(
-        {NUMBER: DirectoryNumber(NUMBER, TENANT, 0)},
-        {user: DirectoryDevice(user, TENANT, 0, "tandem", ha1.md5, ha1.sha256) for user, ha1 in hashed.items()},
-    )
+async def running(
+    switch: FreeSwitch,
+    directory_port: int,
+    home: Path,
+    directory: MergedDirectory,
+    gateways: Sequence[Gateway] = (),
+    *,
+    phones_srtp: str = "optional",
+) -> AsyncIterator[tuple[FreeswitchNode, Told, Blobs]]:
+    """The backend of an agent, begun and ended with the block."""
     async with AsyncExitStack() as stack:
         told = Told()
         blobs = await LocalBlobs.open(home / "blobs")
         stack.push_async_callback(blobs.close)
         where = Switch("127.0.0.1", int(switch.settings["esl_port"]), "127.0.0.1", directory_port)
-        node = FreeswitchNode(
-            FreeswitchConfig(recordings_dir=str(home / "memory")), where, str(switch.settings["esl_password"]), {},
-            Files(home / "spool", switch.cdrs, blobs, SystemEntropy()), SystemClock(), told,
-        )  # fmt: skip
+        files = Files(home / "spool", switch.cdrs, blobs, SystemEntropy(), switch.gateways)
+        config = FreeswitchConfig(recordings_dir=str(home / "memory"), phones_srtp=phones_srtp)
+        password = str(switch.settings["esl_password"])
+        node = FreeswitchNode(config, where, password, {}, files, SystemClock(), told, gateways)
         await node.open()
         stack.push_async_callback(node.close)
         node.directory(directory)
         node.owner_present(0, True)
         node.restore([], 0)
-        running = asyncio.create_task(node.run())
-        stack.callback(running.cancel)
+        task = asyncio.create_task(node.run())
+        stack.callback(task.cancel)
+        yield node, told, blobs
+
+
+def accounts(*users: str) -> MergedDirectory:
+    """One number, and those devices."""
+    hashed = {user: hash_password(user, "tandem", PASSWORD) for user in users}
+    return MergedDirectory(
+        {NUMBER: DirectoryNumber(NUMBER, TENANT, 0)},
+        {user: DirectoryDevice(user, TENANT, 0, "tandem", ha1.md5, ha1.sha256) for user, ha1 in hashed.items()},
+    )
+
+
+@asynccontextmanager
+async def ordered_talk(switch: FreeSwitch, directory_port: int, home: Path) -> AsyncIterator[Ordered]:
+    """One that ends with the block, as the phones do."""
+    devices = {name: f"{name}{secrets.token_hex(3)}" for name in ("agent", "third")}
+    async with AsyncExitStack() as stack:
+        node, told, blobs = await stack.enter_async_context(
+            running(switch, directory_port, home, accounts(*devices.values()))
+        )
         esl = await stack.enter_async_context(switch.connect())
         await esl.subscribe(*EVENTS)
         phones = {

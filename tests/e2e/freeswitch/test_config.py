@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.foreign import Sipp, needs_sipp, register, sipp
 from tests.e2e.freeswitch.directory import directory
 from tests.e2e.freeswitch.esl_client import Esl, Refused, connected
+from tests.e2e.freeswitch.listening import listens
 from tests.e2e.freeswitch.node import CONFIG, PROMPTS, FreeSwitch
 from tests.e2e.freeswitch.process import bound, written_by
 from tests.e2e.programs import PATIENCE_S, free_ports, free_udp_port
@@ -186,9 +187,11 @@ async def test_an_emergency_call_goes_out_even_when_the_node_is_full(node, tmp_p
             async with call(node, tmp_path / "other", "refused_when_full") as refused:
                 await refused.succeeds()
             uas = sipp(tmp_path / "gateway", "answer_and_hang_up", node.sip, "-d", "500", tone_hz=440, port=port)
-            async with uas as gateway, call(node, tmp_path / "caller", "ring_and_listen", "112") as caller:
-                await caller.succeeds()
-                await gateway.succeeds()
+            async with uas as gateway:
+                await listens(gateway, port)
+                async with call(node, tmp_path / "caller", "ring_and_listen", "112") as caller:
+                    await caller.succeeds()
+                    await gateway.succeeds()
             bridge = await esl.until("CHANNEL_BRIDGE")
             assert bridge.get("variable_sip_gateway_name") is None
             assert bridge.get("Other-Leg-Destination-Number") == "112"

@@ -8,7 +8,7 @@ import pytest
 
 from tandem.core.ports import media
 from tandem.core.ports.media import Collect, Command, DigitsCollected, Event, Originate, Play
-from tandem.core.seal import Secret, secret
+from tandem.core.seal import Sealed, Secret, secret
 from tandem.internal.link.v1 import link_pb2, media_pb2
 from tandem.media.link.address import METHOD
 from tandem.runtime import media_codec as codec
@@ -103,3 +103,28 @@ def test_the_links_method_is_the_protos() -> None:
 def test_a_command_keeps_its_key() -> None:
     command = Command("t1", "contact/c1/3/0", "c1", Play(("welcome",)))
     assert codec.from_bytes(Command, codec.to_bytes(command)) == command
+
+
+def test_a_number_is_a_private_value_that_need_not_be_there() -> None:
+    call = Originate("", 15_000, "o1", secret("+4930100"), "north", secret("+493055501"))
+    assert codec.decode_verb(codec.encode_verb(call, secrets=True)) == call
+    with pytest.raises(codec.PlainSecret):
+        codec.encode_verb(call)
+    with pytest.raises(codec.OverLimit):
+        codec.encode_verb(Originate("", 1, "o1", secret("1"), "north", Secret(bytes(65_537))), secrets=True)
+
+
+def test_an_order_to_a_device_is_written_as_before_there_were_numbers() -> None:
+    """Old records fold, and new ones of the same order are the same bytes."""
+    caller = Sealed("k", b"n", b"a", b"d")
+    written = codec.encode_verb(Originate("anna", 15_000, "o1", caller))
+    assert [field.name for field, _ in written.originate.ListFields()] == [
+        "device",
+        "ring_timeout_ms",
+        "offer",
+        "caller",
+    ]
+    read = codec.decode_verb(written)
+    assert read == Originate("anna", 15_000, "o1", caller)
+    assert isinstance(read, Originate)
+    assert (read.gateway, read.number) == ("", None)

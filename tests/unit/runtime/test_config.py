@@ -70,3 +70,55 @@ def test_every_setting_says_what_it_is_for():
 def test_no_secret_can_stand_in_the_tree():
     secret = ("password", "secret", "token", "api_key", "_key")
     assert not [row.name for row in reference(Config) if row.name.endswith(secret)]
+
+
+CARRIER = {"TANDEM_MEDIA__BACKEND": "freeswitch", "TANDEM_MEDIA__GATEWAYS__NORTH__PROXY": "sip.carrier.test"}
+
+
+def test_a_carrier_needs_little_and_reaches_nobody_until_told():
+    north = load(Config, None, CARRIER).media.gateways["north"]
+    assert (north.transport, north.register, north.srtp, north.codecs) == ("udp", False, "no", "PCMA,PCMU")
+    assert (north.tenants, north.destinations, north.caller_id) == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "says"),
+    [
+        ("NORTH", {"PROXY": "a b"}, "regex"),
+        ("NORTH", {"PROXY": "a;transport=udp"}, "regex"),
+        ("NORTH", {"PROXY": '"><param'}, "regex"),
+        ("NORTH", {"PROXY": "-x"}, "regex"),
+        ("NORTH", {"REALM": "carrier.test>"}, "regex"),
+        ("NORTH", {"USERNAME": 'acme"'}, "regex"),
+        ("NORTH", {"USERNAME": "a@b"}, "regex"),
+        ("NORTH", {"USERNAME": "a" * 65}, "regex"),
+        ("NORTH", {"CODECS": "PCMA,G729"}, "regex"),
+        ("NORTH", {"CALLER_ID": "+49 30"}, "regex"),
+        ("NORTH", {"CALLER_ID": "${x}"}, "regex"),
+        ("NORTH", {"TENANTS": "t1;t2"}, "regex"),
+        ("NORTH", {"DESTINATIONS": "49"}, "regex"),
+        ("NORTH", {"INTERNATIONAL": "0"}, "enum"),
+        ("NORTH", {"TRANSPORT": "sctp"}, "enum"),
+        ("NORTH", {"PORT": "65536"}, "65535"),
+        ("NORTH", {"CALLS_MAX": "0"}, "1"),
+        ("NORTH", {"PASSWORD": "x"}, "there is no such setting"),
+        ("NORTH", {"REGISTER": "true"}, "register needs username and password_file"),
+        ("NORTH", {"PASSWORD_FILE": "/p"}, "password_file needs username"),
+        ("NORTH", {"SRTP": "mandatory"}, "srtp needs transport"),
+        ("NORTH", {"PING_S": "3"}, "ping_s is 5 or more"),
+        ("NORTH", {"TENANTS": "t1"}, "set both"),
+        ("NORTH", {"DESTINATIONS": "+49"}, "set both"),
+        ("EMERGENCY", {"PROXY": "h", "TENANTS": "t1", "DESTINATIONS": "+"}, "emergency calls are the dialplan's"),
+        ("SOUTH", {"PORT": "5060"}, "gateways.south: proxy is not set"),
+    ],
+)
+def test_a_carrier_that_cannot_be_is_refused(name, more, says):
+    own = {f"TANDEM_MEDIA__GATEWAYS__{name}__{key}": value for key, value in more.items()}
+    with pytest.raises(BadConfig, match=says) as caught:
+        load(Config, None, CARRIER | own)
+    assert len(caught.value.problems) == 1
+
+
+def test_the_built_in_node_has_no_carriers():
+    with pytest.raises(BadConfig, match="the built-in node has none"):
+        load(Config, None, CARRIER | {"TANDEM_MEDIA__BACKEND": "builtin"})

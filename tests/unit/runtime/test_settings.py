@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -163,4 +164,62 @@ def test_the_reference_lists_every_setting():
         ("oven.fan", "true or false", "false", "Turns the air.", "TANDEM_OVEN__FAN"),
         ("oven.rack", '"low" or "top"', '"low"', "Where.", "TANDEM_OVEN__RACK"),
         ("oven.minutes", "number, 0 to 600", "30.0", "How long.", "TANDEM_OVEN__MINUTES"),
+    ]
+
+
+class Shelf(Struct, frozen=True, kw_only=True):
+    width: Annotated[int, Meta(description="Centimetres.", ge=1, le=300)] = 80
+    label: Annotated[str, Meta(description="On its edge.", max_length=9)] = ""
+
+
+class Cellar(Struct, frozen=True, kw_only=True):
+    dry: Annotated[bool, Meta(description="Or not.")] = True
+    shelves: Mapping[str, Shelf] = {}
+
+
+def cellar(text: str, tmp_path: Path, **environment: str) -> Cellar:
+    file = tmp_path / "cellar.toml"
+    file.write_text(text)
+    return load(Cellar, file, environment)
+
+
+def test_sections_that_the_configuration_names(tmp_path):
+    text = '[shelves.jam]\nwidth = 90\n[shelves.old-wine]\nlabel = "1961"'
+    found = cellar(text, tmp_path, TANDEM_SHELVES__JAM__LABEL="jam", TANDEM_SHELVES__BEER__WIDTH="50")
+    assert found.shelves == {
+        "beer": Shelf(width=50), "jam": Shelf(width=90, label="jam"), "old-wine": Shelf(label="1961"),
+    }  # fmt: skip
+    assert cellar(render(found), tmp_path) == found
+    assert load(Cellar, None, {}).shelves == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[shelves.jam]\nwidht = 3", "cellar.toml:2: there is no setting shelves.jam.widht; did you mean shelves."),
+        ("[shelves.jam]\nwidth = 0", "cellar.toml:2: shelves.jam.width: Expected `int` >= 1"),
+        ("[shelves]\njam = 3", "cellar.toml:2: shelves.jam is a section, not a setting"),
+        ("[shelves.jam]\n[shelves.jam.top]\na = 1", "cellar.toml:2: there is no setting shelves.jam.top"),
+        ("[shelves.jam]", "cellar.toml:1: shelves.jam says nothing"),
+        ("[shelves.Jam]\nwidth = 3", "cellar.toml:2: shelves.Jam.width: a name is a small letter"),
+        ("[shelves.'../jam']\nwidth = 3", "cellar.toml: shelves.../jam.width: a name is a small letter"),
+        ("\n".join(f"[shelves.s{n}]\nwidth = 3" for n in range(65)), "shelves: 65 sections are over the limit of 64"),
+    ],
+)
+def test_a_named_section_is_held_to_what_there_is(text, problem, tmp_path):
+    with pytest.raises(BadConfig) as caught:
+        cellar(text, tmp_path)
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].replace(f"{tmp_path}/", "").startswith(problem)
+
+
+def test_a_variable_of_a_named_section_is_held_to_what_there_is():
+    with pytest.raises(BadConfig, match="TANDEM_SHELVES__JAM__WIDHT: there is no such setting"):
+        load(Cellar, None, {"TANDEM_SHELVES__JAM__WIDHT": "3"})
+
+
+def test_the_reference_lists_the_settings_of_named_sections():
+    assert [(row.name, row.variable) for row in reference(Cellar)][1:] == [
+        ("shelves.NAME.width", "TANDEM_SHELVES__NAME__WIDTH"),
+        ("shelves.NAME.label", "TANDEM_SHELVES__NAME__LABEL"),
     ]

@@ -47,3 +47,33 @@ def test_others_are_refused_and_it_says_what_to_do(tmp_path: Path, password: byt
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadSwitch, match="nowhere cannot be read: No such file"):
         backend(tmp_path, None, TANDEM_MEDIA__FREESWITCH__PASSWORD_FILE="/nowhere")
+
+
+def carrier(home: Path, password: bytes, mode: int = 0o600) -> dict[str, str]:
+    file = home / "carrier"
+    file.touch(mode=0o600)
+    file.write_bytes(password)
+    file.chmod(mode)
+    settings = {"PROXY": "sip.carrier.test", "USERNAME": "acme", "PASSWORD_FILE": str(file)}
+    return {f"TANDEM_MEDIA__GATEWAYS__NORTH__{name}": value for name, value in settings.items()}
+
+
+def test_a_carriers_password_is_read_from_its_file(tmp_path: Path) -> None:
+    more = carrier(tmp_path, b'secret$"<&>\n')
+    assert callable(backend(tmp_path, b"a-password", **more))
+
+
+@pytest.mark.parametrize(
+    ("password", "mode", "says"),
+    [
+        (b"secret", 0o640, "media.gateways.north.password_file .* chmod 600"),
+        (b"se:cret", 0o600, "media.gateways.north.password_file .* without blanks and colons"),
+        (b"se cret", 0o600, "without blanks and colons"),
+        ("geh\u00e4im".encode(), 0o600, "without blanks and colons"),
+        (b"x" * 101, 0o600, "up to 100 characters"),
+        (b"", 0o600, "holds no password"),
+    ],
+)
+def test_a_carriers_password_that_cannot_be_is_refused(tmp_path: Path, password: bytes, mode: int, says: str) -> None:
+    with pytest.raises(BadSwitch, match=says):
+        backend(tmp_path, b"a-password", **carrier(tmp_path, password, mode))

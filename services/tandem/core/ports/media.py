@@ -107,17 +107,26 @@ class Originate:
     Rings at most `ring_timeout_ms`. `LegRinging`, `LegAnswered` or `LegEnded` tell how it
     goes; the command settles done when the leg is answered, failed(cause) when it ended
     before. Never repeated in doubt: a node that cannot tell settles it `unknown`.
+
+    With a `gateway` it calls `number` (E.164, as +493012345) there in place of a device. The node's settings say
+    which tenants may call what through it: what they do not let ends at once, with `LegEnded(REFUSED)`, as
+    failed(NO_SUCH_GATEWAY, BAD_NUMBER, NUMBER_NOT_ALLOWED, CALLER_NOT_ALLOWED or GATEWAY_FULL). A carrier that is
+    not to be had is GATEWAY_DOWN, a number of nobody UNALLOCATED. `caller` is one of the tenant's numbers; in place
+    of any other one the gateway's own is shown.
     """
 
-    device: str
+    device: str  # empty for a number
     ring_timeout_ms: int
     offer: str
     caller: Private
+    gateway: str = ""
+    number: Private | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """Join the leg and `other`, both answered and on this node; replaces what plays on either.
+    """Join the leg and `other`, both answered and on this node; replaces what plays on either. `other` may also be a
+    leg that told `LegEarlyMedia`: then the leg hears what is said before the answer.
 
     When one of them ends, the other is left silent and up (parked), with `LegUnbridged`.
     """
@@ -219,6 +228,12 @@ class LegArrived:
 @dataclass(frozen=True, slots=True)
 class LegRinging:
     """The device rings (180 or 183)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegEarlyMedia:
+    """A number that is called through a gateway can be heard before it is answered: its ringing tone, or what the
+    carrier says. Told once, after `LegRinging`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +364,7 @@ class CommandSettled:
 MediaEvent = (
     LegArrived
     | LegRinging
+    | LegEarlyMedia
     | LegAnswered
     | LegEnded
     | LegBridged

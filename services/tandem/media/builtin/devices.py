@@ -38,11 +38,11 @@ class Devices:
         listed = board.directory.devices.get(verb.device) if board.directory is not None else None
         binding = self._registrations.find(verb.device, tenant, now)
         if listed is None or binding is None:
-            self._stillborn(tenant, id, key, Cause.UNREACHABLE, "no registration", now)
+            self.stillborn(tenant, id, key, Cause.UNREACHABLE, "no registration", now)
             return
         port = board.ports.open()
         if port is None:
-            self._stillborn(tenant, id, key, Cause.REFUSED, "no RTP port", now)
+            self.stillborn(tenant, id, key, Cause.REFUSED, "no RTP port", now)
             return
         leg = Leg(
             id, tenant, listed.shard, Stage.CALLING, inbound=False, began=now, port=port,
@@ -51,9 +51,12 @@ class Devices:
         board.add(leg)
         self._invite(leg, binding, verb, now)
 
-    def _stillborn(self, tenant: str, leg: str, key: str, cause: Cause, detail: str, now: float) -> None:
+    def stillborn(
+        self, tenant: str, leg: str, key: str, cause: Cause, detail: str, now: float, reason: str = ""
+    ) -> None:
+        """It ends before anybody is called."""
         self._board.sink.emit(tenant, leg, LegEnded(cause, By.NODE, 0, detail), media_ms(now))
-        self._board.settle(tenant, leg, key, now, cause.value)
+        self._board.settle(tenant, leg, key, now, reason or cause.value)
 
     def _invite(self, leg: Leg, binding: Binding, verb: Originate, now: float) -> None:
         board = self._board

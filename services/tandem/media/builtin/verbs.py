@@ -64,6 +64,11 @@ class Verbs:
     def perform(self, command: Command, now: float) -> None:
         """Begin a command."""
         verb = command.verb
+        if isinstance(verb, Originate) and verb.gateway:
+            self._devices.stillborn(
+                command.tenant, command.leg, command.key, Cause.REFUSED, "no gateways here", now, NOT_HERE
+            )
+            return
         if isinstance(verb, Originate):
             self._devices.originate(command.tenant, command.leg, command.key, verb, now)
             return

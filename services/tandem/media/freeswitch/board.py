@@ -159,7 +159,8 @@ class Board:
 
         if leg.inbound and leg.stage is Stage.ARRIVED and leg.hanging_up is Cause.REFUSED:
             self.say_when(leg.channel)
-        self.api(f"uuid_kill {leg.channel} {name_of(leg.hanging_up)}", killed)
+        for channel in leg.channels:
+            self.api(f"uuid_kill {channel} {name_of(leg.hanging_up)}", killed)
 
     def say_when(self, channel: str) -> None:
         """A 503 that is to come says when to try again."""
@@ -211,8 +212,9 @@ class Board:
     def add(self, leg: Leg) -> None:
         """A leg begins, or is taken up again."""
         self.legs[leg.id] = leg
-        self.leg_of_channel[leg.channel] = leg.id
-        self.strangers.pop(leg.channel, None)
+        self.leg_of_channel |= dict.fromkeys(leg.channels, leg.id)
+        for channel in leg.channels:
+            self.strangers.pop(channel, None)
 
     def leg_on(self, channel: str | None) -> Leg | None:
         """The leg of a channel."""
@@ -229,7 +231,8 @@ class Board:
         so that a death in between tells the end again and not never.
         """
         del self.legs[leg.id]
-        self.leg_of_channel.pop(leg.channel, None)
+        for channel in leg.channels:
+            self.leg_of_channel.pop(channel, None)
         for what in _LEG_TIMERS:
             self.timers.cancel(what, leg.id)
         self.emit(leg, LegEnded(cause, by, leg.rang_ms, detail), now)
@@ -249,7 +252,7 @@ class Board:
         """The leg is gone: so are its commands."""
         match command.verb:
             case Originate():
-                self.settle(leg.tenant, leg.id, command.key, now, cause.value, in_doubt=unseen)
+                self.settle(leg.tenant, leg.id, command.key, now, leg.why or cause.value, in_doubt=unseen)
             case HangUp() | RecordStop():
                 self.settle(leg.tenant, leg.id, command.key, now)
             case _:

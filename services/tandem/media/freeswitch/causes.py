@@ -43,6 +43,7 @@ _CAUSE_OF = {
     "NORMAL_TEMPORARY_FAILURE": Cause.UNREACHABLE,
     "RECOVERY_ON_TIMER_EXPIRE": Cause.UNREACHABLE,
     "GATEWAY_DOWN": Cause.UNREACHABLE,
+    "INVALID_GATEWAY": Cause.UNREACHABLE,
     "MEDIA_TIMEOUT": Cause.NO_MEDIA,
     "INCOMPATIBLE_DESTINATION": Cause.NO_MEDIA,
     "NOT_ACCEPTABLE": Cause.NO_MEDIA,
@@ -68,6 +69,22 @@ _NAME_OF = {
     Cause.FAILED: "FACILITY_REJECTED",  # 501
 }
 
+_WHY = {
+    "GATEWAY_DOWN": "GATEWAY_DOWN",
+    "INVALID_GATEWAY": "NO_SUCH_GATEWAY",
+    "UNALLOCATED_NUMBER": "UNALLOCATED",
+    "NO_ROUTE_DESTINATION": "UNALLOCATED",
+    "NUMBER_CHANGED": "UNALLOCATED",
+    "INVALID_NUMBER_FORMAT": "UNALLOCATED",
+    "DOES_NOT_EXIST_ANYWHERE": "UNALLOCATED",
+    "GONE": "UNALLOCATED",
+}
+"""Why a number was not reached, where its owner can do more than try again."""
+NO_CHANNEL = ("GATEWAY_DOWN", "INVALID_GATEWAY")
+"""What is said before there is a channel: no event follows."""
+_CARRIER_REFUSES = ("401", "402", "403", "407")
+"""SIP statuses that FreeSWITCH takes for a person's refusal, and a carrier says of us."""
+
 _BY_FAR = ("recv_bye", "recv_cancel", "recv_refuse")
 
 
@@ -79,6 +96,19 @@ def name_of(cause: Cause) -> str:
 def cause_of(name: str) -> Cause:
     """Our word for a hang-up cause of FreeSWITCH's."""
     return _CAUSE_OF.get(name, Cause.FAILED)
+
+
+def why_of(name: str) -> str:
+    """What a hang-up cause says of a number that was called; empty for no more than the cause itself."""
+    return _WHY.get(name, "")
+
+
+def of_carrier(event: Event, cause: Cause, by: By) -> tuple[Cause, By]:
+    """Cause of an end before the answer, and who did it, of a number that was called: a carrier is there, unlike a
+    phone that has lost its registration, and what it answers it has done."""
+    status = event.get("variable_sip_term_status") or event.get("variable_sip_invite_failure_status")
+    far = event.get("variable_sip_hangup_disposition") in _BY_FAR
+    return Cause.REFUSED if status in _CARRIER_REFUSES else cause, By.FAR if far else by
 
 
 def ended(event: Event, *, rang: bool, answered: bool) -> tuple[Cause, By, str]:

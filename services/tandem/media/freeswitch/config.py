@@ -10,7 +10,10 @@ class FreeswitchConfig:
     """Every limit with its reason. Times in seconds."""
 
     dial: str = "sofia/tandem/{user}%{realm}"
-    """How a device is rung: where it registered with that SIP profile, in our realm."""
+    """How a device is rung whose contact is not fit to be dialled: where FreeSWITCH finds it in our realm."""
+
+    phones_srtp: str = "optional"
+    """`rtp_secure_media` for phones that registered over TLS, or `no`."""
 
     behind_door: bool = False
     """All SIP comes by a door that asks by OPTIONS who takes calls. A node that is drained then refuses everything
@@ -18,6 +21,9 @@ class FreeswitchConfig:
 
     unreachable_after_s: float = 4.0
     """A device that does not even ring in this time is not there: four tries of an INVITE."""
+
+    carrier_after_s: float = 20.0
+    """The same of a number that is called through a carrier, which may look for its phone in another country."""
 
     ring_margin_s: int = 3
     """FreeSWITCH's own limit lies so much behind ours. It counts whole seconds, from the call's beginning,

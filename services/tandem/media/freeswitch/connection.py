@@ -20,7 +20,9 @@ EVENTS: Final = (
     "RECORD_STOP", "MEDIA_BUG_START", "BACKGROUND_JOB", "HEARTBEAT", "SHUTDOWN",
 )  # fmt: skip
 """What we listen to; the rest of some 40 events a call never leaves the switch."""
-CUSTOM: Final = ("sofia::register", "sofia::unregister", "sofia::expire")
+CUSTOM: Final = (
+    "sofia::register", "sofia::unregister", "sofia::expire", "sofia::gateway_state", "sofia::gateway_delete",
+)  # fmt: skip
 SPARED: Final = (
     "CHANNEL_PROGRESS", "CHANNEL_PROGRESS_MEDIA", "CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HOLD", "CHANNEL_UNHOLD",
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 from tandem.core.ports.media import (
     By,
@@ -13,6 +14,7 @@ from tandem.core.ports.media import (
     DeviceUnregistered,
     DirectoryDevice,
     LegAnswered,
+    LegEarlyMedia,
     LegEnded,
     LegRinging,
     Originate,
@@ -20,9 +22,10 @@ from tandem.core.ports.media import (
 from tandem.core.seal import Private, Secret
 from tandem.media.backend import MergedDirectory, RowKind
 from tandem.media.freeswitch.board import Board, media_ms
-from tandem.media.freeswitch.causes import cause_of
-from tandem.media.freeswitch.ids import channel_of_device, token_of
+from tandem.media.freeswitch.causes import NO_CHANNEL, cause_of, why_of
+from tandem.media.freeswitch.ids import channel_of, channel_of_device, token_of
 from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.media.freeswitch.places import Lately, Places, needs
 from tandem.media.freeswitch.referrals import CONTEXT
 from tandem.wire import esl
 
@@ -34,7 +37,8 @@ FLUSHES_MAX = 100
 _USER = re.compile(r"[A-Za-z0-9+*#._-]{1,64}")
 _REALM = re.compile(r"[A-Za-z0-9.:\[\]-]{1,253}")
 _OFFER = re.compile(r"[A-Za-z0-9/._~:@+=-]{0,200}")
-_NAME = re.compile(r"[A-Za-z0-9/._~-]{1,200}")
+NAME = re.compile(r"[A-Za-z0-9/._~-]{1,200}")
+"""A name that may stand in a list of variables."""
 
 
 class Devices:
@@ -42,22 +46,19 @@ class Devices:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._told: dict[str, float] = {}
-        """When an event told of a user; of late alone."""
+        self._places = Places()
+        self._lately = Lately(board.config.list_lag_s)
 
     # ------------------------------------------------------------------ registrations
 
-    def told(self, user: str, now: float, *, registered: bool) -> None:
-        """An event: a phone registered, or refreshed, or its registration ended. Lists know that later."""
+    def register(self, user: str, call: str, contact: str, now: float) -> None:
+        """A phone registered, or refreshed: at whatever name of ours, for its user is one in the cell."""
         if self._listed(user) is not None:
-            self._told[user] = now
-        if registered:
-            self.register(user, now)
-        else:
-            self.unregister(user, now)
+            self._lately.told(user, call, contact, now)
+            self._places.add(user, call, contact)
+            self._is_there(user, now)
 
-    def register(self, user: str, now: float) -> None:
-        """A phone is registered: at whatever name of ours, for its user is one in the cell."""
+    def _is_there(self, user: str, now: float) -> None:
         entry = self._listed(user)
         if entry is None or user in self._board.registered:
             return
@@ -65,8 +66,15 @@ class Devices:
         self._board.sink.remember(RowKind.REGISTRATION, user, {"tenant": entry.tenant})
         self._board.sink.emit(entry.tenant, "", DeviceRegistered(user), media_ms(now))
 
-    def unregister(self, user: str, now: float) -> None:
-        """A phone's registration ended."""
+    def unregister(self, user: str, call: str, now: float) -> None:
+        """A phone's registration ended; it may have others."""
+        if self._listed(user) is not None:
+            self._lately.told(user, call, None, now)
+        if self._places.remove(user, call):
+            self._is_gone(user, now)
+
+    def _is_gone(self, user: str, now: float) -> None:
+        self._places.forget(user)
         tenant = self._board.registered.pop(user, None)
         if tenant is not None:
             self._board.sink.emit(tenant, "", DeviceUnregistered(user), media_ms(now))
@@ -77,7 +85,7 @@ class Devices:
         for user, tenant in list(self._board.registered.items()):
             entry = self._listed(user)
             if entry is None or entry.tenant != tenant:
-                self.unregister(user, now)
+                self._is_gone(user, now)
 
     def forget_accounts(self, known: MergedDirectory | None) -> None:
         """Have the switch look up again the accounts that differ from those it may have kept: all, for None.
@@ -99,14 +107,15 @@ class Devices:
             if _USER.fullmatch(entry.user) and _REALM.fullmatch(entry.realm):
                 board.api(f"xml_flush_cache id {entry.user} {entry.realm}")
 
-    def list_is(self, users: list[str], now: float) -> None:
-        """All that FreeSWITCH had registered a moment ago: it writes its list behind its events."""
-        board, there = self._board, frozenset(users)
-        self._told = {user: at for user, at in self._told.items() if at + board.config.list_lag_s > now}
-        for user in [user for user in board.registered if user not in there and user not in self._told]:
-            self.unregister(user, now)
-        for user in [user for user in users if user not in self._told]:
-            self.register(user, now)
+    def list_is(self, rows: list[tuple[str, str, str]], now: float) -> None:
+        """All that FreeSWITCH had registered a moment ago: user, Call-ID, contact."""
+        rows = [row for row in self._lately.over(rows, now) if self._listed(row[0]) is not None]
+        users = dict.fromkeys(user for user, _, _ in rows)
+        for user in [user for user in self._board.registered if user not in users]:
+            self._is_gone(user, now)
+        self._places.replace(rows)
+        for user in users:
+            self._is_there(user, now)
 
     def _listed(self, user: str) -> DirectoryDevice | None:
         return self._board.directory.devices.get(user) if self._board.directory is not None else None
@@ -120,44 +129,74 @@ class Devices:
         if command.leg in board.legs:
             board.settle(tenant, command.leg, command.key, now, "LEG_EXISTS")
         elif entry is None or entry.tenant != tenant or verb.device not in board.registered:
-            self._stillborn(command, Cause.UNREACHABLE, "no registration", now)
+            self.stillborn(command, Cause.UNREACHABLE, "no registration", now)
         elif not board.live:
-            self._stillborn(command, Cause.REFUSED, "no connection to the switch", now)
-        elif not all((_USER.fullmatch(verb.device), _REALM.fullmatch(entry.realm), _NAME.fullmatch(command.leg))):
-            self._stillborn(command, Cause.FAILED, "a name that cannot be dialled", now)
+            self.stillborn(command, Cause.REFUSED, "no connection to the switch", now)
+        elif not all((_USER.fullmatch(verb.device), _REALM.fullmatch(entry.realm), NAME.fullmatch(command.leg))):
+            self.stillborn(command, Cause.FAILED, "a name that cannot be dialled", now)
         else:
             self._ring(command, verb, entry, now)
 
-    def _stillborn(self, command: Command, cause: Cause, detail: str, now: float) -> None:
+    def stillborn(self, command: Command, cause: Cause, detail: str, now: float, reason: str = "") -> None:
+        """It ends before anybody is called."""
         board = self._board
         board.sink.emit(command.tenant, command.leg, LegEnded(cause, By.NODE, 0, detail), media_ms(now))
-        board.settle(command.tenant, command.leg, command.key, now, cause.value)
+        board.settle(command.tenant, command.leg, command.key, now, reason or cause.value)
 
     def _ring(self, command: Command, verb: Originate, entry: DirectoryDevice, now: float) -> None:
         board = self._board
-        channel = channel_of_device(command.tenant, command.key, verb.device)
-        leg = Leg(
-            command.leg, command.tenant, entry.shard, channel, inbound=False, stage=Stage.CALLING, parked=False,
-            taken=True, originate_key=command.key, ring_limit_s=verb.ring_timeout_ms / 1000,
-        )  # fmt: skip
+        leg = begun(command, verb, entry.shard)
+        caller = _caller(verb.caller)
+        variables = leg_variables(leg, board, caller, board.config.ring_margin_s) | {
+            "ignore_early_media": "true",
+            "sip_cid_type": "pid",
+        }
+        if verb.offer and _OFFER.fullmatch(verb.offer):
+            variables[f"sip_h_{OFFER_HEADER}"] = verb.offer
+        # Until it rings, the limit is that of being there at all: a phone that cannot be
+        # reached is no agent who did not answer.
+        there_s = min(leg.ring_limit_s, board.config.unreachable_after_s)
+        places = self._places.of(verb.device) or [board.config.dial.format(user=verb.device, realm=entry.realm)]
+        if len(places) == 1:
+            self.call(command, leg, places[0], variables | needs(places[0], board.config.phones_srtp), there_s, now)
+            return
+        leg.rings = [
+            leg.channel,
+            *(channel_of_device(leg.tenant, command.key, f"{verb.device}@{place}") for place in range(1, len(places))),
+        ]
+        del variables["origination_uuid"]
+        # Who declines at one place declines.
+        variables["fail_on_single_reject"] = "CALL_REJECTED"
+        dialled = ",".join(
+            f"[{_words({'origination_uuid': channel} | needs(place, board.config.phones_srtp))}]{place}"
+            for channel, place in zip(leg.rings, places, strict=True)
+        )
+        self.call(command, leg, dialled, variables, there_s, now)
+
+    def call(
+        self, command: Command, leg: Leg, dialled: str, variables: Mapping[str, str], there_s: float, now: float
+    ) -> None:
+        """Have the switch call. `there_s`: how long nothing may be heard of the called side."""
+        board = self._board
         board.add(leg)
         board.note(leg)
 
         def over(result: str, now: float) -> None:
             # Without a channel, as for a phone that is not registered, this is all that is told.
             if not result.startswith("+OK") and leg.id in board.legs:
-                self._refused(leg, result)
-                board.await_end(leg, now)
+                self._refused(leg, result.removeprefix("-ERR ").strip(), now)
 
-        board.job(_originate(leg, verb, entry, board), token_of(command.tenant, command.key), over)
-        # Until it rings, the limit is that of being there at all: a phone that cannot be
-        # reached is no agent who did not answer.
-        board.timers.set("ring", leg.id, now + min(leg.ring_limit_s, board.config.unreachable_after_s))
+        line = f"originate {{{_words(variables)}}}{dialled} &park()"
+        board.job(line, token_of(command.tenant, command.key), over)
+        board.timers.set("ring", leg.id, now + there_s)
 
-    def _refused(self, leg: Leg, result: str) -> None:
-        name = result.removeprefix("-ERR ").strip()
+    def _refused(self, leg: Leg, name: str, now: float) -> None:
         if leg.hanging_up is None:
-            leg.hanging_up, leg.by_node = cause_of(name), True
+            leg.hanging_up, leg.by_node, leg.why = cause_of(name), True, why_of(name) if leg.gateway else ""
+        if leg.gateway and name in NO_CHANNEL:
+            self._board.end(leg, cause_of(name), By.NODE, now, name)
+        else:
+            self._board.await_end(leg, now)
 
     def progress(self, leg: Leg, at_us: int, now: float) -> None:
         """180 or 183: the ring limit begins with the first."""
@@ -168,6 +207,13 @@ class Devices:
         if leg.hanging_up is None:
             self._board.timers.set("ring", leg.id, now + leg.ring_limit_s)
         self._board.emit(leg, LegRinging(), now)
+
+    def early(self, leg: Leg, event: esl.Event, now: float) -> None:
+        """Audio comes from a number that has not answered."""
+        if leg.stage is Stage.CALLING and leg.gateway and not leg.early and event.get("Answer-State") == "early":
+            leg.early = True
+            self._board.note(leg)
+            self._board.emit(leg, LegEarlyMedia(), now)
 
     def answered(self, leg: Leg, at_us: int, now: float) -> None:
         """The device was picked up. Commands wait until FreeSWITCH has it parked."""
@@ -192,30 +238,38 @@ class Devices:
         self._board.kill(leg, Cause.NO_ANSWER, by_node=True)
 
 
-def _originate(leg: Leg, verb: Originate, entry: DirectoryDevice, board: Board) -> str:
-    caller = _caller(verb.caller)
+def begun(command: Command, verb: Originate, shard: int) -> Leg:
+    """The leg of an order to call."""
+    return Leg(
+        command.leg, command.tenant, shard, channel_of(command.tenant, command.key, verb), inbound=False,
+        stage=Stage.CALLING, parked=False, taken=True, originate_key=command.key,
+        ring_limit_s=verb.ring_timeout_ms / 1000, gateway=verb.gateway,
+    )  # fmt: skip
+
+
+def _words(variables: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in variables.items())
+
+
+def leg_variables(leg: Leg, board: Board, caller: str, more_s: float) -> dict[str, str]:
+    """Channel variables of every leg that the node makes. `more_s`: what FreeSWITCH's own limit has above ours."""
     variables = {
         "origination_uuid": leg.channel,
         "origination_caller_id_number": caller,
         "origination_caller_id_name": caller,
-        "originate_timeout": str(math.ceil(leg.ring_limit_s) + board.config.ring_margin_s),
-        "ignore_early_media": "true",
-        "sip_cid_type": "pid",
+        "originate_timeout": str(math.ceil(leg.ring_limit_s + more_s)),
         "park_after_bridge": "true",
         "hangup_after_bridge": "false",
         "force_transfer_context": CONTEXT,
         # A REFER with Replaces would join parties of two contacts behind their owners' backs: it is answered 403.
         "deny_refer_requests": "true",
         LEG: leg.id,
-        TENANT: leg.tenant if _NAME.fullmatch(leg.tenant) else "",
+        TENANT: leg.tenant if NAME.fullmatch(leg.tenant) else "",
         SHARD: str(leg.shard),
     }
     if board.hold_music:
         variables["hold_music"] = board.hold_music
-    if verb.offer and _OFFER.fullmatch(verb.offer):
-        variables[f"sip_h_{OFFER_HEADER}"] = verb.offer
-    words = ",".join(f"{name}={value}" for name, value in variables.items())
-    return f"originate {{{words}}}{board.config.dial.format(user=verb.device, realm=entry.realm)} &park()"
+    return variables
 
 
 def _caller(caller: Private) -> str:

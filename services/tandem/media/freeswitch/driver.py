@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from tandem.media.builtin.spool import FileSpool
 from tandem.media.freeswitch.accounts import Accounts
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.files import Files, Records, Tapes
+from tandem.media.freeswitch.gateway_files import GatewayFiles
+from tandem.media.freeswitch.gateways import Gateway
 from tandem.media.freeswitch.node import Node
 from tandem.media.freeswitch.socket_driver import EslSocket, connected
 from tandem.runtime.retry_driver import Retry
@@ -64,12 +66,14 @@ class FreeswitchNode:
         files: Files,
         clock: Clock,
         sink: Sink,
+        gateways: Sequence[Gateway] = (),
     ) -> None:
-        """Raises OSError if a directory cannot be made."""
+        """Raises OSError if a directory cannot be made, and `ForeignFile`."""
         self._switch = switch
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._node = Node(config, sink, prompts, password)
+        named = {gateway.name: gateway for gateway in gateways}
+        self._node = Node(config, sink, prompts, password, named, _put(files, gateways))
         self._files = files
         self._spool = FileSpool(files.spool_dir, files.blobs, self, files.upload_retry_max_s)
         self._tapes = Tapes(files, Path(config.recordings_dir), self._spool)
@@ -163,6 +167,8 @@ class FreeswitchNode:
         yield Reading(names.SWITCH_READY, int(self._node.ready))
         yield Reading(names.SWITCH_FRAMES, self._frames)
         yield Reading(names.SWITCH_BEHIND, self._socket.frames if self._socket is not None else 0)
+        for gateway, up in self._node.gateways():
+            yield Reading(names.GATEWAY_UP, int(up), (gateway,))
 
     # ------------------------------------------------------------------ life
 
@@ -329,3 +335,14 @@ class FreeswitchNode:
             self._alarm.cancel()
         self._alarm_at = at
         self._alarm = None if at is None else self._loop.call_later(max(ALARM_MIN_S, at - self._now()), self._on_alarm)
+
+
+def _put(files: Files, gateways: Sequence[Gateway]) -> Mapping[str, str] | None:
+    """The versions of the gateways' files; None if they cannot be written, which is no reason to take no calls."""
+    if files.gateways_dir is None:
+        return None
+    try:
+        return GatewayFiles(files.gateways_dir, files.entropy).put(gateways)
+    except OSError as error:
+        _log.error("gateways in %s cannot be written (%s): FreeSWITCH keeps those it has", files.gateways_dir, error)
+        return None

@@ -40,6 +40,8 @@ class Files:
 
     blobs: Blobs
     entropy: Entropy
+    gateways_dir: Path | None = None
+    """Gateways' files; None leaves them to others."""
     upload_retry_max_s: float = 60.0
     """Longest pause between two tries to store a recording."""
 

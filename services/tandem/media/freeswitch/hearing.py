@@ -91,7 +91,7 @@ class Hearing:
         board, other = self._board, self._board.legs.get(verb.other)
         if other is None or other is leg or other.tenant != leg.tenant or other.hanging_up is not None:
             board.settle(leg.tenant, leg.id, command.key, now, "OTHER_GONE")
-        elif other.stage is not Stage.UP:
+        elif other.stage is not Stage.UP and not other.early:
             board.settle(leg.tenant, leg.id, command.key, now, "NOT_ANSWERED")
         elif leg.peer == other.id:
             board.settle(leg.tenant, leg.id, command.key, now)

@@ -10,6 +10,8 @@ import hashlib
 import json
 import re
 
+from tandem.core.ports.media import Originate
+
 _CHANNEL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _CALLER = re.compile(r"[0-9a-f]{32}")
 
@@ -27,6 +29,11 @@ def channel_of_caller(leg: str) -> str | None:
 def channel_of_device(tenant: str, key: str, device: str) -> str:
     """The channel on which that command rings that device."""
     return _dashed(_digest("ring", tenant, key, device))
+
+
+def channel_of(tenant: str, key: str, verb: Originate) -> str:
+    """The channel that an `Originate` makes. No device is called as a gateway is here."""
+    return channel_of_device(tenant, key, f"@{verb.gateway}" if verb.gateway else verb.device)
 
 
 def token_of(tenant: str, key: str) -> str:

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tandem.core.ports.media import Cause, Collect, Command
+from tandem.core.ports.media import By, Cause, Collect, Command
 
 
 class Stage(StrEnum):
@@ -84,6 +84,23 @@ class Leg:
     rang_at_us: int = 0
     """When it began to ring, by the switch's clock; 0 if it has not."""
     rang_ms: int = 0
+    rings: list[str] = field(default_factory=list)
+    """Channels of a device that rings in several places, until one of them answers; empty for one place."""
+    missing: list[str] = field(default_factory=list)
+    """Those of them that the switch does not name any more."""
+    said: tuple[Cause, By, str] | None = None
+    """The most telling end of a place that did not answer."""
+    gateway: str = ""
+    """Through which it calls a number; empty for a device."""
+    early: bool = False
+    """What is said before the answer can be heard."""
+    why: str = ""
+    """Why a number was not reached, where that says more than the cause of the leg's end."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """All that it has on FreeSWITCH."""
+        return tuple(self.rings) or (self.channel,)
 
     def row(self) -> dict[str, object]:
         """For the journal: what FreeSWITCH cannot tell, and what was told of the leg."""
@@ -99,4 +116,7 @@ class Leg:
             "ring_limit_s": self.ring_limit_s,
             "rang": self.rang_at_us,
             "referral": self.referral,
+            "gateway": self.gateway,
+            "early": self.early,
+            "rings": list(self.rings),
         }

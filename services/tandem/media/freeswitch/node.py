@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tandem.core.ports.media import By, Cause, Command, LegHeld, LegResumed, RecordingStored
 from tandem.media.agent_io import Notice
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
+from tandem.media.freeswitch import ringing
 from tandem.media.freeswitch.arrivals import Arrivals
 from tandem.media.freeswitch.board import Board, InOrder, Seal
-from tandem.media.freeswitch.causes import ended
+from tandem.media.freeswitch.carriers import Carriers
+from tandem.media.freeswitch.causes import ended, of_carrier, why_of
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.connection import Connection
 from tandem.media.freeswitch.devices import Devices, user_of
 from tandem.media.freeswitch.draining import Draining
+from tandem.media.freeswitch.gateways import Gateway
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.media.freeswitch.numbers import Numbers
 from tandem.media.freeswitch.reconcile import Reconcile
 from tandem.media.freeswitch.recorder import Recorder
 from tandem.media.freeswitch.referrals import Referrals
@@ -50,15 +55,27 @@ class Node:
     asks `next_wakeup()` again.
     """
 
-    def __init__(self, config: FreeswitchConfig, sink: Sink, prompts: Mapping[str, str], password: str) -> None:
+    def __init__(
+        self,
+        config: FreeswitchConfig,
+        sink: Sink,
+        prompts: Mapping[str, str],
+        password: str,
+        gateways: Mapping[str, Gateway] = MappingProxyType({}),
+        tokens: Mapping[str, str] | None = None,
+    ) -> None:
         board = self._board = Board(config, InOrder(sink), prompts)
+        self._carriers = Carriers(board, gateways, tokens)
         self._arrivals = Arrivals(board)
         self._hearing = Hearing(board)
         self._devices = Devices(board)
+        self._numbers = Numbers(board, self._devices, self._carriers)
         self._recorder = Recorder(board)
         self._referrals = Referrals(board, self._hearing)
         self._supervising = Supervising(board, self._hearing)
-        self._verbs = Verbs(board, self._hearing, self._arrivals, self._devices, self._recorder, self._supervising)
+        self._verbs = Verbs(
+            board, self._hearing, self._arrivals, self._devices, self._numbers, self._recorder, self._supervising
+        )
         self._reconcile = Reconcile(
             board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals, self._supervising
         )
@@ -67,9 +84,7 @@ class Node:
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
             "CHANNEL_PARK": self._parked,
             "CHANNEL_PROGRESS": self._of_leg(lambda leg, event, now: self._devices.progress(leg, _at(event), now)),
-            "CHANNEL_PROGRESS_MEDIA": self._of_leg(
-                lambda leg, event, now: self._devices.progress(leg, _at(event), now)
-            ),
+            "CHANNEL_PROGRESS_MEDIA": self._of_leg(self._heard),
             "CHANNEL_ANSWER": self._of_leg(self._answered),
             "CHANNEL_BRIDGE": self._bridged,
             "CHANNEL_EXECUTE_COMPLETE": self._of_leg(self._hearing.complete),
@@ -81,9 +96,11 @@ class Node:
             "BACKGROUND_JOB": self._job,
             "HEARTBEAT": lambda event, now: self._connection.heartbeat(now),
             "SHUTDOWN": lambda event, now: board.notice("SWITCH_STOPS", "FreeSWITCH is being shut down"),
-            "sofia::register": lambda event, now: self._devices.told(user_of(event), now, registered=True),
-            "sofia::unregister": lambda event, now: self._devices.told(user_of(event), now, registered=False),
-            "sofia::expire": lambda event, now: self._devices.told(user_of(event), now, registered=False),
+            "sofia::register": self._registered,
+            "sofia::unregister": self._unregistered,
+            "sofia::expire": self._unregistered,
+            "sofia::gateway_state": self._carriers.state,
+            "sofia::gateway_delete": self._carriers.deleted,
         }
         self._due: dict[str, Callable[[Leg, float], None]] = {
             "ring": lambda leg, now: self._devices.ring_limit(leg),
@@ -99,6 +116,7 @@ class Node:
         board, known = self._board, self._board.directory
         board.directory = directory
         self._devices.directory(now)
+        self._numbers.directory(directory)
         if board.linked and known != directory:
             self._devices.forget_accounts(known)
             self._reconcile.look()
@@ -195,6 +213,7 @@ class Node:
         """The connection is gone. The edge makes another; what happens meanwhile is asked for then."""
         self._connection.lost(now)
         self._reconcile.lost()
+        self._carriers.lost()
 
     def refused(self, now: float) -> None:
         """Nobody listens where the switch should; told each time that it is tried."""
@@ -211,7 +230,8 @@ class Node:
         if leg is None:
             return
         if record is None:
-            self._reconcile.unseen(leg, now)
+            if not ringing.rings_on(self._board, leg, channel, None):
+                self._reconcile.unseen(leg, now)
         else:
             self._reconcile.see_record(leg, record, now)
             self._ended(leg, record, now)
@@ -235,6 +255,10 @@ class Node:
         legs = self._board.legs.values()
         return sum(leg.inbound for leg in legs), len(legs), len(self._board.registered)
 
+    def gateways(self) -> tuple[tuple[str, bool], ...]:
+        """Each gateway, and whether it can be called through; none while nobody knows."""
+        return self._carriers.states() if self._board.linked else ()
+
     def next_wakeup(self) -> float | None:
         """When `wake` is wanted."""
         return self._board.timers.next()
@@ -248,6 +272,8 @@ class Node:
                 self._reconcile.died(now)
             elif name.what == "tape":
                 self._recorder.over(name.of)
+            elif name.what == "gateways":
+                self._carriers.not_deleted(now)
             elif (leg := self._board.legs.get(name.of)) is not None:
                 self._due[name.what](leg, now)
         self._go_on(now)
@@ -268,6 +294,7 @@ class Node:
         self._draining.say()
         self._devices.forget_accounts(None)
         self._reconcile.begin(now)
+        self._carriers.begin(now)
 
     # ------------------------------------------------------------------ events
 
@@ -307,10 +334,21 @@ class Node:
             self._hearing.parked(leg, now)
             self._referrals.parked(leg, other, event, now)
 
+    def _registered(self, event: esl.Event, now: float) -> None:
+        self._devices.register(user_of(event), event.get("call-id") or "", event.get("contact") or "", now)
+
+    def _unregistered(self, event: esl.Event, now: float) -> None:
+        self._devices.unregister(user_of(event), event.get("call-id") or "", now)
+
+    def _heard(self, leg: Leg, event: esl.Event, now: float) -> None:
+        self._devices.progress(leg, _at(event), now)
+        self._devices.early(leg, event, now)
+
     def _answered(self, leg: Leg, event: esl.Event, now: float) -> None:
         if leg.inbound:
             self._arrivals.answered(leg, now)
         else:
+            ringing.answered(self._board, leg, event.get("Unique-ID") or "")
             self._devices.answered(leg, _at(event), now)
 
     def _bridged(self, event: esl.Event, now: float) -> None:
@@ -332,10 +370,16 @@ class Node:
 
     def _ended(self, leg: Leg, event: esl.Event, now: float) -> None:
         answered = leg.stage in (Stage.UP, Stage.FALLBACK)
+        told = ended(event, rang=leg.rang_at_us > 0, answered=answered)
+        if ringing.rings_on(self._board, leg, event.get("Unique-ID") or "", told):
+            return
         self._referrals.ended(leg, event, now)
         if not answered:
             self._devices.rang_until(leg, _at(event))
-        cause, by, detail = ended(event, rang=leg.rang_at_us > 0, answered=answered)
+        cause, by, detail = leg.said or told
+        if leg.gateway and not answered and (leg.hanging_up is None or by is By.FAR):
+            cause, by = of_carrier(event, cause, by)
+            leg.why = why_of(event.get("Hangup-Cause") or "")
         if leg.hanging_up is not None and by is not By.FAR:
             cause, by = self._wished(leg), By.NODE if leg.by_node else By.TANDEM
         elif leg.inbound:
@@ -371,5 +415,6 @@ def _leg_of(row: Row) -> Leg:
         row.id, value["tenant"], value["shard"], value["channel"], switch=value["switch"], inbound=value["inbound"],
         stage=Stage(value["stage"]), parked=False, taken=value["taken"], peer=value["peer"],
         ring_limit_s=value["ring_limit_s"], rang_at_us=value["rang"],
-        referral=value.get("referral", ""),
+        referral=value.get("referral", ""), gateway=value.get("gateway", ""), early=value.get("early", False),
+        rings=list(value.get("rings", ())),
     )  # fmt: skip

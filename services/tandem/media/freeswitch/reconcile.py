@@ -11,11 +11,12 @@ from collections.abc import Callable
 from functools import partial
 
 from tandem.core.ports.media import Bridge, By, Cause, Collect, Command, HangUp, Originate, Play
+from tandem.media.freeswitch import ringing
 from tandem.media.freeswitch.arrivals import FALLBACK, Arrivals, dumped
 from tandem.media.freeswitch.board import UNSEEN, Board
 from tandem.media.freeswitch.devices import LEG, SHARD, TENANT, Devices
 from tandem.media.freeswitch.hearing import HEARD, Hearing, argument_of
-from tandem.media.freeswitch.ids import channel_of_device, token_of
+from tandem.media.freeswitch.ids import channel_of, token_of
 from tandem.media.freeswitch.leg import Leg, Sound, Stage
 from tandem.media.freeswitch.referrals import Referrals
 from tandem.media.freeswitch.supervising import Supervising
@@ -77,10 +78,12 @@ class Reconcile:
         self._ask("global_getvar core_uuid", self._life)
         self._ask("show registrations as json", self._registrations)
         for leg in list(board.legs.values()):
-            self._ask(f"uuid_dump {leg.channel} json", partial(self._known, leg.id))
+            leg.missing.clear()
+            for channel in leg.channels:
+                self._ask(f"uuid_dump {channel} json", partial(self._known, leg.id, channel))
         for command in self._doubts.values():
             if isinstance(command.verb, Originate) and command.leg not in board.legs:
-                channel = channel_of_device(command.tenant, command.key, command.verb.device)
+                channel = channel_of(command.tenant, command.key, command.verb)
                 self._ask(f"uuid_dump {channel} json", partial(self._in_doubt, command, channel))
         self._ask("show channels as json", self._channels)
 
@@ -141,7 +144,8 @@ class Reconcile:
         if rows is None:
             self._board.notice("BAD_LIST", "the list of registrations cannot be read")
             return
-        self._devices.list_is([row.get("reg_user", "") for row in rows], now)
+        listed = [(row.get("reg_user", ""), row.get("token", ""), row.get("url", "")) for row in rows]
+        self._devices.list_is(listed, now)
 
     def _channels(self, reply: esl.Reply | esl.ApiReply, now: float) -> None:
         rows = _rows(reply, self._board.config.channels_max)
@@ -173,12 +177,19 @@ class Reconcile:
             self._board.strangers[channel.get("Unique-ID") or ""] = None
 
     def _adopt(self, channel: esl.Event, now: float) -> Leg:
-        """A device's leg that no row tells of."""
+        """A device's leg, or a place where it rings, that no row tells of."""
+        known = self._board.legs.get(channel.get(f"variable_{LEG}") or "")
+        if known is not None:
+            if known.stage is Stage.CALLING:
+                ringing.another(self._board, known, channel.get("Unique-ID") or "")
+                self._see(known, channel, now)
+            return known
         shard = channel.get(f"variable_{SHARD}") or ""
         leg = Leg(
             channel.get(f"variable_{LEG}") or "", channel.get(f"variable_{TENANT}") or "",
             int(shard) if shard.isascii() and shard.isdecimal() else 0, channel.get("Unique-ID") or "",
             inbound=False, stage=Stage.CALLING, parked=False, taken=True,
+            gateway=channel.get("variable_sip_gateway_name") or "",
         )  # fmt: skip
         self._board.add(leg)
         self._board.note(leg)
@@ -191,18 +202,22 @@ class Reconcile:
         if channel is not None and command.leg not in self._board.legs:
             self._adopt(channel, now)
 
-    def _known(self, leg_id: str, reply: esl.Reply | esl.ApiReply, now: float) -> None:
+    def _known(self, leg_id: str, name: str, reply: esl.Reply | esl.ApiReply, now: float) -> None:
         leg, channel = self._board.legs.get(leg_id), dumped(reply)
-        if leg is None:
+        if leg is None or name not in leg.channels:
             return
         if channel is None:
+            leg.missing.append(name)
             self._board.await_end(leg, now)
         else:
             self._see(leg, channel, now)
 
     def gone(self, leg: Leg, now: float) -> None:
         """The end of a leg stayed away: it was told while nobody listened. The switch wrote it down."""
-        if not leg.record_wanted:
+        if leg.rings:
+            self._board.records_wanted += leg.missing or leg.rings
+            leg.missing.clear()
+        elif not leg.record_wanted:
             leg.record_wanted = True
             self._board.records_wanted.append(leg.channel)
 
@@ -216,6 +231,7 @@ class Reconcile:
         if _us(rang):
             self._devices.progress(leg, _us(rang), now)
         if _us(answered):
+            ringing.answered(self._board, leg, record.get("Unique-ID") or "")
             self._devices.answered(leg, _us(answered), now)
 
     def unseen(self, leg: Leg, now: float) -> None:
@@ -233,10 +249,14 @@ class Reconcile:
         """Tell what has become of a leg."""
         if not leg.inbound and (channel.get("Caller-Channel-Progress-Time") or "0") != "0":
             self._devices.progress(leg, _us(channel.get("Caller-Channel-Progress-Time")), now)
+        if not leg.inbound and channel.get("Answer-State") == "early":
+            self._devices.progress(leg, _us(channel.get("Caller-Channel-Progress-Media-Time")), now)
+            self._devices.early(leg, channel, now)
         if channel.get("Answer-State") == "answered":
             if leg.inbound:
                 self._arrivals.answered(leg, now)
             else:
+                ringing.answered(self._board, leg, channel.get("Unique-ID") or "")
                 self._devices.answered(leg, _us(channel.get("Caller-Channel-Answered-Time")), now)
         if channel.get("Channel-State") in _BRIDGED:
             self._bridges[leg.channel] = channel.get("variable_bridge_uuid") or ""

@@ -22,6 +22,7 @@ from tandem.media.freeswitch.board import Board
 from tandem.media.freeswitch.devices import Devices
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.media.freeswitch.numbers import Numbers
 from tandem.media.freeswitch.recorder import Recorder
 from tandem.media.freeswitch.supervising import Supervising
 
@@ -38,6 +39,7 @@ class Verbs:
         hearing: Hearing,
         arrivals: Arrivals,
         devices: Devices,
+        numbers: Numbers,
         recorder: Recorder,
         supervising: Supervising,
     ) -> None:
@@ -46,6 +48,7 @@ class Verbs:
         self._hearing = hearing
         self._arrivals = arrivals
         self._devices = devices
+        self._numbers = numbers
         self._supervising = supervising
 
     def perform(self, command: Command, now: float) -> None:
@@ -53,7 +56,7 @@ class Verbs:
         board, verb = self._board, command.verb
         board.take(command)
         if isinstance(verb, Originate):
-            self._devices.originate(command, verb, now)
+            (self._numbers if verb.gateway else self._devices).originate(command, verb, now)
             return
         leg = board.legs.get(command.leg)
         if leg is None or leg.tenant != command.tenant:

@@ -348,7 +348,8 @@ class OwnerStream:
 
 
 _PRIVATES = {
-    kind: tuple(name for name, hint in get_type_hints(kind).items() if hint == Private) for kind in get_args(Verb)
+    kind: tuple(name for name, hint in get_type_hints(kind).items() if hint in (Private, Private | None))
+    for kind in get_args(Verb)
 }
 """Verb -> its fields that may be sealed."""
 

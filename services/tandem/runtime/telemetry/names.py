@@ -222,6 +222,12 @@ REGISTRATIONS = _gauge("tandem_media_registrations", "Devices that are registere
 SWITCH_READY = _gauge("tandem_freeswitch_ready", "1 while FreeSWITCH answers the media agent.")
 SWITCH_FRAMES = _counter("tandem_freeswitch_frames_total", "Events and answers of FreeSWITCH that were worked off.")
 SWITCH_BEHIND = _gauge("tandem_freeswitch_frames_waiting", "Frames of FreeSWITCH that wait to be worked off.")
+GATEWAY_UP = _gauge(
+    "tandem_gateway_up",
+    "1 while FreeSWITCH would call through the gateway: it answers, and is registered where it has to be. None while "
+    "FreeSWITCH does not answer.",
+    "gateway",
+)
 OWNERS_LINKED = _gauge("tandem_media_owner_links", "Links of shards' owners to the node.")
 EVENTS_KEPT = _gauge("tandem_media_events_kept", "Events that no owner has acknowledged yet.")
 KEYS_KEPT = _gauge("tandem_media_command_keys", "Commands that the node remembers.")
@@ -330,6 +336,11 @@ _line(
     "It is not started, or begins anew; or host and port of its event socket are others.",
 )
 _line("the connection to FreeSWITCH has ended", "warning", "Calls go on there; what happens meanwhile is asked for.")
+_line(
+    "gateways in %s cannot be written (%s): FreeSWITCH keeps those it has",
+    "error",
+    "What changed in media.gateways counts once the agent is started with room on its disk.",
+)
 _line("a frame of FreeSWITCH could not be worked off", "error", "A fault of ours in one call; the others go on.")
 _line(
     "call records in %s cannot be listed: %s", "warning", "What a gap has left there stays: is it FreeSWITCH's cdr_dir?"

@@ -11,6 +11,7 @@ from tandem.core.ports.media import (
     Collected,
     LegAnswered,
     LegBridged,
+    LegEarlyMedia,
     LegEnded,
     LegHeld,
     LegReferred,
@@ -103,6 +104,7 @@ class NoteRefusal:
 
 LegBody = (
     LegRinging
+    | LegEarlyMedia
     | LegAnswered
     | LegEnded
     | LegBridged

@@ -306,7 +306,7 @@ Global___Collect: _TypeAlias = Collect  # noqa: Y015
 
 @_typing.final
 class Originate(_message.Message):
-    """Ring a registered device and make a new leg."""
+    """Ring a registered device, or call a number, and make a new leg."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -314,15 +314,23 @@ class Originate(_message.Message):
     RING_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     OFFER_FIELD_NUMBER: _builtins.int
     CALLER_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
     device: _builtins.str
-    """The device."""
+    """The device; empty for a number."""
     ring_timeout_ms: _builtins.int
     """Milliseconds that it rings at most."""
     offer: _builtins.str
     """The offer that rings it."""
+    gateway: _builtins.str
+    """The gateway that the number is called through; empty for a device."""
     @_builtins.property
     def caller(self) -> _private_pb2.Private:
         """What the device shows as the caller."""
+
+    @_builtins.property
+    def number(self) -> _private_pb2.Private:
+        """The number."""
 
     def __init__(
         self,
@@ -331,10 +339,12 @@ class Originate(_message.Message):
         ring_timeout_ms: _builtins.int = ...,
         offer: _builtins.str = ...,
         caller: _private_pb2.Private | None = ...,
+        gateway: _builtins.str = ...,
+        number: _private_pb2.Private | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "number", b"number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "device", b"device", "offer", b"offer", "ring_timeout_ms", b"ring_timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "device", b"device", "gateway", b"gateway", "number", b"number", "offer", b"offer", "ring_timeout_ms", b"ring_timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -640,6 +650,23 @@ class LegRinging(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LegRinging: _TypeAlias = LegRinging  # noqa: Y015
+
+@_typing.final
+class LegEarlyMedia(_message.Message):
+    """The called side can be heard before it answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LegEarlyMedia: _TypeAlias = LegEarlyMedia  # noqa: Y015
 
 @_typing.final
 class LegAnswered(_message.Message):
@@ -1020,6 +1047,7 @@ class MediaEvent(_message.Message):
     CALL_REFUSED_FIELD_NUMBER: _builtins.int
     COMMAND_SETTLED_FIELD_NUMBER: _builtins.int
     LEG_REFERRED_FIELD_NUMBER: _builtins.int
+    LEG_EARLY_MEDIA_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def leg_arrived(self) -> Global___LegArrived:
         """A call came in."""
@@ -1084,6 +1112,10 @@ class MediaEvent(_message.Message):
     def leg_referred(self) -> Global___LegReferred:
         """A phone has asked to hand a leg over."""
 
+    @_builtins.property
+    def leg_early_media(self) -> Global___LegEarlyMedia:
+        """A leg can be heard before it is answered."""
+
     def __init__(
         self,
         *,
@@ -1103,12 +1135,13 @@ class MediaEvent(_message.Message):
         call_refused: Global___CallRefused | None = ...,
         command_settled: Global___CommandSettled | None = ...,
         leg_referred: Global___LegReferred | None = ...,
+        leg_early_media: Global___LegEarlyMedia | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_early_media", b"leg_early_media", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_early_media", b"leg_early_media", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["leg_arrived", "leg_ringing", "leg_answered", "leg_ended", "leg_bridged", "leg_unbridged", "leg_held", "leg_resumed", "digits_collected", "recording_stored", "recording_failed", "device_registered", "device_unregistered", "call_refused", "command_settled", "leg_referred"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["leg_arrived", "leg_ringing", "leg_answered", "leg_ended", "leg_bridged", "leg_unbridged", "leg_held", "leg_resumed", "digits_collected", "recording_stored", "recording_failed", "device_registered", "device_unregistered", "call_refused", "command_settled", "leg_referred", "leg_early_media"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
