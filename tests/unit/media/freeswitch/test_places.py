@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.media.freeswitch.places import PLACES_MAX, Places, dialled, needs
+from tandem.media.freeswitch.places import LATELY_MAX, PLACES_MAX, Lately, Places, dialled, needs
 
 WSS = (
     "sofia/tandem/sip:q7v0@c4mvk.invalid;transport=ws;fs_nat=yes;"
@@ -104,3 +104,21 @@ def test_places_are_counted_and_those_that_cannot_be_dialled_are_not_named() -> 
     places.replace([("bob", "b", "<sip:bob@h,x/y>"), ("cat", "c", UDP)])
     assert (places.of("ann"), places.of("bob"), places.of("cat")) == ([], [], [dialled(UDP)])
     assert places.remove("bob", "b")
+
+
+def test_what_events_told_within_the_last_seconds_lies_over_a_list_that_lags() -> None:
+    lately = Lately(5.0)
+    lately.told("ann", "desk", "<sip:ann@desk.test>", 10.0)
+    lately.told("ann", "browser", None, 12.0)
+    listed = [("ann", "browser", "sofia/tandem/sip:ann@b.test"), ("ann", "mobile", "sofia/tandem/sip:ann@m.test")]
+    assert lately.over(listed, 14.0) == [listed[1], ("ann", "desk", "<sip:ann@desk.test>")]
+    assert lately.over(listed, 15.0) == [listed[1]], "the desk's may be in the list by now, and is not"
+    assert lately.over(listed, 17.0) == listed
+
+
+def test_what_events_told_is_bounded() -> None:
+    lately = Lately(5.0)
+    for call in range(LATELY_MAX + 1):
+        lately.told("ann", f"{call}", "<sip:ann@desk.test>", 10.0)
+    calls = [call for _, call, _ in lately.over([], 10.0)]
+    assert (calls[0], len(calls)) == ("1", LATELY_MAX)
