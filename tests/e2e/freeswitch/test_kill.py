@@ -64,6 +64,15 @@ class Scene:
                     return found[0]
                 await asyncio.sleep(0.1)
 
+    async def in_state(self, call: PhoneCall, state: str) -> Json:
+        """The contact of a caller, once it is in that state."""
+        return await self.contact(call, lambda contact: contact["state"] == state)
+
+    async def states(self) -> dict[PhoneCall, Json]:
+        """The contacts of the three, each where it belongs."""
+        where = {self.waits: "STATE_WAITING", self.ring[0]: "STATE_RINGING", self.talk[0]: "STATE_TALKING"}
+        return {call: await self.in_state(call, state) for call, state in where.items()}
+
     def restart_agent(self) -> None:
         """A new agent, until the owners have it."""
         assert self.cell.control is not None
@@ -144,15 +153,14 @@ async def test_freeswitch_dies_and_every_contact_ends_truthfully(cell: Cell) -> 
     """Its calls are lost, and that is said; places stand in the history; the next life takes calls."""
     async with scene(cell) as at:
         menu = await at.crowd.menu_sitter()
-        callers = [menu, at.waits, at.ring[0], at.talk[0]]
-        before = {call.facts.caller: await at.contact(call, lambda contact: True) for call in callers}
+        before = await at.states() | {menu: await at.in_state(menu, "STATE_IN_FLOW")}
         assert cell.switch is not None
         killed = datetime.now(UTC)
         cell.switch.kill()
         await asyncio.to_thread(cell.switch.start)
-        for call in callers:
-            over = await at.contact(call, lambda contact: contact["state"] == "STATE_ENDED")
-            check_lost(over, before[call.facts.caller], killed)
+        for call, then in before.items():
+            over = await at.in_state(call, "STATE_ENDED")
+            check_lost(over, then, killed)
             await whole_story(at.centre, over["name"])
         (name,) = (await at.contact(at.talk[0], lambda contact: bool(contact["recordings"])))["recordings"]
         assert (await at.centre.rest.get(name))["truncated"] is True
@@ -166,14 +174,13 @@ async def test_freeswitch_dies_and_every_contact_ends_truthfully(cell: Cell) -> 
 async def test_a_freeswitch_that_stays_dead_has_lost_its_calls(cell: Cell) -> None:
     """Nobody starts it again: its contacts end all the same, and its agents are free."""
     async with scene(cell) as at:
-        callers = (at.waits, at.ring[0], at.talk[0])
-        before = {call.facts.caller: await at.contact(call, lambda contact: True) for call in callers}
+        before = await at.states()
         assert cell.switch is not None
         killed = datetime.now(UTC)
         cell.switch.kill()
-        for call in callers:
-            over = await at.contact(call, lambda contact: contact["state"] == "STATE_ENDED")
-            check_lost(over, before[call.facts.caller], killed)
+        for call, then in before.items():
+            over = await at.in_state(call, "STATE_ENDED")
+            check_lost(over, then, killed)
         for agent in ("ann", "dan"):
             state = await at.centre.rest.get(f"{at.centre.tenant}/agentStates/{agent}")
             assert (state["status"], state.get("contact", "")) == ("STATUS_IDLE", ""), state
