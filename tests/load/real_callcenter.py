@@ -53,7 +53,6 @@ QUEUE = """\
 """
 FIRST = '  <extension name="arrival">\n'
 """Of our own dialplan: what it takes any number for. The peer's stand before it."""
-PATIENCE_S = 90.0
 
 
 def with_callcenter(home: Path) -> Path:
@@ -91,9 +90,8 @@ class RealCallCenter:
 
     async def until_waiting(self, count: int) -> None:
         """Until so many callers are in line for `held`."""
-        async with asyncio.timeout(PATIENCE_S):
-            while int(await self._esl.api("callcenter_config queue count members held")) != count:
-                await asyncio.sleep(0.1)
+        while int(await self._esl.api("callcenter_config queue count members held")) != count:
+            await asyncio.sleep(0.1)
 
     async def _done(self, line: str) -> None:
         answer = await self._esl.api(line)

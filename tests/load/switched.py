@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
+import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,6 +77,10 @@ class Sipp:
     def __init__(self, program: Program, statistics: Path) -> None:
         self.program, self._statistics = program, statistics
 
+    def no_more(self) -> None:
+        """No new calls; it ends with those that are."""
+        self.program.send(signal.SIGUSR1)
+
     async def counted(self, limit_s: float) -> Counted:
         """What it counted, once it has ended. Raises subprocess.TimeoutExpired."""
         await asyncio.to_thread(self.program.wait_end, limit_s)
@@ -91,13 +96,14 @@ def counted(statistics: Path) -> Counted:
 
 @contextmanager
 def sipp(
-    home: Path, scenario: str, target: str, count: int, rate: float, *more: str | int, **keys: str
+    home: Path, scenario: str, target: str, count: int | None, rate: float, *more: str | int, **keys: str
 ) -> Iterator[Sipp]:
-    """So many calls of `sipp/{scenario}.xml` at that rate, with `keys`. What the node sends them is heard by nobody.
-    Ended with the block."""
+    """So many calls of `sipp/{scenario}.xml` at that rate, with `keys`; with None one after another, until `no_more`.
+    What the node sends them is heard by nobody. Ended with the block."""
     home.mkdir(exist_ok=True)
     statistics = home / f"{scenario}.csv"
     pairs = [part for name, value in keys.items() for part in ("-key", name, value)]
+    many = [] if count is None else ["-m", str(count), "-l", str(count)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf_ear:
         # What comes there is dropped by the kernel, at no cost for whoever sends it.
         deaf_ear.bind((HOST, 0))
@@ -105,10 +111,9 @@ def sipp(
         program = Program(
             f"sipp {scenario}",
             [
-                "sipp", target, "-sf", SCENARIOS / f"{scenario}.xml", "-i", HOST, "-m", str(count), "-r", f"{rate:g}",
-                "-l", str(count), "-nostdin", "-mp", str(media_port), "-trace_err", "-error_file",
-                home / f"{scenario}-errors.log", "-trace_stat", "-stf", statistics, "-fd", "1", *pairs,
-                *map(str, more),
+                "sipp", target, "-sf", SCENARIOS / f"{scenario}.xml", "-i", HOST, "-r", f"{rate:g}", *many, "-nostdin",
+                "-mp", str(media_port), "-trace_err", "-error_file", home / f"{scenario}-errors.log",
+                "-trace_stat", "-stf", statistics, "-fd", "1", *pairs, *map(str, more),
             ],
             cwd=home,
         )  # fmt: skip
