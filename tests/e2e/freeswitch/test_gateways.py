@@ -19,6 +19,8 @@ from tandem.core.ports.media import (
     Bridge,
     By,
     Cause,
+    Command,
+    CommandSettled,
     HangUp,
     LegAnswered,
     LegBridged,
@@ -240,6 +242,30 @@ async def test_what_comes_of_a_call_to_a_number(switch, directory_port, tmp_path
         await until_up(made.node, "down", 0)
         settled = await made.order("c.down", replace(call(), gateway="down"))
         assert (settled.outcome, settled.reason) == (Outcome.FAILED, "GATEWAY_DOWN")
+
+
+async def test_a_number_that_was_being_called_when_the_agent_died_is_not_called_again(switch, directory_port, tmp_path):
+    port, trace = free_udp_port(), tmp_path / "messages.log"
+    carrier = sipp(
+        tmp_path / "carrier", "carrier_speaks_then_answers", switch.sip, "-trace_msg", "-message_file", trace,
+        tone_hz=THIRD_HZ, port=port,
+    )  # fmt: skip
+    order = Command(TENANT, "the-order", "c.n", call())
+    async with carrier as far:
+        await listens(far, port)
+        async with orders(switch, directory_port, tmp_path / "first", north(port)) as made:
+            made.node.perform(order)
+            await made.told.until(lambda: made.told.of(LegEarlyMedia, "c.n"))
+        # Another life, whose journal has the order and nothing that came of it.
+        async with running(switch, directory_port, tmp_path / "second", accounts(), [north(port)]) as (node, told, _):
+            node.settle(order)
+            await told.until(lambda: told.of(CommandSettled, "c.n"))
+            assert told.of(CommandSettled, "c.n") == [CommandSettled("the-order", Outcome.DONE)]
+            kinds = [type(body) for _, body in told.events if not isinstance(body, CommandSettled)]
+            assert kinds == [LegRinging, LegEarlyMedia, LegAnswered]
+            node.perform(Command(TENANT, "the-end", "c.n", HangUp()))
+            await far.succeeds()
+    assert trace.read_text().count("INVITE sip:") == 1
 
 
 @needs_baresip

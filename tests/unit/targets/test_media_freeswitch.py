@@ -77,3 +77,13 @@ def test_a_carriers_password_is_read_from_its_file(tmp_path: Path) -> None:
 def test_a_carriers_password_that_cannot_be_is_refused(tmp_path: Path, password: bytes, mode: int, says: str) -> None:
     with pytest.raises(BadSwitch, match=says):
         backend(tmp_path, b"a-password", **carrier(tmp_path, password, mode))
+
+
+async def test_a_file_of_somebody_elses_stops_the_start_and_is_named(tmp_path: Path) -> None:
+    foreign = tmp_path / "freeswitch/storage/gateways/north.xml"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text('<gateway name="north"/>')
+    build = cast("Any", backend(tmp_path, b"a-password", TANDEM_MEDIA__GATEWAYS__NORTH__PROXY="sip.carrier.test"))
+    with pytest.raises(BadSwitch, match=f"{foreign} was not written by Tandem"):
+        async with build(NOTHING):
+            pass

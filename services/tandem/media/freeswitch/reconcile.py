@@ -23,6 +23,8 @@ from tandem.media.freeswitch.supervising import Supervising
 from tandem.media.freeswitch.verbs import Verbs
 from tandem.wire import esl
 
+RING_MAX_S = 120
+"""What a device rings at most, where nothing else is known."""
 _BRIDGED = ("CS_EXCHANGE_MEDIA", "CS_SOFT_EXECUTE")
 """States of a bridged channel. Its variables go on naming the other one when the bridge is over."""
 _PARKED = ("CS_EXECUTE", "CS_PARK")
@@ -190,6 +192,8 @@ class Reconcile:
             int(shard) if shard.isascii() and shard.isdecimal() else 0, channel.get("Unique-ID") or "",
             inbound=False, stage=Stage.CALLING, parked=False, taken=True,
             gateway=channel.get("variable_sip_gateway_name") or "",
+            # Until its order says otherwise, what FreeSWITCH itself was given.
+            ring_limit_s=_us(channel.get("variable_originate_timeout")) or RING_MAX_S,
         )  # fmt: skip
         self._board.add(leg)
         self._board.note(leg)
@@ -352,6 +356,7 @@ class Reconcile:
                 board.settle(command.tenant, command.leg, command.key, now, "NODE_RESTARTED", in_doubt=True)
             elif leg.stage is Stage.CALLING:
                 leg.originate_key, leg.ring_limit_s = command.key, command.verb.ring_timeout_ms / 1000
+                board.timers.set("ring", leg.id, now + leg.ring_limit_s)
             else:
                 board.settle(leg.tenant, leg.id, command.key, now)
         elif leg is None or leg.tenant != command.tenant:

@@ -96,12 +96,12 @@ def test_a_place_that_the_switch_could_not_even_call_keeps_nobody_waiting(switch
     assert switch.outcomes() == ["ring FAILED BUSY"]
 
 
-def gap(switch: Switch, alive: dict[str, str]) -> None:
+def gap(switch: Switch, alive: dict[str, str], **more: str) -> None:
     """The connection was gone; of the channels those live, in that state."""
     switch.node.lost(switch.now)
     for channel in (ONE, TWO):
         fields = {"Unique-ID": channel, "Call-Direction": "outbound", "Answer-State": alive.get(channel, "")}
-        fields |= {"variable_tandem_leg": AGENT, "variable_tandem_tenant": TENANT}
+        fields |= {"variable_tandem_leg": AGENT, "variable_tandem_tenant": TENANT} | more
         there = json.dumps(fields) if channel in alive else "-ERR No such channel!\n"
         switch.answers[f"uuid_dump {channel}"] = there
     switch.answers["show channels"] = json.dumps({"row_count": 2, "rows": [{"uuid": channel} for channel in alive]})
@@ -145,13 +145,15 @@ def test_who_answered_and_hung_up_in_a_gap_is_told_from_who_was_only_rung(switch
 def test_places_of_which_no_row_tells_are_one_leg(switch: Switch) -> None:
     switch.node.lost(switch.now)
     switch.node.settle(Command(TENANT, "ring", AGENT, RING), switch.now)
-    gap(switch, {ONE: "ringing", TWO: "ringing"})
+    gap(switch, {ONE: "ringing", TWO: "ringing"}, **{"Caller-Channel-Progress-Time": "4000000"})
     assert [live.leg for live in switch.node.legs()] == [AGENT]
     assert not [line for line in switch.sent() if "originate" in line]
+    due = switch.node.next_wakeup()
+    assert due is not None and due > switch.now + 14, "it rings on for as long as was ordered"
     switch.event("CHANNEL_ANSWER", TWO)
     assert switch.outcomes() == ["ring DONE"]
     switch.event("CHANNEL_HANGUP_COMPLETE", ONE, **{"Hangup-Cause": "LOSE_RACE"})
-    assert told(switch) == ["LegAnswered"]
+    assert told(switch) == ["LegRinging", "LegAnswered"]
 
 
 def test_a_row_tells_of_all_places() -> None:
