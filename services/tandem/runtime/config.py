@@ -382,7 +382,7 @@ class Relay(Section, frozen=True, kw_only=True):
         ),
     ] = ""
     secret_file: Annotated[
-        Path | None, Meta(description="The file with coturn's static-auth-secret, in its first line.")
+        Path | None, Meta(description="The file with coturn's static-auth-secret and nothing else, mode 0600.")
     ] = None
     lifetime_s: Annotated[
         int,

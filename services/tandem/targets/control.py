@@ -52,7 +52,8 @@ from tandem.session.inbox import media_offer
 from tandem.session.sweep import Sweep
 from tandem.targets.groups import FOLLOWS, PROMPTS, make_groups, prompt_names
 from tandem.targets.projections import project
-from tandem.targets.relay import BadRelaySecret, issuer, open_relay
+from tandem.targets.relay import issuer, open_relay
+from tandem.targets.secret_file import BadSecretFile
 from tandem.targets.standby import taken_cell
 from tandem.targets.storage import Storage, open_blobs, open_storage
 from tandem.tenant import module as tenant_module
@@ -61,7 +62,7 @@ _log = structlog.get_logger(__name__)
 
 REALM = "tandem"
 """SIP realm of all digests: a digest is of user, realm and password, so it stays."""
-CANNOT_START = (CannotOpen, BadRelaySecret)
+CANNOT_START = (CannotOpen, BadSecretFile)
 """Errors of `control` that say what to do."""
 OBSERVED = Observed(
     stages={"contact": session_observe.stages},

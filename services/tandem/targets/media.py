@@ -30,6 +30,7 @@ from tandem.runtime.telemetry.admin import AdminPortTaken, serve_metrics
 from tandem.runtime.telemetry.process import Telemetry, traced_ratio
 from tandem.targets.groups import PROMPTS
 from tandem.targets.media_freeswitch import BadSwitch, freeswitch_backend
+from tandem.targets.secret_file import BadSecretFile
 from tandem.wire.sip.guard import GuardConfig
 
 _log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ DIGESTS = {"md5": ("MD5",), "sha-256": ("SHA-256",), "both": ("SHA-256", "MD5")}
 
 CANNOT_START = (
     CannotOpen, PortTaken, BadPrompts, BadNodeKey, JournalInUse, NoJournal, UnsafeLink, AdminPortTaken,
-    LookupPortTaken, BadSwitch,
+    LookupPortTaken, BadSwitch, BadSecretFile,
 )  # fmt: skip
 """Errors of `run_media` that say what to do."""
 

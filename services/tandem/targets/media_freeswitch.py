@@ -23,8 +23,7 @@ from tandem.media.journal.disk import default_node_key_file, in_memory
 from tandem.runtime.config import Config
 from tandem.runtime.telemetry.process import Telemetry
 from tandem.targets.groups import PROMPTS
-
-MAX_PASSWORD_BYTES = 1024
+from tandem.targets.secret_file import BadSecretFile, read_secret
 
 
 class BadSwitch(Exception):
@@ -34,7 +33,7 @@ class BadSwitch(Exception):
 def freeswitch_backend(
     config: Config, blobs: Blobs, clock: Clock, entropy: Entropy, telemetry: Telemetry
 ) -> BuildBackend:
-    """The FreeSWITCH node. Raises `BadSwitch`, `BadPrompts`."""
+    """The FreeSWITCH node. Raises `BadSwitch`, `BadSecretFile`, `BadPrompts`."""
     given = config.media.freeswitch
     folder = (config.media.prompts_dir or PROMPTS).absolute()
     load_prompts(folder)  # what FreeSWITCH will play is what the manifest lists
@@ -83,14 +82,14 @@ def _check_memory(directory: Path, *, allow_on_disk: bool) -> None:
 
 
 def _gateways(config: Config) -> Iterator[Gateway]:
-    """The carriers of the settings, with their passwords."""
+    """The carriers of the settings, with their passwords. Raises `BadSecretFile`."""
     for name, given in config.media.gateways.items():
         password = ""
         if given.password_file is not None:
             setting = f"media.gateways.{name}.password_file"
-            password = _secret(setting, given.password_file)
+            password = read_secret(setting, given.password_file)
             if not is_password(password):
-                raise BadSwitch(
+                raise BadSecretFile(
                     f"{setting} {given.password_file} holds no password that FreeSWITCH can take: up to {MAX_PASSWORD} "
                     "characters of ASCII, without blanks and colons"
                 )
@@ -111,20 +110,4 @@ def _password(path: Path | None) -> str:
             "media.freeswitch.password_file is not set: write FreeSWITCH's esl_password into a file that only this "
             "user can read, and name it there"
         )
-    return _secret("media.freeswitch.password_file", path)
-
-
-def _secret(setting: str, path: Path) -> str:
-    """The one line of a file that only this user can read. Raises `BadSwitch`."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PASSWORD_BYTES + 1)
-            mode = path.stat().st_mode
-    except OSError as error:
-        raise BadSwitch(f"{setting} {path} cannot be read: {error.strerror}") from error
-    if mode & 0o077:
-        raise BadSwitch(f"{setting} {path} can be read by others: chmod 600 {path}")
-    text = data.decode("utf-8", "replace").strip()
-    if not text or len(data) > MAX_PASSWORD_BYTES or not text.isprintable():
-        raise BadSwitch(f"{setting} {path} holds no password: one line of printable characters")
-    return text
+    return read_secret("media.freeswitch.password_file", path)

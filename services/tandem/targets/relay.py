@@ -7,29 +7,20 @@ from collections.abc import Callable
 from tandem.core.ports.clock import Clock
 from tandem.core.relay import Credential, Relay
 from tandem.runtime import config
+from tandem.targets.secret_file import BadSecretFile, read_secret
 
 MIN_SECRET = 16
 """Bytes. A shorter one can be guessed from a single credential, at home and at leisure."""
 
 
-class BadRelaySecret(Exception):
-    """There is no usable secret for the relay. The message says what to do."""
-
-
 def open_relay(settings: config.Relay) -> Relay:
-    """The relay of these settings, with its secret read. Raises `BadRelaySecret`."""
+    """The relay of these settings, with its secret read. Raises `BadSecretFile`."""
     urls = tuple(url.strip() for url in settings.urls.split(",") if url.strip())
     if settings.secret_file is None:
         return Relay(urls, b"", settings.lifetime_s)
-    try:
-        lines = settings.secret_file.read_bytes().splitlines()
-    except OSError as error:
-        raise BadRelaySecret(f"relay.secret_file {settings.secret_file} cannot be read: {error.strerror}") from error
-    secret = lines[0].strip() if lines else b""
+    secret = read_secret("relay.secret_file", settings.secret_file).encode()
     if len(secret) < MIN_SECRET:
-        raise BadRelaySecret(
-            f"relay.secret_file {settings.secret_file}: its first line needs {MIN_SECRET} bytes or more"
-        )
+        raise BadSecretFile(f"relay.secret_file {settings.secret_file}: {MIN_SECRET} bytes or more are needed")
     return Relay(urls, secret, settings.lifetime_s)
 
 

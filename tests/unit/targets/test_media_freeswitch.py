@@ -10,6 +10,7 @@ import pytest
 from tandem.runtime.config import Config
 from tandem.runtime.settings import load
 from tandem.targets.media_freeswitch import BadSwitch, freeswitch_backend
+from tandem.targets.secret_file import BadSecretFile
 
 NOTHING = cast("Any", None)
 
@@ -32,20 +33,24 @@ def test_a_password_that_only_we_can_read_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("password", "mode", "says"),
     [
-        (None, 0, "password_file is not set"),
         (b"a-password", 0o644, "chmod 600"),
-        (b"  \n", 0o600, "holds no password"),
-        (b"two\nlines", 0o600, "holds no password"),
-        (b"x" * 2000, 0o600, "holds no password"),
+        (b"  \n", 0o600, "holds no secret"),
+        (b"two\nlines", 0o600, "holds no secret"),
+        (b"x" * 2000, 0o600, "holds no secret"),
     ],
 )
 def test_others_are_refused_and_it_says_what_to_do(tmp_path: Path, password: bytes, mode: int, says: str) -> None:
-    with pytest.raises(BadSwitch, match=says):
+    with pytest.raises(BadSecretFile, match=says):
         backend(tmp_path, password, mode)
 
 
+def test_without_a_password_it_is_said_where_one_belongs(tmp_path: Path) -> None:
+    with pytest.raises(BadSwitch, match="password_file is not set"):
+        backend(tmp_path, None)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadSwitch, match="nowhere cannot be read: No such file"):
+    with pytest.raises(BadSecretFile, match="nowhere cannot be read: No such file"):
         backend(tmp_path, None, TANDEM_MEDIA__FREESWITCH__PASSWORD_FILE="/nowhere")
 
 
@@ -71,11 +76,11 @@ def test_a_carriers_password_is_read_from_its_file(tmp_path: Path) -> None:
         (b"se cret", 0o600, "without blanks and colons"),
         ("geh\u00e4im".encode(), 0o600, "without blanks and colons"),
         (b"x" * 101, 0o600, "up to 100 characters"),
-        (b"", 0o600, "holds no password"),
+        (b"", 0o600, "holds no secret"),
     ],
 )
 def test_a_carriers_password_that_cannot_be_is_refused(tmp_path: Path, password: bytes, mode: int, says: str) -> None:
-    with pytest.raises(BadSwitch, match=says):
+    with pytest.raises(BadSecretFile, match=says):
         backend(tmp_path, b"a-password", **carrier(tmp_path, password, mode))
 
 
