@@ -54,11 +54,11 @@ def test_the_peer_stands_beside_our_own_dialplan(tmp_path: Path) -> None:
     ours = ElementTree.parse(CONFIG / "dialplan/arrivals.xml").getroot()
     both = ElementTree.parse(made / "dialplan/arrivals.xml").getroot()
     names = [one.get("name") for one in both]
-    assert names == ["emergency", "peer menu", "peer line", "arrival"]
+    assert names == ["emergency", "draining", "peer menu", "peer line", "arrival"]
     assert [ElementTree.tostring(one) for one in both if not str(one.get("name")).startswith("peer")] == [
         ElementTree.tostring(one) for one in ours
     ]
-    assert [one.get("expression") for one in both.iterfind("extension/condition")][1:3] == [f"^{MENU}$", f"^{LINE}$"]
+    assert [one.get("expression") for one in both.iterfind("extension/condition")][2:4] == [f"^{MENU}$", f"^{LINE}$"]
     queues = ElementTree.parse(made / "autoload_configs/callcenter.conf.xml").iterfind("queues/queue")
     assert tuple(queue.get("name") for queue in queues) == QUEUES
 

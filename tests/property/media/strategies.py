@@ -37,6 +37,8 @@ def values(kind: Any, private: st.SearchStrategy[Private] = SECRETS | WRITTEN) -
 def _of(name: str, hint: Any, private: st.SearchStrategy[Private]) -> st.SearchStrategy[Any]:
     if hint == Private:
         return private
+    if hint == Private | None:
+        return st.none() | private
     if hint is bool:
         return st.booleans()
     if hint is int:
