@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from tandem.core.ports.media import RecordingStored
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
 from tandem.media.freeswitch.config import FreeswitchConfig
+from tandem.media.freeswitch.devices import LEG
 from tandem.media.freeswitch.ids import channel_of_caller
 from tandem.media.freeswitch.node import Node
 from tandem.media.freeswitch.records import event_of
@@ -26,7 +28,7 @@ class SwitchBackend(NodeBackend):
 
     def __init__(self, switch: ScriptedSwitch, agent: MediaAgent) -> None:
         self._switch = switch
-        self._reader = esl.EslReader()
+        self._reader, self._frames = esl.EslReader(), deque[esl.Frame]()
         self.node = Node(FreeswitchConfig(), agent, PROMPTS, switch.password)
 
     def _at(self) -> float:
@@ -34,6 +36,7 @@ class SwitchBackend(NodeBackend):
 
     def connect(self) -> None:
         self._reader = esl.EslReader()
+        self._frames.clear()
         self._switch.connect()
 
     def lost(self) -> None:
@@ -41,9 +44,10 @@ class SwitchBackend(NodeBackend):
         self.node.lost(self._at())
 
     def work(self) -> bool:
-        """Read, fire what is due, and carry out what the node gives; whether something came of it."""
-        came = self._switch.take()
-        for frame in self._reader.receive_data(came):
+        """Read one frame, fire what is due, and carry out what the node gives; whether something came of it."""
+        self._frames += self._reader.receive_data(self._switch.take())
+        frame = self._frames.popleft() if self._frames else None
+        if frame is not None:
             self.node.frame(frame, self._at())
         while (due := self.node.next_wakeup()) is not None and due <= self._at():
             self.node.wake(self._at())
@@ -58,16 +62,21 @@ class SwitchBackend(NodeBackend):
         for seal in out.seals:
             stored = RecordingStored(seal.name.rpartition("/")[2], seal.name, 8000, 1, "", seal.truncated)
             self.node.recording_stored(seal.name, stored, self._at())
-        return bool(came or out.data or out.records or out.seals)
+        return bool(frame is not None or out.data or out.records or out.seals)
 
 
 class FreeswitchWorld(AgentWorld):
     calls_survive = True
-    supervises = True
+    supervises = mixes = finds_again = True
 
-    def __init__(self) -> None:
+    def __init__(self, turns: int = 0, *, cut: bool = False, moved_first: bool = False) -> None:
         super().__init__(MemoryStore(), MediaAgent, AgentSettings("m1", "boot-1"))
+        self.turns = turns
+        """So many turns of the agent it lives on in `restart_before_events`: some orders take the switch several."""
+        self._cut = cut
+        """Then it lives on, and only its connection to the switch is gone."""
         self.switch = ScriptedSwitch()
+        self.switch.moved_first = moved_first
         self.switch.tick(100.0)
         self._start()
 
@@ -108,9 +117,14 @@ class FreeswitchWorld(AgentWorld):
             self._step()
 
     async def hang_up(self, leg: str) -> None:
-        if (channel_of_caller(leg) or "") in self.switch.channels:
-            self.switch.hang_up(channel_of_caller(leg) or "")
+        channel = channel_of_caller(leg) or self._device_channel(leg)
+        if channel in self.switch.channels:
+            self.switch.hang_up(channel)
         self._run()
+
+    def _device_channel(self, leg: str) -> str:
+        found = [channel.uuid for channel in self.switch.channels.values() if channel.variables.get(LEG) == leg]
+        return found[0] if found else ""
 
     async def refer(self, leg: str, target: str) -> None:
         self.switch.refer(channel_of_caller(leg) or "", target)
@@ -136,9 +150,17 @@ class FreeswitchWorld(AgentWorld):
     async def restart_before_events(self, begin: Callable[[], None]) -> None:
         begin()
         self._hand_in()
+        for _ in range(self.turns):
+            self._backend.work()
+            self._deliver()
         # The switch is told, and what it tells is read by nobody.
         self._backend.work()
-        self._die()
+        if self._cut:
+            self._backend.lost()
+            self._backend.connect()
+            self._run()
+        else:
+            self._die()
 
     def _die(self) -> None:
         super()._die()

@@ -74,6 +74,8 @@ class ScriptedSwitch:
         self.subscribed: set[str] = set()
         self.out = bytearray()
         self.listening = False
+        self.moved_first = False
+        """Of two that are parted, who was sent away is parked first: each has a thread of its own, either may be."""
         self._in = bytearray()
         self._names = count(1)
         self._beats_at = 0.0
@@ -405,11 +407,17 @@ class ScriptedSwitch:
 
     def _leave(self, channel: Channel) -> None:
         """Its bridge is over: who stays is parked."""
+        other = self._parted(channel)
+        if other is not None:
+            self.fire("CHANNEL_PARK", other)
+
+    def _parted(self, channel: Channel) -> Channel | None:
         other = self.channels.get(channel.bridged)
         channel.bridged = ""
         if other is not None:
             other.bridged = ""
-            self.fire("CHANNEL_PARK", other)
+            other.variables["_last"] = "park"
+        return other
 
     def _park(self, channel: Channel, applications: str) -> None:
         running = channel.running
@@ -418,16 +426,24 @@ class ScriptedSwitch:
                 self._collected(channel, running, "failure")
             else:
                 self._over(channel, running, "_none_")
-        self._leave(channel)
-        name, _, uuid = applications.partition(",")[0].partition(":")
+        other_end = self._parted(channel)
+        if other_end is not None and not self.moved_first:
+            self.fire("CHANNEL_PARK", other_end)
+        name, _, uuid = applications.strip("'").partition(",")[0].partition(":")
         other = self.channels.get(uuid)
         channel.listens = "" if other is None else uuid
-        if name == "eavesdrop" and other is not None:
+        if name == "conference":
+            channel.variables |= {"_last": "conference", "_data": uuid}
+            came_in = {"Action": "add-member", "Conference-Name": uuid.partition("@")[0]}
+            self.fire("conference::maintenance", channel, **came_in)
+        elif name == "eavesdrop" and other is not None:
             channel.variables |= {"_last": "eavesdrop", "_data": uuid}
             self.fire("MEDIA_BUG_START", other, **{"Media-Bug-Function": "eavesdrop"})
         else:
             channel.variables["_last"] = "park"
             self.fire("CHANNEL_PARK", channel)
+        if other_end is not None and self.moved_first:
+            self.fire("CHANNEL_PARK", other_end)
 
     def _end(self, channel: Channel, cause: str, how: str) -> None:
         del self.channels[channel.uuid]

@@ -11,6 +11,8 @@ from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
 from tandem.media.freeswitch.arrivals import Arrivals
 from tandem.media.freeswitch.board import Board, Seal
 from tandem.media.freeswitch.causes import ended
+from tandem.media.freeswitch.conferring import EVENT as CONFERENCE
+from tandem.media.freeswitch.conferring import Conferring
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.connection import Connection
 from tandem.media.freeswitch.devices import Devices, user_of
@@ -54,10 +56,14 @@ class Node:
         self._recorder = Recorder(board)
         self._referrals = Referrals(board, self._hearing)
         self._supervising = Supervising(board, self._hearing)
-        self._verbs = Verbs(board, self._hearing, self._arrivals, self._devices, self._recorder, self._supervising)
-        self._reconcile = Reconcile(
-            board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals, self._supervising
+        self._conferring = Conferring(board, self._hearing)
+        self._verbs = Verbs(
+            board, self._hearing, self._arrivals, self._devices, self._recorder, self._supervising, self._conferring
         )
+        self._reconcile = Reconcile(
+            board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals, self._supervising,
+            self._conferring,
+        )  # fmt: skip
         self._connection = Connection(board, password, self._begin)
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
             "CHANNEL_PARK": self._parked,
@@ -73,6 +79,7 @@ class Node:
             "CHANNEL_HANGUP_COMPLETE": self._hung_up,
             "RECORD_STOP": self._recorder.stopped,
             "MEDIA_BUG_START": self._of_leg(self._supervising.attached),
+            CONFERENCE: self._of_leg(self._conferring.came_in),
             "BACKGROUND_JOB": self._job,
             "HEARTBEAT": lambda event, now: self._connection.heartbeat(now),
             "SHUTDOWN": lambda event, now: board.notice("SWITCH_STOPS", "FreeSWITCH is being shut down"),
@@ -269,6 +276,7 @@ class Node:
         else:
             other = leg.peer or leg.lost
             self._supervising.parked(leg, now)
+            self._conferring.parked(leg, now)
             self._hearing.parked(leg, now)
             self._referrals.parked(leg, other, event, now)
 
@@ -334,6 +342,7 @@ def _leg_of(row: Row) -> Leg:
     return Leg(
         row.id, value["tenant"], value["shard"], value["channel"], switch=value["switch"], inbound=value["inbound"],
         stage=Stage(value["stage"]), parked=False, taken=value["taken"], peer=value["peer"],
+        lost=value.get("lost", ""), supervises=value.get("supervises", ""), conference=value.get("conference", ""),
         ring_limit_s=value["ring_limit_s"], rang_at_us=value["rang"],
         referral=value.get("referral", ""),
     )  # fmt: skip

@@ -10,11 +10,24 @@ import json
 from collections.abc import Callable
 from functools import partial
 
-from tandem.core.ports.media import Bridge, By, Cause, Collect, Command, HangUp, Originate, Play
+from tandem.core.ports.media import (
+    Bridge,
+    By,
+    Cause,
+    Collect,
+    Command,
+    Confer,
+    HangUp,
+    Originate,
+    Play,
+    Stop,
+    Supervise,
+)
 from tandem.media.freeswitch.arrivals import FALLBACK, Arrivals, dumped
 from tandem.media.freeswitch.board import UNSEEN, Board
+from tandem.media.freeswitch.conferring import Conferring
 from tandem.media.freeswitch.devices import LEG, SHARD, TENANT, Devices
-from tandem.media.freeswitch.hearing import HEARD, Hearing, argument_of
+from tandem.media.freeswitch.hearing import HEARD, LOOP, Hearing, argument_of
 from tandem.media.freeswitch.ids import channel_of_device, token_of
 from tandem.media.freeswitch.leg import Leg, Sound, Stage
 from tandem.media.freeswitch.referrals import Referrals
@@ -27,9 +40,12 @@ _BRIDGED = ("CS_EXCHANGE_MEDIA", "CS_SOFT_EXECUTE")
 _PARKED = ("CS_EXECUTE", "CS_PARK")
 """States in which it runs an application, `park` first of all; in those between, its event will come."""
 
+_MOVING = (Play, Collect, Bridge, Supervise, Confer)
+"""Verbs that take a leg out of whatever it was in."""
+
 _ENDS = {
     "playback": "variable_current_application_response",
-    "endless_playback": "variable_current_application_response",
+    LOOP: "variable_current_application_response",
     "play_and_get_digits": "variable_read_result",
 }
 """What a channel has once the application that it names last has ended: each clears it when it begins."""
@@ -47,6 +63,7 @@ class Reconcile:
         verbs: Verbs,
         referrals: Referrals,
         supervising: Supervising,
+        conferring: Conferring,
     ) -> None:
         self._board = board
         self._hearing = hearing
@@ -55,6 +72,7 @@ class Reconcile:
         self._verbs = verbs
         self._referrals = referrals
         self._supervising = supervising
+        self._conferring = conferring
         self._asked = 0
         self._doubts: dict[tuple[str, str], Command] = {}
         self._bridges: dict[str, str] = {}
@@ -73,6 +91,8 @@ class Reconcile:
         board.live = False
         for leg in board.legs.values():
             self._doubt_begun(leg)
+        for command in self._doubts.values():
+            self._leaves(command)
         self._ask("global_getvar core_uuid", self._life)
         self._ask("show registrations as json", self._registrations)
         for leg in list(board.legs.values()):
@@ -105,12 +125,20 @@ class Reconcile:
         self._ask("show channels as json", self._channels)
 
     def _doubt_begun(self, leg: Leg) -> None:
-        leg.replacing = leg.asking = leg.moving = False
+        leg.replacing = leg.asking = False
         self._board.timers.cancel("begun", leg.id)
         self._board.timers.cancel("quiet", leg.id)
         if leg.begun is not None:
             self._doubts[leg.tenant, leg.begun.key] = leg.begun
             leg.begun = None
+
+    def _leaves(self, command: Command) -> None:
+        """Whoever is found alone because of what is in doubt left by their owner's wish."""
+        verb = command.verb
+        for name in (command.leg, verb.other if isinstance(verb, Bridge) else ""):
+            leg = self._board.legs.get(name)
+            if leg is not None and (isinstance(verb, _MOVING) or (isinstance(verb, Stop) and leg.occupied)):
+                leg.moving = True
 
     def _ask(self, line: str, then: Callable[[esl.Reply | esl.ApiReply, float], None]) -> None:
         self._asked += 1
@@ -238,12 +266,13 @@ class Reconcile:
             self._arrivals.fell_back(leg)
         leg.parked = channel.get("Channel-State") in _PARKED
         if leg.parked:
-            self._supervising.seen(leg, channel, now)
-        if leg.parked:
             other = leg.peer or leg.lost
-            if leg.peer is not None:
-                self._hearing.parked(leg, now)
-            self._referrals.parked(leg, other, channel, now)
+            if other:
+                self._hearing.parted(leg, now)
+            self._supervising.seen(leg, channel, now)
+            self._conferring.seen(leg, channel, now)
+            if leg.parked:
+                self._referrals.parked(leg, other, channel, now)
         self._hear(leg, channel, now)
 
     def _commanded(self, leg: Leg, other: Leg) -> bool:
@@ -263,6 +292,9 @@ class Reconcile:
             self._again(leg, sound)
         elif runs:
             leg.sound = sound
+            if application == LOOP:
+                self._board.settle(leg.tenant, leg.id, sound.play_key, now)
+                sound.play_key = None
         else:
             if sound.collect is not None:
                 self._hearing.collected(leg, sound.token, sound.collect, channel, now)
@@ -292,7 +324,11 @@ class Reconcile:
         if not board.live:
             board.live = True
             board.notice("SWITCH_ANSWERS", f"FreeSWITCH answers, {len(board.legs)} legs live on it")
-        self._join(now)
+            self._join(now)
+            for leg in board.legs.values():
+                leg.moving = False
+        else:
+            self._join(now)
         doubts, self._doubts = self._doubts, {}
         again: dict[str, list[Command]] = {}
         for (tenant, key), command in doubts.items():
