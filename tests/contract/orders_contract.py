@@ -21,6 +21,7 @@ from tandem.core.ports.media import (
     Confer,
     DeviceRegistered,
     HangUp,
+    LegBridged,
     LegEnded,
     LegUnbridged,
     Originate,
@@ -79,10 +80,11 @@ RECIPES = (
 
 @dataclass
 class Talks:
-    """Who is joined to whom, and whom that left alone: (who, by whom)."""
+    """Who is joined to whom, and what is told of it: who was joined, and who was left alone, (who, whom)."""
 
     pairs: dict[str, str] = field(default_factory=dict)
     rooms: dict[str, list[str]] = field(default_factory=dict)
+    joined: list[tuple[str, str]] = field(default_factory=list)
     alone: list[tuple[str, str]] = field(default_factory=list)
 
     def carried_out(self, leg: str, verb: Verb) -> None:
@@ -96,6 +98,7 @@ class Talks:
                 self.leave(leg, other)
                 self.leave(other, leg)
                 self.pairs |= {leg: other, other: leg}
+                self.joined.append((leg, other))
             case Confer(room) if leg not in self.rooms.get(room, ()):
                 self.leave(leg)
                 self.rooms.setdefault(room, []).append(leg)
@@ -167,13 +170,13 @@ class Case:
             if any(event.leg == leg for event in self.owner.events()) and not self.owner.of(LegEnded, leg)
         ]
 
-    def told(self) -> list[tuple[str, str]]:
-        """Who was told that they are alone, and by whom they were left."""
+    def told(self, kind: type[LegBridged | LegUnbridged] = LegUnbridged) -> list[tuple[str, str]]:
+        """Who was told that they are joined to whom, or that they are alone, and by whom they were left."""
         names = {leg: name for name, leg in self.legs.items()}
         return [
             (name, names.get(body.other, body.other))
             for name, leg in self.legs.items()
-            for body in self.owner.of(LegUnbridged, leg)
+            for body in self.owner.of(kind, leg)
         ]
 
     async def is_true(self) -> None:
@@ -181,6 +184,7 @@ class Case:
         await self.world.until(lambda: len(self.told()) >= len(self.talks.alone))
         await self.world.rest()
         assert Counter(self.told()) == Counter(self.talks.alone)
+        assert Counter(self.told(LegBridged)) == Counter(self.talks.joined)
 
     async def over(self) -> None:
         """Whoever is left can be brought together, and goes; everything has ended once."""
@@ -311,4 +315,4 @@ async def leaves_in(case: Case, name: str, verb: Verb, who: str) -> None:
     # From here on it is known again who is where.
     for one in case.alive():
         await case.do(one, SILENCE)
-    case.talks = Talks(alone=case.told())
+    case.talks = Talks(joined=case.told(LegBridged), alone=case.told())

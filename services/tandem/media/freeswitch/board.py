@@ -85,6 +85,8 @@ class Board:
     """Which life of FreeSWITCH we talk to; empty until it said."""
     linked: bool = False
     """Logged in to the switch."""
+    asks: bool = False
+    """Asked, or to be asked as soon as nothing can be under way, what happened before that: phones can be rung."""
     live: bool = False
     """And what happened before that is known: commands are begun."""
     replies: deque[Then | None] = field(default_factory=deque)

@@ -109,7 +109,7 @@ class Devices:
             board.settle(tenant, command.leg, command.key, now, "LEG_EXISTS")
         elif entry is None or entry.tenant != tenant or verb.device not in board.registered:
             self._stillborn(command, Cause.UNREACHABLE, "no registration", now)
-        elif not board.live:
+        elif not (board.live or board.asks):
             self._stillborn(command, Cause.REFUSED, "no connection to the switch", now)
         elif not all((_USER.fullmatch(verb.device), _REALM.fullmatch(entry.realm), _NAME.fullmatch(command.leg))):
             self._stillborn(command, Cause.FAILED, "a name that cannot be dialled", now)

@@ -197,6 +197,12 @@ class Hearing:
         self._board.timers.set("quiet", leg.id, now + self._board.config.quiet_after_s)
         return False
 
+    def on_its_way(self, leg: Leg, now: float) -> None:
+        """What was heard on the leg is being ended, by the wish of an earlier life of the agent."""
+        if leg.stage is Stage.UP and not (leg.parked or leg.occupied or leg.peer is not None):
+            leg.replacing = leg.moving = True
+            self._board.timers.set("quiet", leg.id, now + self._board.config.quiet_after_s)
+
     def loud(self, leg: Leg, now: float) -> None:
         """The end of what it heard was not told in time."""
         self._board.notice("SOUND_NOT_ENDED", f"channel {leg.channel} did not say that its sound ended")
@@ -275,7 +281,8 @@ class Hearing:
                 board.left(was, part.id, now)
             board.leave(part, now)
             part.lost = ""
-        leg.moving = other.moving = False
+            part.moving = part.replacing = False
+            board.timers.cancel("quiet", part.id)
         board.pair(leg, other)
         board.emit(leg, LegBridged(other.id), now)
         if leg.begun is not None and leg.begun.verb == Bridge(other.id):

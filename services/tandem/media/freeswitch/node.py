@@ -223,6 +223,8 @@ class Node:
         while (name := self._board.timers.pop(now)) is not None:
             if name.what == "heartbeat":
                 self._connection.silent(now)
+            elif name.what == "ask":
+                self._reconcile.ask(now)
             elif name.what == "gone":
                 self._reconcile.died(now)
             elif name.what == "tape":

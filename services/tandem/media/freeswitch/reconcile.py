@@ -74,6 +74,8 @@ class Reconcile:
         self._supervising = supervising
         self._conferring = conferring
         self._asked = 0
+        self._before: list[str] = []
+        """Legs that there were when it was to be found out what became of them."""
         self._doubts: dict[tuple[str, str], Command] = {}
         self._bridges: dict[str, str] = {}
         """Which channel each one named as the other end of its bridge."""
@@ -86,16 +88,26 @@ class Reconcile:
         self._doubts[command.tenant, command.key] = command
 
     def begin(self, now: float) -> None:
-        """Ask for everything."""
+        """Nothing is known for sure. Ask for everything, once nothing can be under way any more."""
         board = self._board
-        board.live = False
+        board.live, board.asks, board.switch = False, True, ""
+        self._before = list(board.legs)
         for leg in board.legs.values():
             self._doubt_begun(leg)
-        for command in self._doubts.values():
-            self._leaves(command)
+        for leg in self._leaving():
+            leg.moving = True
+        heard = any(leg.sound is not None and leg.sound.play_key for leg in board.legs.values())
+        if self._doubts or heard:
+            board.timers.set("ask", "", now + board.config.in_flight_s)
+        else:
+            self.ask(now)
+
+    def ask(self, now: float) -> None:
+        """Ask for everything."""
+        board = self._board
         self._ask("global_getvar core_uuid", self._life)
         self._ask("show registrations as json", self._registrations)
-        for leg in list(board.legs.values()):
+        for leg in [board.legs[name] for name in self._before if name in board.legs]:
             self._ask(f"uuid_dump {leg.channel} json", partial(self._known, leg.id))
         for command in self._doubts.values():
             if isinstance(command.verb, Originate) and command.leg not in board.legs:
@@ -132,13 +144,16 @@ class Reconcile:
             self._doubts[leg.tenant, leg.begun.key] = leg.begun
             leg.begun = None
 
-    def _leaves(self, command: Command) -> None:
-        """Whoever is found alone because of what is in doubt left by their owner's wish."""
-        verb = command.verb
-        for name in (command.leg, verb.other if isinstance(verb, Bridge) else ""):
-            leg = self._board.legs.get(name)
-            if leg is not None and (isinstance(verb, _MOVING) or (isinstance(verb, Stop) and leg.occupied)):
-                leg.moving = True
+    def _leaving(self) -> list[Leg]:
+        """Legs that leave what they were in by their owner's wish, if they leave it: an order in doubt says so."""
+        found = []
+        for command in self._doubts.values():
+            verb = command.verb
+            for name in (command.leg, verb.other if isinstance(verb, Bridge) else ""):
+                leg = self._board.legs.get(name)
+                if leg is not None and (isinstance(verb, _MOVING) or (isinstance(verb, Stop) and leg.occupied)):
+                    found.append(leg)
+        return found
 
     def _ask(self, line: str, then: Callable[[esl.Reply | esl.ApiReply, float], None]) -> None:
         self._asked += 1
@@ -146,7 +161,7 @@ class Reconcile:
         def answered(reply: esl.Reply | esl.ApiReply, now: float) -> None:
             then(reply, now)
             self._asked -= 1
-            if not self._asked:
+            if not self._asked and not self._board.timers.has("ask", ""):
                 self._known_all(now)
 
         self._board.api(line, answered)
@@ -155,6 +170,8 @@ class Reconcile:
         """The connection is gone: no answer will come."""
         self._asked = 0
         self._bridges.clear()
+        self._board.asks = False
+        self._board.timers.cancel("ask", "")
 
     # ------------------------------------------------------------------ lists
 
@@ -322,11 +339,13 @@ class Reconcile:
         """Every channel is known: settle what is in doubt, and go on."""
         board = self._board
         if not board.live:
-            board.live = True
+            board.live, board.asks = True, False
             board.notice("SWITCH_ANSWERS", f"FreeSWITCH answers, {len(board.legs)} legs live on it")
             self._join(now)
             for leg in board.legs.values():
                 leg.moving = False
+            for leg in self._leaving():
+                self._hearing.on_its_way(leg, now)
         else:
             self._join(now)
         doubts, self._doubts = self._doubts, {}
