@@ -275,6 +275,7 @@ class ScriptedSwitch:
             "global_getvar": lambda: self.life,
             "xml_flush_cache": lambda: "+OK cleared 0 entries\n",
             "show": lambda: self._show(words[0]),
+            "sofia_contact": lambda: self._contact(rest),
             "sched_del": lambda: self._cancel(words[0]),
         }
         if name in lists:
@@ -307,6 +308,10 @@ class ScriptedSwitch:
             case _:
                 return f"-ERR {name} Command not found!\n"
         return "+OK\n"
+
+    def _contact(self, where: str) -> str:
+        user = where.removeprefix("tandem/").partition("@")[0]
+        return f"sofia/tandem/sip:{user}@192.0.2.1" if user in self.registered else "error/user_not_registered"
 
     def _cancel(self, uuid: str) -> str:
         if uuid in self.channels:

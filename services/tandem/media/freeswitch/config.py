@@ -12,6 +12,9 @@ class FreeswitchConfig:
     dial: str = "sofia/tandem/{user}%{realm}"
     """How a device is rung: where it registered with that SIP profile, in our realm."""
 
+    contact: str = "tandem/{user}@{realm}"
+    """The same phone, as FreeSWITCH is asked where it is."""
+
     unreachable_after_s: float = 4.0
     """A device that does not even ring in this time is not there: four tries of an INVITE."""
 

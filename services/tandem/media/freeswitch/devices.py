@@ -89,12 +89,25 @@ class Devices:
                 board.api(f"xml_flush_cache id {entry.user} {entry.realm}")
 
     def list_is(self, users: list[str], now: float) -> None:
-        """All that FreeSWITCH has registered."""
+        """All that FreeSWITCH has registered, but for the last seconds: the list is written behind."""
         there = frozenset(users)
         for user in [user for user in self._board.registered if user not in there]:
-            self.unregister(user, now)
+            self._look_up(user, now)
         for user in users:
             self.register(user, now)
+
+    def _look_up(self, user: str, now: float) -> None:
+        """Ask the one place that is written when a phone registers."""
+        entry = self._listed(user)
+        if entry is None or not (_USER.fullmatch(user) and _REALM.fullmatch(entry.realm)):
+            self.unregister(user, now)
+            return
+
+        def found(reply: esl.Reply | esl.ApiReply, now: float) -> None:
+            if not (isinstance(reply, esl.ApiReply) and reply.text.startswith("sofia/")):
+                self.unregister(user, now)
+
+        self._board.api(f"sofia_contact {self._board.config.contact.format(user=user, realm=entry.realm)}", found)
 
     def _listed(self, user: str) -> DirectoryDevice | None:
         return self._board.directory.devices.get(user) if self._board.directory is not None else None

@@ -11,6 +11,7 @@ from tandem.core.ports.media import (
     Bridge,
     Collect,
     Command,
+    DeviceUnregistered,
     DigitsCollected,
     HangUp,
     LegEnded,
@@ -283,3 +284,21 @@ def test_who_was_still_to_be_told_is_told_by_the_next_life() -> None:
 @pytest.mark.parametrize(("verb", "outcome"), [(Answer(), "k FAILED LEG_GONE"), (HangUp(), "k DONE")])
 def test_a_leg_of_nobody_is_gone(verb: Verb, outcome: str) -> None:
     assert Restarted([], verb, "nobody", {}).outcomes() == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("contact", "told"),
+    [
+        ("sofia/tandem/sip:agent1@192.0.2.1:5060", []),
+        ("error/user_not_registered", [DeviceUnregistered("agent1")]),
+        ("-ERR no reply", [DeviceUnregistered("agent1")]),
+    ],
+)
+def test_a_phone_that_the_list_has_not_yet_is_looked_up(contact: str, told: list[DeviceUnregistered]) -> None:
+    switch = Switch()
+    switch.node.lost(switch.now)
+    switch.tape.told.clear()
+    switch.answers |= {"show registrations": json.dumps({"row_count": 0}), "sofia_contact": contact}
+    switch.frame(esl.AuthWanted())
+    assert "api sofia_contact tandem/agent1@127.0.0.1" in switch.sent()
+    assert [body for _, body in switch.tape.told] == told
