@@ -104,7 +104,8 @@ class BuiltinWorld(AgentWorld):
             self._step()
 
     async def hang_up(self, leg: str) -> None:
-        self._callers[leg].hang_up()
+        phone = self._callers[leg] if leg in self._callers else self._devices[leg.rpartition(".")[2]][0]
+        phone.hang_up()
         self._run()
 
     async def register(self, device: str, *, answers: bool = True) -> None:

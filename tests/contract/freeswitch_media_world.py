@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
@@ -33,7 +34,7 @@ class SwitchBackend(NodeBackend):
         self, switch: ScriptedSwitch, agent: MediaAgent, gateways: Mapping[str, Gateway], *, behind_door: bool
     ) -> None:
         self._switch = switch
-        self._reader = esl.EslReader()
+        self._reader, self._frames = esl.EslReader(), deque[esl.Frame]()
         self.notices: list[str] = []
         config = FreeswitchConfig(behind_door=behind_door)
         self.node = Node(config, agent, PROMPTS, switch.password, gateways, switch.files)
@@ -43,6 +44,7 @@ class SwitchBackend(NodeBackend):
 
     def connect(self) -> None:
         self._reader = esl.EslReader()
+        self._frames.clear()
         self._switch.connect()
 
     def lost(self) -> None:
@@ -50,9 +52,10 @@ class SwitchBackend(NodeBackend):
         self.node.lost(self._at())
 
     def work(self) -> bool:
-        """Read, fire what is due, and carry out what the node gives; whether something came of it."""
-        came = self._switch.take()
-        for frame in self._reader.receive_data(came):
+        """Read one frame, fire what is due, and carry out what the node gives; whether something came of it."""
+        self._frames += self._reader.receive_data(self._switch.take())
+        frame = self._frames.popleft() if self._frames else None
+        if frame is not None:
             self.node.frame(frame, self._at())
         while (due := self.node.next_wakeup()) is not None and due <= self._at():
             self.node.wake(self._at())
@@ -68,22 +71,29 @@ class SwitchBackend(NodeBackend):
         for seal in out.seals:
             stored = RecordingStored(seal.name.rpartition("/")[2], seal.name, 8000, 1, "", seal.truncated)
             self.node.recording_stored(seal.name, stored, self._at())
-        return bool(came or out.data or out.records or out.seals)
+        return bool(frame is not None or out.data or out.records or out.seals)
 
 
 class FreeswitchWorld(AgentWorld):
     calls_survive = True
-    supervises = True
+    supervises = mixes = finds_again = True
 
     dials = True
     rings_everywhere = True
     gateways: Mapping[str, Gateway] = MappingProxyType({GATEWAY: CARRIER})
 
-    def __init__(self, *, behind_door: bool = False) -> None:
+    def __init__(
+        self, turns: int = 0, *, behind_door: bool = False, cut: bool = False, moved_first: bool = False
+    ) -> None:
         super().__init__(MemoryStore(), MediaAgent, AgentSettings("m1", "boot-1"))
         # A door asks by OPTIONS; whom it brings all the same the switch refuses by itself.
         self.answers_options, self.sees_refused = behind_door, not behind_door
+        self.turns = turns
+        """So many turns of the agent it lives on in `restart_before_events`: some orders take the switch several."""
+        self._cut = cut
+        """Then it lives on, and only its connection to the switch is gone."""
         self.switch = ScriptedSwitch()
+        self.switch.moved_first = moved_first
         self.switch.tick(100.0)
         self.switch.files = dict.fromkeys(self.gateways, "1")
         self.switch.read_gateways()
@@ -198,9 +208,17 @@ class FreeswitchWorld(AgentWorld):
     async def restart_before_events(self, begin: Callable[[], None]) -> None:
         begin()
         self._hand_in()
+        for _ in range(self.turns):
+            self.backend.work()
+            self._deliver()
         # The switch is told, and what it tells is read by nobody.
         self.backend.work()
-        self._die()
+        if self._cut:
+            self.backend.lost()
+            self.backend.connect()
+            self._run()
+        else:
+            self._die()
 
     def _die(self) -> None:
         super()._die()

@@ -24,6 +24,7 @@ from tandem.core.ports.media import (
     Collected,
     Command,
     CommandSettled,
+    Confer,
     DeviceRegistered,
     DeviceUnregistered,
     DigitsCollected,
@@ -138,6 +139,11 @@ class MediaWorld(ABC):
     """Whether a device that registered at several places rings in all of them."""
     dials = False
     """Whether it calls numbers through gateways; otherwise it refuses them by name."""
+    mixes = False
+    """Whether it carries out `Confer`; otherwise it refuses it by name."""
+    finds_again = False
+    """Whether the agent's next life finds out all that its last one was told and did not write. The simulated node is
+    never killed there."""
     sees_journal = False
     """Whether the world can stop the agent between writing and sending."""
 
@@ -729,6 +735,41 @@ async def a_supervisor_listens_until_told_otherwise_or_the_agent_leaves(world: M
     gone = await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.MONITOR)))
     assert (gone.outcome, gone.reason) == (Outcome.FAILED, "OTHER_GONE")
     assert (await world.done(owner, owner.command(supervisor, Bridge(caller)))).outcome is Outcome.DONE
+
+
+@clause
+async def a_supervisor_is_told_of_an_agent_who_left_unseen(world: MediaWorld) -> None:
+    if not (world.supervises and world.calls_survive):
+        return
+    owner = await world.greeted()
+    caller, agent, supervisor = [await world.answered(owner) for _ in range(3)]
+    await world.done(owner, owner.command(caller, Bridge(agent)))
+    await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.MONITOR)))
+    await world.restart_after(lambda: world.hang_up(agent))
+    later = await world.owner(2)
+    await world.until(lambda: later.of(LegEnded, agent))
+    assert later.of(LegUnbridged, supervisor) == later.of(LegUnbridged, caller) == [LegUnbridged(agent)]
+
+
+@clause
+async def a_conference_has_a_room_in_each_tenant(world: MediaWorld) -> None:
+    owner = await world.greeted()
+    leg = await world.arrive(owner)
+    early = await world.done(owner, owner.command(leg, Confer("x")))
+    assert (early.outcome, early.reason) == (Outcome.FAILED, "NOT_ANSWERED")
+    await world.done(owner, owner.command(leg, Answer()))
+    if not world.mixes:
+        refused = await world.done(owner, owner.command(leg, Confer("x")))
+        assert (refused.outcome, refused.reason) == (Outcome.FAILED, "NOT_ON_THIS_BACKEND")
+        return
+    foreign, other = await world.answered(owner, T2), await world.answered(owner)
+    for one, tenant in ((leg, T1), (foreign, T2), (other, T1), (leg, T1)):
+        assert (await world.done(owner, owner.command(one, Confer("x"), tenant=tenant), tenant)).outcome is Outcome.DONE
+    await world.hang_up(other)
+    await world.until(lambda: owner.of(LegUnbridged, leg))
+    await world.rest()
+    assert owner.of(LegUnbridged, leg) == [LegUnbridged(other)], "alone, for who is left is another tenant's"
+    assert owner.of(LegUnbridged, tenant=T2) == []
 
 
 @clause

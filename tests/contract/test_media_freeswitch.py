@@ -18,11 +18,14 @@ from tandem.core.ports.media import (
 from tandem.core.seal import secret
 from tests.contract.freeswitch_media_world import FreeswitchWorld
 from tests.contract.media_contract import CLAUSES, DIRECTORY, Owner
+from tests.contract.orders_contract import ORDERS, each_step_outlives_the_agent
+
+ALL = CLAUSES | ORDERS
 
 
-@pytest.mark.parametrize("name", CLAUSES)
+@pytest.mark.parametrize("name", ALL)
 async def test_clause(name: str) -> None:
-    await CLAUSES[name](FreeswitchWorld())
+    await ALL[name](FreeswitchWorld())
 
 
 @pytest.mark.parametrize("name", [name for name in CLAUSES if "drain" in name])
@@ -135,3 +138,10 @@ async def test_what_was_never_drained_is_told_nothing() -> None:
     world.switch.paused = True  # by somebody's hand
     await world.restart()
     assert world.switch.paused
+
+
+@pytest.mark.parametrize("moved_first", [False, True])
+@pytest.mark.parametrize("cut", [False, True], ids=["dies", "connection lost"])
+@pytest.mark.parametrize("turns", range(12))
+async def test_an_order_outlives_an_agent_that_is_interrupted_in_it(turns: int, cut: bool, moved_first: bool) -> None:
+    await each_step_outlives_the_agent(FreeswitchWorld(turns, cut=cut, moved_first=moved_first))

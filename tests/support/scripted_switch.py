@@ -106,6 +106,8 @@ class ScriptedSwitch:
         self.subscribed: set[str] = set()
         self.out = bytearray()
         self.listening = False
+        self.moved_first = False
+        """Of two that are parted, who was sent away is parked first: each has a thread of its own, either may be."""
         self._in = bytearray()
         self._names = count(1)
         self._beats_at = 0.0
@@ -364,6 +366,7 @@ class ScriptedSwitch:
             "fsctl": lambda: self._pause(rest),
             "xml_flush_cache": lambda: "+OK cleared 0 entries\n",
             "show": lambda: self._show(words[0]),
+            "sofia_contact": lambda: self._contact(rest),
             "sched_del": lambda: self._cancel(words[0]),
             "sofia": lambda: self._sofia(words),
             "sofia_gateway_data": lambda: self._gateway_data(words[0]),
@@ -423,6 +426,11 @@ class ScriptedSwitch:
     def _gateway_data(self, name: str) -> str:
         gateway = self.gateways.get(name)
         return NOTHING if gateway is None or gateway.deleted else gateway.token or NOTHING
+
+    def _contact(self, where: str) -> str:
+        user = where.removeprefix("tandem/").partition("@")[0]
+        there = user in self.registered or any(user == other for other, _ in self.places)
+        return f"sofia/tandem/sip:{user}@192.0.2.1" if there else "error/user_not_registered"
 
     def _cancel(self, uuid: str) -> str:
         if uuid in self.channels:
@@ -583,11 +591,17 @@ class ScriptedSwitch:
 
     def _leave(self, channel: Channel) -> None:
         """Its bridge is over: who stays is parked."""
+        other = self._parted(channel)
+        if other is not None:
+            self.fire("CHANNEL_PARK", other)
+
+    def _parted(self, channel: Channel) -> Channel | None:
         other = self.channels.get(channel.bridged)
         channel.bridged = ""
         if other is not None:
             other.bridged = ""
-            self.fire("CHANNEL_PARK", other)
+            other.variables["_last"] = "park"
+        return other
 
     def _park(self, channel: Channel, applications: str) -> None:
         running = channel.running
@@ -596,16 +610,24 @@ class ScriptedSwitch:
                 self._collected(channel, running, "failure")
             else:
                 self._over(channel, running, "_none_")
-        self._leave(channel)
-        name, _, uuid = applications.partition(",")[0].partition(":")
+        other_end = self._parted(channel)
+        if other_end is not None and not self.moved_first:
+            self.fire("CHANNEL_PARK", other_end)
+        name, _, uuid = applications.strip("'").partition(",")[0].partition(":")
         other = self.channels.get(uuid)
         channel.listens = "" if other is None else uuid
-        if name == "eavesdrop" and other is not None:
+        if name == "conference":
+            channel.variables |= {"_last": "conference", "_data": uuid}
+            came_in = {"Action": "add-member", "Conference-Name": uuid.partition("@")[0]}
+            self.fire("conference::maintenance", channel, **came_in)
+        elif name == "eavesdrop" and other is not None:
             channel.variables |= {"_last": "eavesdrop", "_data": uuid}
             self.fire("MEDIA_BUG_START", other, **{"Media-Bug-Function": "eavesdrop"})
         else:
             channel.variables["_last"] = "park"
             self.fire("CHANNEL_PARK", channel)
+        if other_end is not None and self.moved_first:
+            self.fire("CHANNEL_PARK", other_end)
 
     def _end(self, channel: Channel, cause: str, how: str) -> None:
         del self.channels[channel.uuid]

@@ -23,6 +23,7 @@ from tandem.core.ports.media import (
     Collected,
     Command,
     CommandSettled,
+    Confer,
     DeviceRegistered,
     DeviceUnregistered,
     DigitsCollected,
@@ -370,13 +371,15 @@ class ScriptedMedia:
                 self._settle(call.tenant, leg, key)
             case Play(prompts, loop):
                 self._silence(leg)
-                if loop:
+                self._part(leg)
+                if loop or not prompts:
                     self._settle(call.tenant, leg, key)
                 else:
                     call.playing = key
                     self._after(self.PROMPT_MS * len(prompts), lambda: self._played(leg, key))
             case Collect() as verb:
                 self._silence(leg)
+                self._part(leg)
                 call.collect, call.digits = (key, verb), ""
                 limit_ms = self.PROMPT_MS * len(verb.prompts) + verb.timeout_ms
                 self._after(limit_ms, lambda: self._collect_over(leg, key))
@@ -394,7 +397,7 @@ class ScriptedMedia:
                 self._settle(call.tenant, leg, key)
             case RecordPause(recording) | RecordResume(recording):
                 self._settle(call.tenant, leg, key, "" if recording in call.recordings else "NOT_RECORDING")
-            case Supervise():
+            case Supervise() | Confer():
                 self._settle(call.tenant, leg, key, "NOT_ON_THIS_BACKEND")
 
     def _originate(self, command: Command, verb: Originate) -> None:

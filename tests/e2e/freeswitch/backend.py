@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from tandem.adapters.blobs import LocalBlobs
@@ -29,7 +31,7 @@ from tandem.core.ports.media import (
     Verb,
 )
 from tandem.core.seal import secret
-from tandem.media.backend import MergedDirectory, RowKind
+from tandem.media.backend import MergedDirectory, Row, RowKind
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.driver import FreeswitchNode, Switch
 from tandem.media.freeswitch.files import Files
@@ -41,6 +43,7 @@ from tests.e2e.freeswitch.esl_client import Esl
 from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.freeswitch.talk import AGENT_HZ, CALLER_HZ, EVENTS, NUMBER, THIRD_HZ, heard_by
 from tests.e2e.programs import PATIENCE_S
+from tests.e2e.sounds import sine, write_wav
 
 TENANT, PASSWORD = "t1", "secret"
 E = TypeVar("E")
@@ -48,9 +51,10 @@ E = TypeVar("E")
 
 @dataclass
 class Told:
-    """The agent, as far as the backend sees it: what was told, in order. It keeps no rows."""
+    """The agent, as far as the backend sees it: what was told, in order, and the journal's rows."""
 
     events: list[tuple[str, MediaEvent]] = field(default_factory=list)
+    rows: dict[tuple[RowKind, str], Mapping[str, Any]] = field(default_factory=dict)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
     _waking: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -62,7 +66,11 @@ class Told:
         waking.add_done_callback(self._waking.discard)
 
     def remember(self, kind: RowKind, id: str, value: Mapping[str, Any] | None) -> None:
-        """Nobody restarts here."""
+        """As the journal does: what comes of it is text."""
+        if value is None:
+            self.rows.pop((kind, id), None)
+        else:
+            self.rows[kind, id] = json.loads(json.dumps(value))
 
     async def _wake(self) -> None:
         async with self._news:
@@ -81,6 +89,24 @@ class Told:
             raise AssertionError(f"it did not come; there came {self.events}") from None
 
 
+def _node(
+    switch: FreeSwitch,
+    directory_port: int,
+    home: Path,
+    blobs: Blobs,
+    told: Told,
+    prompts: Mapping[str, str],
+    gateways: Sequence[Gateway] = (),
+    *,
+    phones_srtp: str = "optional",
+) -> FreeswitchNode:
+    where = Switch("127.0.0.1", int(switch.settings["esl_port"]), "127.0.0.1", directory_port)
+    files = Files(home / "spool", switch.cdrs, blobs, SystemEntropy(), switch.gateways)
+    config = FreeswitchConfig(recordings_dir=str(home / "memory"), phones_srtp=phones_srtp)
+    password = str(switch.settings["esl_password"])
+    return FreeswitchNode(config, where, password, prompts, files, SystemClock(), told, gateways)
+
+
 @dataclass
 class Ordered:
     """A caller and an agent in a talk, and a third phone that is registered."""
@@ -88,34 +114,63 @@ class Ordered:
     switch: FreeSwitch
     esl: Esl
     home: Path
-    node: FreeswitchNode
+    directory_port: int
+    directory: MergedDirectory
     told: Told
     blobs: Blobs
     phones: dict[str, Baresip]
     devices: dict[str, str]
+    prompts: dict[str, str]
+    node: FreeswitchNode = field(init=False)
     caller: str = ""
     agent: str = ""
     channels: dict[str, str] = field(default_factory=dict)
     """Leg -> channel."""
     _keys: count[int] = field(default_factory=count)
+    _performed: list[Command] = field(default_factory=list)
+    _running: asyncio.Task[None] | None = None
 
-    async def order(self, leg: str, verb: Verb) -> CommandSettled:
-        """Command it, until it has settled."""
+    async def order(self, leg: str, verb: Verb, *, dies_after_s: float | None = None) -> CommandSettled:
+        """Command it, until it has settled. If so wished, the agent dies that much later, and lives again."""
         key = f"key/{next(self._keys)}"
         if isinstance(verb, Originate):
             self.channels[leg] = channel_of(TENANT, key, verb)
-        self.node.perform(Command(TENANT, key, leg, verb))
+        self._performed.append(Command(TENANT, key, leg, verb))
+        self.node.perform(self._performed[-1])
+        if dies_after_s is not None:
+            # The node sends what it has to in a later turn of the loop.
+            await asyncio.sleep(dies_after_s)
+            await self.dies()
+            await self.lives()
+        await self.told.until(lambda: self._outcomes(leg, key))
+        return self._outcomes(leg, key)[0]
 
-        def outcomes() -> list[CommandSettled]:
-            return [settled for settled in self.told.of(CommandSettled, leg) if settled.key == key]
+    def _outcomes(self, leg: str, key: str) -> list[CommandSettled]:
+        return [settled for settled in self.told.of(CommandSettled, leg) if settled.key == key]
 
-        await self.told.until(outcomes)
-        return outcomes()[0]
-
-    async def done(self, leg: str, verb: Verb) -> None:
+    async def done(self, leg: str, verb: Verb, *, dies_after_s: float | None = None) -> None:
         """Command it, and it is done."""
-        settled = await self.order(leg, verb)
-        assert settled.outcome is Outcome.DONE, settled
+        settled = await self.order(leg, verb, dies_after_s=dies_after_s)
+        assert settled.outcome is Outcome.DONE, (settled, self.told.events[-8:])
+
+    async def lives(self) -> None:
+        """An agent begins on what the journal has."""
+        self.node = _node(self.switch, self.directory_port, self.home, self.blobs, self.told, self.prompts)
+        await self.node.open()
+        self.node.directory(self.directory)
+        self.node.owner_present(0, True)
+        self.node.restore([Row(kind, id, value) for (kind, id), value in self.told.rows.items()], 0)
+        for command in self._performed:
+            if not self._outcomes(command.leg, command.key):
+                self.node.settle(command)
+        self._running = asyncio.create_task(self.node.run())
+
+    async def dies(self) -> None:
+        """As by kill -9: the switch loses the connection, and what it told there and nobody wrote is told nobody."""
+        assert self._running is not None
+        self._running.cancel()
+        await asyncio.wait([self._running])
+        await self.node.close()
 
     async def ring(self, phone: str) -> str:
         """Ring a phone until it answers; its leg."""
@@ -157,11 +212,7 @@ async def running(
         told = Told()
         blobs = await LocalBlobs.open(home / "blobs")
         stack.push_async_callback(blobs.close)
-        where = Switch("127.0.0.1", int(switch.settings["esl_port"]), "127.0.0.1", directory_port)
-        files = Files(home / "spool", switch.cdrs, blobs, SystemEntropy(), switch.gateways)
-        config = FreeswitchConfig(recordings_dir=str(home / "memory"), phones_srtp=phones_srtp)
-        password = str(switch.settings["esl_password"])
-        node = FreeswitchNode(config, where, password, {}, files, SystemClock(), told, gateways)
+        node = _node(switch, directory_port, home, blobs, told, {}, gateways, phones_srtp=phones_srtp)
         await node.open()
         stack.push_async_callback(node.close)
         node.directory(directory)
@@ -182,25 +233,32 @@ def accounts(*users: str) -> MergedDirectory:
 
 
 @asynccontextmanager
-async def ordered_talk(switch: FreeSwitch, directory_port: int, home: Path) -> AsyncIterator[Ordered]:
-    """One that ends with the block, as the phones do."""
+async def ordered_talk(
+    switch: FreeSwitch, directory_port: int, home: Path, said: Mapping[str, int] = MappingProxyType({})
+) -> AsyncIterator[Ordered]:
+    """One that ends with the block, as the phones do. Each prompt in `said` is a second of a tone, in Hz."""
     devices = {name: f"{name}{secrets.token_hex(3)}" for name in ("agent", "third")}
+    directory = accounts(*devices.values())
     async with AsyncExitStack() as stack:
-        node, told, blobs = await stack.enter_async_context(
-            running(switch, directory_port, home, accounts(*devices.values()))
-        )
+        told = Told()
+        blobs = await LocalBlobs.open(home / "blobs")
+        stack.push_async_callback(blobs.close)
         esl = await stack.enter_async_context(switch.connect())
         await esl.subscribe(*EVENTS)
-        phones = {
-            name: await stack.enter_async_context(baresip(home / name, switch.sip, user, password, tone_hz=hz))
-            for name, user, password, hz in (
-                ("caller", "cara", "", CALLER_HZ),
-                ("agent", devices["agent"], PASSWORD, AGENT_HZ),
-                ("third", devices["third"], PASSWORD, THIRD_HZ),
-            )
-        }
+        prompts = {name: str(home / f"{name}.wav") for name in said}
+        for name, hz in said.items():
+            write_wav(home / f"{name}.wav", sine(hz, 1))
+        talk = Ordered(switch, esl, home, directory_port, directory, told, blobs, {}, devices, prompts)
+        await talk.lives()
+        stack.push_async_callback(talk.dies)
+        for name, user, password, hz in (
+            ("caller", "cara", "", CALLER_HZ),
+            ("agent", devices["agent"], PASSWORD, AGENT_HZ),
+            ("third", devices["third"], PASSWORD, THIRD_HZ),
+        ):
+            phone = baresip(home / name, switch.sip, user, password, tone_hz=hz)
+            talk.phones[name] = await stack.enter_async_context(phone)
         await told.until(lambda: {body.device for body in told.of(DeviceRegistered, "")} >= set(devices.values()))
-        talk = Ordered(switch, esl, home, node, told, blobs, phones, devices)
         talk.caller = await talk.take("caller")
         talk.agent = await talk.ring("agent")
         await talk.done(talk.caller, Bridge(talk.agent))

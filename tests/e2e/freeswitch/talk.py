@@ -16,7 +16,7 @@ from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.sounds import RATE, WINDOW, loudness, read_wav, share
 
 NUMBER = "4930123456"
-CALLER_HZ, AGENT_HZ, THIRD_HZ = 440, 600, 800
+CALLER_HZ, AGENT_HZ, THIRD_HZ, MUSIC_HZ = 440, 600, 800, 1200
 EVENTS = (
     "CHANNEL_PARK", "CHANNEL_ANSWER", "CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE", "CHANNEL_HANGUP_COMPLETE", "RECORD_STOP",
     "MEDIA_BUG_START",
@@ -80,7 +80,7 @@ class Talk:
 
 
 async def heard_by(esl: Esl, home: Path, leg: str) -> set[int]:
-    """Which of the three tones a node sends to a leg, for two seconds from now."""
+    """Which of the tones a node sends to a leg, for two seconds from now."""
     tape = home / f"{new_uuid()}.wav"
     for name, value in {"RECORD_WRITE_ONLY": "true", "RECORD_READ_ONLY": "false", "RECORD_STEREO": "false"}.items():
         await esl.api(f"uuid_setvar {leg} {name} {value}")
@@ -90,12 +90,12 @@ async def heard_by(esl: Esl, home: Path, leg: str) -> set[int]:
 
 
 def tones(heard: Sequence[int]) -> set[int]:
-    """Which of the three tones are there for half a second and more, alone or mixed."""
+    """Which of the tones are there for half a second and more, alone or mixed."""
     windows = [heard[at : at + WINDOW] for at in range(0, len(heard) - WINDOW + 1, WINDOW)]
     loud = [window for window in windows if loudness(window) > 500]
     return {
         hz
-        for hz in (CALLER_HZ, AGENT_HZ, THIRD_HZ)
+        for hz in (CALLER_HZ, AGENT_HZ, THIRD_HZ, MUSIC_HZ)
         if sum(share(window, hz) > 0.2 for window in loud) * WINDOW / RATE >= 0.5
     }
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from array import array
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from tandem.core.ports.media import (
     Bridge,
+    Cause,
+    HangUp,
     LegEnded,
     LegReferred,
     LegUnbridged,
+    Originate,
+    Play,
     RecordingStored,
     RecordPause,
     RecordResume,
@@ -23,13 +30,16 @@ from tandem.core.ports.media import (
     Stop,
     Supervise,
     Supervision,
+    Verb,
 )
 from tandem.core.recording import HEADER_BYTES, WAV_HEADER_BYTES, Opener, at, frames_in, span, wav_size
 from tandem.core.seal import Secret, secret
+from tests.contract.media_contract import PROMPT
+from tests.contract.orders_contract import AGENT, CALLER, MUSIC, RECIPES, ROOM, SILENCE, THIRD, Recipe, Talks
 from tests.e2e.foreign import needs_baresip, needs_sipp, sipp
-from tests.e2e.freeswitch.backend import ordered_talk
+from tests.e2e.freeswitch.backend import Ordered, ordered_talk
 from tests.e2e.freeswitch.node import FreeSwitch
-from tests.e2e.freeswitch.talk import AGENT_HZ, CALLER_HZ, NUMBER, THIRD_HZ
+from tests.e2e.freeswitch.talk import AGENT_HZ, CALLER_HZ, MUSIC_HZ, NUMBER, THIRD_HZ
 from tests.e2e.sounds import WINDOW, from_mu_law, has_tone, loudness
 
 pytestmark = needs_baresip
@@ -160,3 +170,144 @@ async def test_who_takes_a_talk_by_replaces_is_ended_and_the_caller_is_the_owner
             await talk.done(talk.caller, Bridge(third))
             assert await talk.heard_by(talk.caller) == {THIRD_HZ}
             assert await talk.heard_by(third) == {CALLER_HZ}
+
+
+VOICES = {CALLER: CALLER_HZ, AGENT: AGENT_HZ, THIRD: THIRD_HZ}
+DIES_AFTER_S = (0.0, 0.004, 0.02)
+"""In the middle of an order, which takes FreeSWITCH some 40 ms."""
+
+
+@dataclass
+class Carried:
+    """Orders carried out by a live node, and what must be heard and told of them."""
+
+    talk: Ordered
+    talks: Talks = field(default_factory=Talks)
+    plays: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.legs = {CALLER: self.talk.caller, AGENT: self.talk.agent, THIRD: f"{self.talk.caller}.{THIRD}"}
+        self.talks.carried_out(CALLER, Bridge(AGENT))
+
+    async def do(self, name: str, verb: Verb, *, dies_after_s: float | None = None) -> None:
+        """Order it, until it is done."""
+        order = verb
+        if isinstance(verb, Bridge):
+            order = replace(verb, other=self.legs[verb.other])
+        elif isinstance(verb, Originate):
+            order = replace(verb, device=self.talk.devices[THIRD])
+        await self.talk.done(self.legs[name], order, dies_after_s=dies_after_s)
+        self.talks.carried_out(name, verb)
+        self.plays -= {name, *([verb.other] if isinstance(verb, Bridge) else [])}
+        if isinstance(verb, Play) and verb.loop:
+            self.plays.add(name)
+
+    def alive(self) -> list[str]:
+        """Who has a leg."""
+        there = {leg for leg, _ in self.talk.told.events}
+        return [name for name, leg in self.legs.items() if leg in there and not self.talk.told.of(LegEnded, leg)]
+
+    async def is_heard(self) -> None:
+        """Each hears whom they are joined to, or what is played to them, and nobody else."""
+        alive = self.alive()
+        heard = await asyncio.gather(*[self.talk.heard_by(self.legs[name]) for name in alive])
+        wanted = [
+            {VOICES[other] for other in self.talks.heard_by(name)} | ({MUSIC_HZ} if name in self.plays else set())
+            for name in alive
+        ]
+        assert dict(zip(alive, heard, strict=True)) == dict(zip(alive, wanted, strict=True))
+
+    def is_told(self) -> None:
+        """Who is alone was told so, once."""
+        names = {leg: name for name, leg in self.legs.items()}
+        told = Counter(
+            (names[leg], names[body.other]) for leg, body in self.talk.told.events if isinstance(body, LegUnbridged)
+        )
+        assert told == Counter(self.talks.alone)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+async def test_each_order_is_heard_and_told_though_the_agent_dies_in_it(
+    plain, directory_port, tmp_path, recipe: Recipe
+):
+    async with ordered_talk(plain, directory_port, tmp_path, {PROMPT: MUSIC_HZ}) as talk:
+        carried = Carried(talk)
+        for step, (name, verb) in enumerate(recipe.orders):
+            await carried.do(name, verb, dies_after_s=DIES_AFTER_S[step % len(DIES_AFTER_S)])
+            await carried.is_heard()
+            carried.is_told()
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+async def test_orders_are_carried_out_at_once(plain, directory_port, tmp_path, recipe: Recipe):
+    async with ordered_talk(plain, directory_port, tmp_path, {PROMPT: MUSIC_HZ}) as talk:
+        carried = Carried(talk)
+        for name, verb in recipe.orders:
+            await carried.do(name, verb)
+        await carried.is_heard()
+        carried.is_told()
+
+
+async def test_who_leaves_a_conference_unseen_is_told_and_so_is_who_is_alone_then(plain, directory_port, tmp_path):
+    async with ordered_talk(plain, directory_port, tmp_path) as talk:
+        carried = Carried(talk)
+        for name in (CALLER, AGENT):
+            await carried.do(name, ROOM)
+        await talk.ring(THIRD)
+        await carried.do(THIRD, ROOM)
+        for leaves in (AGENT, THIRD):
+            await talk.dies()
+            talk.phones[leaves].command("hangup")
+            await talk.phones[leaves].until("CALL_CLOSED")
+            await talk.lives()
+            await talk.told.until(lambda leg=carried.legs[leaves]: talk.told.of(LegEnded, leg))
+            assert talk.told.of(LegEnded, carried.legs[leaves])[0].cause is Cause.NORMAL
+            carried.talks.leave(leaves)
+            await carried.is_heard()
+            carried.is_told()
+        await carried.do(CALLER, SILENCE)
+        await carried.do(CALLER, HangUp())
+        carried.is_told()
+
+
+async def test_who_is_on_hold_hears_music_though_the_agent_on_the_phone_left_unseen(plain, directory_port, tmp_path):
+    async with ordered_talk(plain, directory_port, tmp_path, {PROMPT: MUSIC_HZ}) as talk:
+        carried = Carried(talk)
+        await carried.do(CALLER, MUSIC)
+        await talk.dies()
+        talk.phones[AGENT].command("hangup")
+        await talk.phones[AGENT].until("CALL_CLOSED")
+        await talk.lives()
+        await talk.told.until(lambda: talk.told.of(LegEnded, talk.agent))
+        await carried.is_heard()
+        carried.is_told()
+        await talk.ring(THIRD)
+        await carried.do(CALLER, Bridge(THIRD))
+        await carried.is_heard()
+
+
+async def test_a_recording_goes_on_through_hold_and_conference(plain, directory_port, tmp_path):
+    key = bytes(range(32))
+    async with ordered_talk(plain, directory_port, tmp_path, {PROMPT: MUSIC_HZ}) as talk:
+        carried = Carried(talk)
+        await talk.done(talk.caller, RecordStart("r1", Secret(key)))
+        for orders in ((), ((CALLER, MUSIC),), ((CALLER, ROOM), (AGENT, ROOM))):
+            for name, verb in orders:
+                await carried.do(name, verb)
+            await carried.is_heard()
+        await talk.done(talk.caller, RecordStop("r1"))
+        await talk.told.until(lambda: talk.told.of(RecordingStored, talk.caller))
+        [stored] = talk.told.of(RecordingStored, talk.caller)
+        sealed = b"".join([part async for part in talk.blobs.read(stored.blob)])
+    said, heard = [
+        "".join(
+            next(
+                (letter for letter, hz in (("c", CALLER_HZ), ("a", AGENT_HZ), ("m", MUSIC_HZ)) if has_tone(part, hz)),
+                ".",
+            )
+            for part in [side[n : n + WINDOW] for n in range(0, len(side) - WINDOW + 1, WINDOW)]
+        )
+        for side in opened(sealed, key, stored.blob)
+    ]
+    assert said.count("c") >= 0.9 * len(said), said
+    assert re.fullmatch(r"[.]{0,5}a{10,}[.]{0,5}m[m.]{10,}[.]{0,5}a{10,}[.]{0,5}", heard), heard

@@ -8,6 +8,10 @@ dot, so a leg always names its contact (`contact_of`).
 Commands on one leg run in order. Every command ends in exactly one `CommandSettled`.
 Ring limits and digit time-outs are enforced by the node, where answer and time-out meet
 in one order.
+
+`Play`, `Collect`, `Bridge`, `Supervise` and `Confer` replace each other: a leg does one of them at a time, and
+leaves a bridge for another one. Park, hold, transfers and what is said to a caller are made of these verbs
+(docs/reference/media-backends.md).
 """
 
 from __future__ import annotations
@@ -68,8 +72,8 @@ class Play:
     """Play prompts one after another; `loop` repeats them until another verb replaces it.
 
     Settles done at the end of the last prompt, when looping as soon as it has begun, and
-    also when another `Play`, `Collect`, `Bridge` or `Stop` replaces it. An unknown prompt
-    settles failed(UNKNOWN_PROMPT).
+    also when another verb or `Stop` replaces it. An unknown prompt settles failed(UNKNOWN_PROMPT).
+    With no prompts the leg is up and silent: parked.
     """
 
     prompts: tuple[str, ...]
@@ -128,7 +132,7 @@ class Bridge:
     """Join the leg and `other`, both answered and on this node; replaces what plays on either. `other` may also be a
     leg that told `LegEarlyMedia`: then the leg hears what is said before the answer.
 
-    When one of them ends, the other is left silent and up (parked), with `LegUnbridged`.
+    When one of them ends, or leaves by an order, the other is left silent and up (parked), with `LegUnbridged`.
     """
 
     other: str
@@ -192,6 +196,18 @@ class Supervise:
 
 
 @dataclass(frozen=True, slots=True)
+class Confer:
+    """Have the leg, answered, take part in a conference of the tenant on this node, which is there as long as somebody
+    takes part in it: each hears all others. Replaces what plays.
+
+    Settles done when it takes part. It ends with `Stop` or another verb that replaces what plays. When somebody ends
+    or leaves, the others go on; who is alone then is told `LegUnbridged`, and is still in it.
+    """
+
+    conference: str
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     """End the leg: BYE, CANCEL or a final refusal, as its state asks. A leg that is gone settles done."""
 
@@ -210,6 +226,7 @@ Verb = (
     | RecordPause
     | RecordResume
     | Supervise
+    | Confer
     | HangUp
 )
 
@@ -260,7 +277,8 @@ class LegBridged:
 
 @dataclass(frozen=True, slots=True)
 class LegUnbridged:
-    """The other party of the bridge is gone; this leg is up and silent."""
+    """Whoever the leg was joined to is gone, `other` last; this leg is up and silent. Told once, and not to a leg that
+    leaves by an order of its own. `other` is empty if the leg itself was put out of a conference."""
 
     other: str
 

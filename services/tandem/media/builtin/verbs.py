@@ -13,6 +13,7 @@ from tandem.core.ports.media import (
     Collect,
     Command,
     CommandSettled,
+    Confer,
     HangUp,
     Originate,
     Outcome,
@@ -59,6 +60,7 @@ class Verbs:
             RecordPause: recorder.pause,
             RecordResume: recorder.pause,
             Supervise: self._cannot,
+            Confer: self._cannot,
         }
 
     def perform(self, command: Command, now: float) -> None:
@@ -103,7 +105,7 @@ class Verbs:
         answered = leg.stage is Stage.UP or self._arrivals.answer(leg, now)
         self._board.settle(leg.tenant, leg.id, key, now, "" if answered else "LEG_GONE")
 
-    def _cannot(self, leg: Leg, key: str, verb: Supervise, now: float) -> None:
+    def _cannot(self, leg: Leg, key: str, verb: Supervise | Confer, now: float) -> None:
         """Three in a call would have to be mixed."""
         self._board.settle(leg.tenant, leg.id, key, now, NOT_HERE)
 

@@ -102,6 +102,8 @@ class Board:
     """Which life of FreeSWITCH we talk to; empty until it said."""
     linked: bool = False
     """Logged in to the switch."""
+    asks: bool = False
+    """Asked, or to be asked as soon as nothing can be under way, what happened before that: phones can be rung."""
     live: bool = False
     """And what happened before that is known: commands are begun."""
     strangers: dict[str, None] = field(default_factory=dict)
@@ -209,6 +211,11 @@ class Board:
 
     # ------------------------------------------------------------------ legs
 
+    @property
+    def calls_out(self) -> bool:
+        """Whether new legs can be made."""
+        return self.live or self.asks
+
     def add(self, leg: Leg) -> None:
         """A leg begins, or is taken up again."""
         self.legs[leg.id] = leg
@@ -239,6 +246,7 @@ class Board:
         peer = self.part(leg)
         if peer is not None:
             self.left(peer, leg.id, now)
+        self.leave(leg, now)
         if leg.recording:
             # FreeSWITCH says so before it says that the leg has ended; but not in a gap, nor when it dies.
             self.recordings[leg.recording].truncated = cause is Cause.MEDIA_LOST
@@ -275,11 +283,29 @@ class Board:
             self.note(peer)
         return peer
 
+    def lose(self, leg: Leg, other: str) -> None:
+        """The leg will be told that the other one left it, once FreeSWITCH has it parked: it may be hanging up."""
+        leg.lost = other
+        self.note(leg)
+
     def left(self, leg: Leg, other: str, now: float) -> None:
         """The leg is alone. It is told so, unless it left by an owner's wish."""
-        leg.lost = ""
+        if leg.lost:
+            leg.lost = ""
+            self.note(leg)
         if not leg.moving:
             self.emit(leg, LegUnbridged(other), now)
+
+    def leave(self, leg: Leg, now: float) -> None:
+        """The leg is in no conference any more. Who is alone there now is told."""
+        room, leg.conference = leg.conference, ""
+        if not room:
+            return
+        if leg.id in self.legs:
+            self.note(leg)
+        remaining = [one for one in self.legs.values() if one.conference == room]
+        if len(remaining) == 1:
+            self.left(remaining[0], leg.id, now)
 
 
 def media_ms(now: float) -> int:

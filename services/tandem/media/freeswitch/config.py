@@ -19,6 +19,9 @@ class FreeswitchConfig:
     """All SIP comes by a door that asks by OPTIONS who takes calls. A node that is drained then refuses everything
     new; one alone refuses callers only, for its phones have no other registrar and its emergency calls no other way."""
 
+    contact: str = "tandem/{user}@{realm}"
+    """The same phone, as FreeSWITCH is asked where it is."""
+
     unreachable_after_s: float = 4.0
     """A device that does not even ring in this time is not there: four tries of an INVITE."""
 
@@ -34,6 +37,11 @@ class FreeswitchConfig:
 
     quiet_after_s: float = 2.0
     """How long a prompt may go on after it was told to end, before the next one begins all the same."""
+
+    in_flight_s: float = 0.3
+    """How long what was sent may be under way inside of FreeSWITCH, to a channel's thread, when nobody listens any
+    more: so long after that it is asked what has come of it. What is sent again too early happens twice, and a bridge
+    that is made in the middle of the same bridge ends the call."""
 
     goodbye_s: float = 1.0
     """How long the end of a leg may be missing that a list does not name any more: its event may be under way."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tandem.media.freeswitch.board import Board
+from tandem.media.freeswitch.conferring import EVENT as CONFERENCE
 from tandem.wire import esl
 
 EVENTS: Final = (
@@ -99,7 +100,7 @@ class Connection:
         self._reconcile(now)
 
     def _subscribe(self) -> None:
-        self._board.send(esl.command(f"event plain {' '.join(EVENTS)} CUSTOM {' '.join(CUSTOM)}"))
+        self._board.send(esl.command(f"event plain {' '.join(EVENTS)} CUSTOM {' '.join(CUSTOM)} {CONFERENCE}"))
 
     def backlog(self, frames: int, now: float) -> None:
         """So many frames came that nobody has worked off: listen to less, or to everything again."""

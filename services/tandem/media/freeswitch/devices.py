@@ -112,10 +112,24 @@ class Devices:
         rows = [row for row in self._lately.over(rows, now) if self._listed(row[0]) is not None]
         users = dict.fromkeys(user for user, _, _ in rows)
         for user in [user for user in self._board.registered if user not in users]:
-            self._is_gone(user, now)
+            self._look_up(user, now)
         self._places.replace(rows)
         for user in users:
             self._is_there(user, now)
+
+    def _look_up(self, user: str, now: float) -> None:
+        """Ask the one place that is written when a phone registers: an event of it may have come to an agent that died
+        since, and the list is written later."""
+        entry = self._listed(user)
+        if entry is None or not (_USER.fullmatch(user) and _REALM.fullmatch(entry.realm)):
+            self._is_gone(user, now)
+            return
+
+        def found(reply: esl.Reply | esl.ApiReply, now: float) -> None:
+            if not (isinstance(reply, esl.ApiReply) and reply.text.startswith("sofia/")):
+                self._is_gone(user, now)
+
+        self._board.api(f"sofia_contact {self._board.config.contact.format(user=user, realm=entry.realm)}", found)
 
     def _listed(self, user: str) -> DirectoryDevice | None:
         return self._board.directory.devices.get(user) if self._board.directory is not None else None
@@ -130,7 +144,7 @@ class Devices:
             board.settle(tenant, command.leg, command.key, now, "LEG_EXISTS")
         elif entry is None or entry.tenant != tenant or verb.device not in board.registered:
             self.stillborn(command, Cause.UNREACHABLE, "no registration", now)
-        elif not board.live:
+        elif not board.calls_out:
             self.stillborn(command, Cause.REFUSED, "no connection to the switch", now)
         elif not all((_USER.fullmatch(verb.device), _REALM.fullmatch(entry.realm), NAME.fullmatch(command.leg))):
             self.stillborn(command, Cause.FAILED, "a name that cannot be dialled", now)

@@ -25,6 +25,8 @@ from tandem.media.freeswitch.ids import token_of
 from tandem.media.freeswitch.leg import Leg, Sound, Stage
 from tandem.wire import esl
 
+LOOP = "endless_playback"
+"""What plays until something else ends it."""
 HEARD = "tandem_heard"
 """The channel variable that holds the token of the last command that made a sound."""
 _DIGITS = "0123456789*#ABCD"
@@ -57,7 +59,7 @@ class Hearing:
         if not paths:
             self._board.settle(leg.tenant, leg.id, command.key, now)
             return True
-        self._execute(leg, command, "endless_playback" if verb.loop else "playback", _file(paths), None)
+        self._execute(leg, command, LOOP if verb.loop else "playback", _file(paths), None)
         return True
 
     def collect(self, leg: Leg, command: Command, verb: Collect, now: float) -> bool:
@@ -81,7 +83,7 @@ class Hearing:
 
     def stop(self, leg: Leg, command: Command, now: float) -> bool:
         """End what plays or collects; a bridge stays."""
-        if (leg.sound is not None or leg.supervises) and not self.quiet(leg, now):
+        if (leg.sound is not None or leg.occupied) and not self.quiet(leg, now):
             return False
         self._board.settle(leg.tenant, leg.id, command.key, now)
         return True
@@ -95,10 +97,10 @@ class Hearing:
             board.settle(leg.tenant, leg.id, command.key, now, "NOT_ANSWERED")
         elif leg.peer == other.id:
             board.settle(leg.tenant, leg.id, command.key, now)
-        elif leg.supervises or other.supervises:
+        elif leg.occupied or other.occupied:
             other.awaited_by = leg.id
             for one in (leg, other):
-                if one.supervises:
+                if one.occupied:
                     self.quiet(one, now)
             return False
         elif not (_there(leg) and _there(other)):
@@ -139,7 +141,7 @@ class Hearing:
     def _execute(self, leg: Leg, command: Command, application: str, argument: str, collect: Collect | None) -> None:
         board, token = self._board, token_of(leg.tenant, command.key)
         sound = leg.sound = Sound(command.key, token, argument if collect is None else variable_of(token), collect)
-        looping = application == "endless_playback"
+        looping = application == LOOP
 
         def taken(reply: esl.Reply | esl.ApiReply, now: float) -> None:
             if not reply.ok:
@@ -170,7 +172,7 @@ class Hearing:
                 leg.sound = None
 
         board.api(f"uuid_setvar_multi {leg.channel} {HEARD}={token}")
-        board.send(esl.execute(leg.channel, "endless_playback", music, token), taken)
+        board.send(esl.execute(leg.channel, LOOP, music, token), taken)
 
     # ------------------------------------------------------------------ making room
 
@@ -183,7 +185,7 @@ class Hearing:
         """
         if leg.replacing:
             return False
-        if leg.sound is None and leg.peer is None and not leg.supervises:
+        if leg.sound is None and leg.peer is None and not leg.occupied:
             return leg.parked
         leg.replacing = True
         if leg.peer is None and leg.sound is not None and leg.sound.collect is None:
@@ -194,6 +196,12 @@ class Hearing:
             self._board.api(f"uuid_transfer {leg.channel} park inline")
         self._board.timers.set("quiet", leg.id, now + self._board.config.quiet_after_s)
         return False
+
+    def on_its_way(self, leg: Leg, now: float) -> None:
+        """What was heard on the leg is being ended, by the wish of an earlier life of the agent."""
+        if leg.stage is Stage.UP and not (leg.parked or leg.occupied or leg.peer is not None):
+            leg.replacing = leg.moving = True
+            self._board.timers.set("quiet", leg.id, now + self._board.config.quiet_after_s)
 
     def loud(self, leg: Leg, now: float) -> None:
         """The end of what it heard was not told in time."""
@@ -225,7 +233,7 @@ class Hearing:
         """The bridge of the leg is over, if it was in one."""
         peer = self._board.part(leg)
         if peer is not None:
-            peer.lost = leg.id
+            self._board.lose(peer, leg.id)
             self._board.left(leg, peer.id, now)
         elif leg.lost:
             self._board.left(leg, leg.lost, now)
@@ -271,8 +279,10 @@ class Hearing:
             was = board.part(part)
             if was is not None:
                 board.left(was, part.id, now)
+            board.leave(part, now)
             part.lost = ""
-        leg.moving = other.moving = False
+            part.moving = part.replacing = False
+            board.timers.cancel("quiet", part.id)
         board.pair(leg, other)
         board.emit(leg, LegBridged(other.id), now)
         if leg.begun is not None and leg.begun.verb == Bridge(other.id):

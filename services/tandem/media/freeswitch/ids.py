@@ -41,6 +41,11 @@ def token_of(tenant: str, key: str) -> str:
     return _digest("do", tenant, key)
 
 
+def room_of(tenant: str, conference: str) -> str:
+    """What FreeSWITCH calls a tenant's conference."""
+    return _digest("room", tenant, conference)
+
+
 def _digest(*words: str) -> str:
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
 

@@ -53,13 +53,16 @@ class Leg:
     queue: deque[Command] = field(default_factory=deque)
     """Commands that have not begun."""
     begun: Command | None = None
-    """An `Answer`, `Bridge` or `Supervise` that the switch has and whose event has not come: the later ones wait."""
+    """An `Answer`, `Bridge`, `Supervise` or `Confer` that the switch has and whose event has not come: the later
+    ones wait."""
     peer: str | None = None
     """The leg that it is bridged to."""
     lost: str = ""
     """The leg that it was bridged to: to be told once FreeSWITCH has it parked."""
     supervises: str = ""
     """The leg that it listens to."""
+    conference: str = ""
+    """The room that it is in, or on its way to, as FreeSWITCH calls it."""
     sound: Sound | None = None
     awaited_by: str = ""
     """The leg whose `Bridge` to this one waits or has begun."""
@@ -102,6 +105,11 @@ class Leg:
         """All that it has on FreeSWITCH."""
         return tuple(self.rings) or (self.channel,)
 
+    @property
+    def occupied(self) -> bool:
+        """It runs an application that ends when it is sent to park."""
+        return bool(self.supervises or self.conference)
+
     def row(self) -> dict[str, object]:
         """For the journal: what FreeSWITCH cannot tell, and what was told of the leg."""
         return {
@@ -113,6 +121,9 @@ class Leg:
             "stage": self.stage.value,
             "taken": self.taken,
             "peer": self.peer,
+            "lost": self.lost,
+            "supervises": self.supervises,
+            "conference": self.conference,
             "ring_limit_s": self.ring_limit_s,
             "rang": self.rang_at_us,
             "referral": self.referral,

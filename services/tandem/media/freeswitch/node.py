@@ -14,6 +14,8 @@ from tandem.media.freeswitch.arrivals import Arrivals
 from tandem.media.freeswitch.board import Board, InOrder, Seal
 from tandem.media.freeswitch.carriers import Carriers
 from tandem.media.freeswitch.causes import ended, of_carrier, why_of
+from tandem.media.freeswitch.conferring import EVENT as CONFERENCE
+from tandem.media.freeswitch.conferring import Conferring
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.connection import Connection
 from tandem.media.freeswitch.devices import Devices, user_of
@@ -73,12 +75,15 @@ class Node:
         self._recorder = Recorder(board)
         self._referrals = Referrals(board, self._hearing)
         self._supervising = Supervising(board, self._hearing)
+        self._conferring = Conferring(board, self._hearing)
         self._verbs = Verbs(
-            board, self._hearing, self._arrivals, self._devices, self._numbers, self._recorder, self._supervising
-        )
+            board, self._hearing, self._arrivals, self._devices, self._numbers, self._recorder, self._supervising,
+            self._conferring,
+        )  # fmt: skip
         self._reconcile = Reconcile(
-            board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals, self._supervising
-        )
+            board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals, self._supervising,
+            self._conferring,
+        )  # fmt: skip
         self._draining = Draining(board)
         self._connection = Connection(board, password, self._begin)
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
@@ -93,6 +98,7 @@ class Node:
             "CHANNEL_HANGUP_COMPLETE": self._hung_up,
             "RECORD_STOP": self._recorder.stopped,
             "MEDIA_BUG_START": self._of_leg(self._supervising.attached),
+            CONFERENCE: self._of_leg(self._conferring.came_in),
             "BACKGROUND_JOB": self._job,
             "HEARTBEAT": lambda event, now: self._connection.heartbeat(now),
             "SHUTDOWN": lambda event, now: board.notice("SWITCH_STOPS", "FreeSWITCH is being shut down"),
@@ -268,6 +274,8 @@ class Node:
         while (name := self._board.timers.pop(now)) is not None:
             if name.what == "heartbeat":
                 self._connection.silent(now)
+            elif name.what == "ask":
+                self._reconcile.ask(now)
             elif name.what == "gone":
                 self._reconcile.died(now)
             elif name.what == "tape":
@@ -331,6 +339,7 @@ class Node:
         else:
             other = leg.peer or leg.lost
             self._supervising.parked(leg, now)
+            self._conferring.parked(leg, now)
             self._hearing.parked(leg, now)
             self._referrals.parked(leg, other, event, now)
 
@@ -414,6 +423,7 @@ def _leg_of(row: Row) -> Leg:
     return Leg(
         row.id, value["tenant"], value["shard"], value["channel"], switch=value["switch"], inbound=value["inbound"],
         stage=Stage(value["stage"]), parked=False, taken=value["taken"], peer=value["peer"],
+        lost=value.get("lost", ""), supervises=value.get("supervises", ""), conference=value.get("conference", ""),
         ring_limit_s=value["ring_limit_s"], rang_at_us=value["rang"],
         referral=value.get("referral", ""), gateway=value.get("gateway", ""), early=value.get("early", False),
         rings=list(value.get("rings", ())),

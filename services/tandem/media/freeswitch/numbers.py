@@ -50,7 +50,7 @@ class Numbers:
             board.settle(command.tenant, command.leg, command.key, now, "LEG_EXISTS")
         elif refusal or gateway is None:
             devices.stillborn(command, Cause.REFUSED, REFUSALS[refusal], now, refusal)
-        elif not board.live:
+        elif not board.calls_out:
             devices.stillborn(command, Cause.REFUSED, "no connection to the switch", now)
         elif not NAME.fullmatch(command.leg):
             devices.stillborn(command, Cause.FAILED, "a name that cannot be dialled", now)

@@ -10,12 +10,25 @@ import json
 from collections.abc import Callable
 from functools import partial
 
-from tandem.core.ports.media import Bridge, By, Cause, Collect, Command, HangUp, Originate, Play
+from tandem.core.ports.media import (
+    Bridge,
+    By,
+    Cause,
+    Collect,
+    Command,
+    Confer,
+    HangUp,
+    Originate,
+    Play,
+    Stop,
+    Supervise,
+)
 from tandem.media.freeswitch import ringing
 from tandem.media.freeswitch.arrivals import FALLBACK, Arrivals, dumped
 from tandem.media.freeswitch.board import UNSEEN, Board
+from tandem.media.freeswitch.conferring import Conferring
 from tandem.media.freeswitch.devices import LEG, SHARD, TENANT, Devices
-from tandem.media.freeswitch.hearing import HEARD, Hearing, argument_of
+from tandem.media.freeswitch.hearing import HEARD, LOOP, Hearing, argument_of
 from tandem.media.freeswitch.ids import channel_of, token_of
 from tandem.media.freeswitch.leg import Leg, Sound, Stage
 from tandem.media.freeswitch.referrals import Referrals
@@ -30,9 +43,12 @@ _BRIDGED = ("CS_EXCHANGE_MEDIA", "CS_SOFT_EXECUTE")
 _PARKED = ("CS_EXECUTE", "CS_PARK")
 """States in which it runs an application, `park` first of all; in those between, its event will come."""
 
+_MOVING = (Play, Collect, Bridge, Supervise, Confer)
+"""Verbs that take a leg out of whatever it was in."""
+
 _ENDS = {
     "playback": "variable_current_application_response",
-    "endless_playback": "variable_current_application_response",
+    LOOP: "variable_current_application_response",
     "play_and_get_digits": "variable_read_result",
 }
 """What a channel has once the application that it names last has ended: each clears it when it begins."""
@@ -50,6 +66,7 @@ class Reconcile:
         verbs: Verbs,
         referrals: Referrals,
         supervising: Supervising,
+        conferring: Conferring,
     ) -> None:
         self._board = board
         self._hearing = hearing
@@ -58,7 +75,10 @@ class Reconcile:
         self._verbs = verbs
         self._referrals = referrals
         self._supervising = supervising
+        self._conferring = conferring
         self._asked = 0
+        self._before: list[str] = []
+        """Legs that there were when it was to be found out what became of them."""
         self._doubts: dict[tuple[str, str], Command] = {}
         self._bridges: dict[str, str] = {}
         """Which channel each one named as the other end of its bridge."""
@@ -71,15 +91,27 @@ class Reconcile:
         self._doubts[command.tenant, command.key] = command
 
     def begin(self, now: float) -> None:
-        """Ask for everything."""
+        """Nothing is known for sure. Ask for everything, once nothing can be under way any more."""
         board = self._board
-        board.live = False
+        board.live, board.asks, board.switch = False, True, ""
         board.strangers.clear()
+        self._before = list(board.legs)
         for leg in board.legs.values():
             self._doubt_begun(leg)
+        for leg in self._leaving():
+            leg.moving = True
+        heard = any(leg.sound is not None and leg.sound.play_key for leg in board.legs.values())
+        if self._doubts or heard:
+            board.timers.set("ask", "", now + board.config.in_flight_s)
+        else:
+            self.ask(now)
+
+    def ask(self, now: float) -> None:
+        """Ask for everything."""
+        board = self._board
         self._ask("global_getvar core_uuid", self._life)
         self._ask("show registrations as json", self._registrations)
-        for leg in list(board.legs.values()):
+        for leg in [board.legs[name] for name in self._before if name in board.legs]:
             leg.missing.clear()
             for channel in leg.channels:
                 self._ask(f"uuid_dump {channel} json", partial(self._known, leg.id, channel))
@@ -116,12 +148,23 @@ class Reconcile:
         self._ask("show channels as json", self._channels)
 
     def _doubt_begun(self, leg: Leg) -> None:
-        leg.replacing = leg.asking = leg.moving = False
+        leg.replacing = leg.asking = False
         self._board.timers.cancel("begun", leg.id)
         self._board.timers.cancel("quiet", leg.id)
         if leg.begun is not None:
             self._doubts[leg.tenant, leg.begun.key] = leg.begun
             leg.begun = None
+
+    def _leaving(self) -> list[Leg]:
+        """Legs that leave what they were in by their owner's wish, if they leave it: an order in doubt says so."""
+        found = []
+        for command in self._doubts.values():
+            verb = command.verb
+            for name in (command.leg, verb.other if isinstance(verb, Bridge) else ""):
+                leg = self._board.legs.get(name)
+                if leg is not None and (isinstance(verb, _MOVING) or (isinstance(verb, Stop) and leg.occupied)):
+                    found.append(leg)
+        return found
 
     def _ask(self, line: str, then: Callable[[esl.Reply | esl.ApiReply, float], None]) -> None:
         self._asked += 1
@@ -129,7 +172,7 @@ class Reconcile:
         def answered(reply: esl.Reply | esl.ApiReply, now: float) -> None:
             then(reply, now)
             self._asked -= 1
-            if not self._asked:
+            if not self._asked and not self._board.timers.has("ask", ""):
                 self._known_all(now)
 
         self._board.api(line, answered)
@@ -138,6 +181,8 @@ class Reconcile:
         """The connection is gone: no answer will come."""
         self._asked = 0
         self._bridges.clear()
+        self._board.asks = False
+        self._board.timers.cancel("ask", "")
 
     # ------------------------------------------------------------------ lists
 
@@ -270,12 +315,13 @@ class Reconcile:
             self._arrivals.fell_back(leg)
         leg.parked = channel.get("Channel-State") in _PARKED
         if leg.parked:
-            self._supervising.seen(leg, channel, now)
-        if leg.parked:
             other = leg.peer or leg.lost
-            if leg.peer is not None:
-                self._hearing.parked(leg, now)
-            self._referrals.parked(leg, other, channel, now)
+            if other:
+                self._hearing.parted(leg, now)
+            self._supervising.seen(leg, channel, now)
+            self._conferring.seen(leg, channel, now)
+            if leg.parked:
+                self._referrals.parked(leg, other, channel, now)
         self._hear(leg, channel, now)
 
     def _commanded(self, leg: Leg, other: Leg) -> bool:
@@ -295,6 +341,9 @@ class Reconcile:
             self._again(leg, sound)
         elif runs:
             leg.sound = sound
+            if application == LOOP:
+                self._board.settle(leg.tenant, leg.id, sound.play_key, now)
+                sound.play_key = None
         else:
             if sound.collect is not None:
                 self._hearing.collected(leg, sound.token, sound.collect, channel, now)
@@ -322,9 +371,15 @@ class Reconcile:
         """Every channel is known: settle what is in doubt, and go on."""
         board = self._board
         if not board.live:
-            board.live, board.lost_at = True, None
+            board.live, board.asks, board.lost_at = True, False, None
             board.notice("SWITCH_ANSWERS", f"FreeSWITCH answers, {len(board.legs)} legs live on it")
-        self._join(now)
+            self._join(now)
+            for leg in board.legs.values():
+                leg.moving = False
+            for leg in self._leaving():
+                self._hearing.on_its_way(leg, now)
+        else:
+            self._join(now)
         doubts, self._doubts = self._doubts, {}
         again: dict[str, list[Command]] = {}
         for (tenant, key), command in doubts.items():

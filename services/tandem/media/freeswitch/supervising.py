@@ -39,6 +39,7 @@ class Supervising:
     def _begin(self, leg: Leg, other: Leg, command: Command, mode: Supervision, now: float) -> None:
         board = self._board
         leg.begun, leg.supervises, leg.parked = command, other.id, False
+        board.note(leg)
 
         def sent(reply: esl.Reply | esl.ApiReply, now: float) -> None:
             if not reply.ok and leg.begun is command:
@@ -68,6 +69,7 @@ class Supervising:
         if not leg.supervises:
             return
         other, leg.supervises = leg.supervises, ""
+        self._board.note(leg)
         if leg.begun is not None and isinstance(leg.begun.verb, Supervise):
             self._settle(leg, now, "OTHER_GONE")
         else:
@@ -79,6 +81,7 @@ class Supervising:
             target = channel.get("variable_current_application_data") or ""
             other = self._board.leg_on(target)
             leg.supervises, leg.parked = target if other is None else other.id, False
+            self._board.note(leg)
         else:
             self.parked(leg, now)
 

@@ -7,6 +7,7 @@ from tandem.core.ports.media import (
     Bridge,
     Collect,
     Command,
+    Confer,
     HangUp,
     Originate,
     Play,
@@ -19,6 +20,7 @@ from tandem.core.ports.media import (
 )
 from tandem.media.freeswitch.arrivals import Arrivals
 from tandem.media.freeswitch.board import Board
+from tandem.media.freeswitch.conferring import Conferring
 from tandem.media.freeswitch.devices import Devices
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
@@ -42,6 +44,7 @@ class Verbs:
         numbers: Numbers,
         recorder: Recorder,
         supervising: Supervising,
+        conferring: Conferring,
     ) -> None:
         self._board = board
         self._recorder = recorder
@@ -50,6 +53,7 @@ class Verbs:
         self._devices = devices
         self._numbers = numbers
         self._supervising = supervising
+        self._conferring = conferring
 
     def perform(self, command: Command, now: float) -> None:
         """Begin a command, or let it wait behind those of its leg."""
@@ -125,6 +129,8 @@ class Verbs:
                 return self._recorder.stop(leg, command, verb, now)
             case Supervise() as verb:
                 return self._supervising.supervise(leg, command, verb, now)
+            case Confer() as verb:
+                return self._conferring.confer(leg, command, verb, now)
             case RecordPause() | RecordResume() as verb:
                 return self._recorder.pause(leg, command, verb, now)
             case _:

@@ -123,6 +123,7 @@ def test_a_call_of_which_no_row_tells_is_found_by_its_order() -> None:
     }  # fmt: skip
     switch.answers[f"uuid_dump {channel}"] = json.dumps(early)
     switch.frame(esl.AuthWanted())
+    switch.wake()
     assert [type(body) for _, body in switch.tape.told if not isinstance(body, DeviceRegistered)] == [
         LegRinging, LegEarlyMedia,
     ]  # fmt: skip

@@ -146,6 +146,7 @@ def test_places_of_which_no_row_tells_are_one_leg(switch: Switch) -> None:
     switch.node.lost(switch.now)
     switch.node.settle(Command(TENANT, "ring", AGENT, RING), switch.now)
     gap(switch, {ONE: "ringing", TWO: "ringing"}, **{"Caller-Channel-Progress-Time": "4000000"})
+    switch.wake()
     assert [live.leg for live in switch.node.legs()] == [AGENT]
     assert not [line for line in switch.sent() if "originate" in line]
     due = switch.node.next_wakeup()

@@ -11,9 +11,11 @@ from tandem.core.ports.media import (
     Bridge,
     Collect,
     Command,
+    DeviceUnregistered,
     DigitsCollected,
     HangUp,
     LegEnded,
+    LegUnbridged,
     Originate,
     Play,
     RecordStop,
@@ -21,12 +23,12 @@ from tandem.core.ports.media import (
     Verb,
 )
 from tandem.core.seal import secret
-from tandem.media.backend import Row, RowKind
+from tandem.media.backend import MergedDirectory, Row, RowKind
 from tandem.media.freeswitch.hearing import variable_of
 from tandem.media.freeswitch.ids import token_of
 from tandem.wire import esl
 from tests.unit.media.freeswitch.replay import TENANT
-from tests.unit.media.freeswitch.test_verbs import CALLER, DEVICE, LEG, Switch
+from tests.unit.media.freeswitch.test_verbs import CALLER, DEVICE, LEG, Switch, starts
 
 TOKEN = token_of(TENANT, "k")
 MENU = Collect("s1", ("hello",), 4, 5000)
@@ -67,6 +69,7 @@ class Restarted(Switch):
             self.answers[f"uuid_dump {channel}"] = told
         self.sent()
         self.frame(esl.AuthWanted())
+        self.wake()
 
     def again(self, words: str) -> bool:
         return any(words in text for text in self.sent())
@@ -108,6 +111,49 @@ def test_a_callers_command(
     assert [word for word in doing if any(word in text for text in sent)] == ([again] if again else [])
 
 
+def test_nothing_is_asked_or_sent_while_something_may_be_under_way() -> None:
+    switch = Switch()
+    switch.up()
+    switch.node.perform(Command(TENANT, "k", LEG, Play(("hello",))), switch.now)
+    switch.node.lost(switch.now)
+    switch.sent()
+    switch.frame(esl.AuthWanted())
+    assert not any("uuid_dump" in line for line in switch.sent())
+    switch.node.lost(switch.now)
+    switch.frame(esl.AuthWanted())
+    switch.answers["uuid_dump"] = json.dumps(PLAYS | {"Unique-ID": CALLER})
+    switch.node.directory(MergedDirectory({}, {}), switch.now)
+    switch.answer()
+    switch.perform(Stop(), "stop")
+    assert not any("uuid_break" in line for line in switch.sent()), "whatever else it is asked meanwhile"
+    switch.wake()
+    doing = ("uuid_dump", "playback", "uuid_break")
+    assert [line for line in starts(switch.sent()) if any(word in line for word in doing)] == [
+        f"api uuid_dump {CALLER} json", f"api uuid_break {CALLER} all",
+    ]  # fmt: skip
+    switch.complete("k")
+    assert switch.outcomes() == ["answer DONE", "k DONE", "stop DONE"]
+
+
+def test_a_phone_may_be_rung_while_it_is_asked_what_became_of_others() -> None:
+    switch = Switch()
+    switch.up()
+    switch.node.perform(Command(TENANT, "k", LEG, Play(("hello",))), switch.now)
+    switch.node.lost(switch.now)
+    switch.frame(esl.AuthWanted())
+    switch.sent()
+    switch.answers[f"uuid_dump {DEVICE}"] = "-ERR No such channel!"
+    switch.answers["global_getvar"] = "life-2"
+    switch.ring()
+    assert switch.sent()[-1].startswith("bgapi originate")
+    switch.wake()
+    assert not any(f"uuid_dump {DEVICE}" in line for line in switch.sent()), "nothing is in doubt about it"
+    switch.event("CHANNEL_ANSWER", DEVICE)
+    switch.event("CHANNEL_PARK", DEVICE)
+    assert switch.outcomes() == ["answer DONE", "k FAILED LEG_GONE", "ring DONE"], "the switch had begun anew"
+    assert switch.tape.rows[RowKind.LEG, f"{LEG}.1"]["switch"] == "life-2"
+
+
 def test_digits_of_the_gap_are_told() -> None:
     switch = Restarted(CALLER_UP, MENU, LEG, {CALLER: COLLECTED})
     [digits] = [body for _, body in switch.tape.told if isinstance(body, DigitsCollected)]
@@ -139,6 +185,7 @@ def test_a_prompt_that_never_reached_the_switch_is_played() -> None:
     switch.answers["uuid_dump"] = json.dumps(played | {"Unique-ID": CALLER})
     switch.sent()
     switch.frame(esl.AuthWanted())
+    switch.wake()
     assert "playback" in switch.sent()[-1]
     assert switch.outcomes() == ["answer DONE", "one DONE"]
 
@@ -185,6 +232,73 @@ def test_a_bridge_that_only_one_end_names_is_made() -> None:
     assert switch.again("uuid_bridge")
 
 
+ON_ITS_WAY = {**UP, "Channel-State": "CS_ROUTING"}
+ALONE = {**UP, "Call-Direction": "outbound"}
+JOINED = [row(LEG, CALLER, "UP", peer=f"{LEG}.1"), row(f"{LEG}.1", DEVICE, "UP", peer=LEG)]
+
+
+def told_alone(switch: Switch) -> list[str]:
+    return [leg for leg, body in switch.tape.told if isinstance(body, LegUnbridged)]
+
+
+def test_who_is_on_their_way_to_where_they_were_ordered_is_not_told_that_they_are_alone() -> None:
+    switch = Restarted(JOINED, Play(("hello",)), LEG, {CALLER: ON_ITS_WAY, DEVICE: ALONE})
+    assert told_alone(switch) == [f"{LEG}.1"]
+    assert not switch.again("playback")
+    switch.event("CHANNEL_PARK")
+    assert switch.again("playback")
+    switch.complete("k")
+    assert told_alone(switch) == [f"{LEG}.1"]
+    switch.perform(Bridge(f"{LEG}.1"), "join")
+    switch.event("CHANNEL_BRIDGE", **{"Bridge-A-Unique-ID": CALLER, "Bridge-B-Unique-ID": DEVICE})
+    switch.event("CHANNEL_PARK")
+    assert told_alone(switch) == [f"{LEG}.1", LEG], "a wish counts once"
+
+
+def test_who_is_on_their_way_for_too_long_is_taken_for_parked() -> None:
+    switch = Restarted(JOINED, Play(("hello",)), LEG, {CALLER: ON_ITS_WAY, DEVICE: ALONE})
+    switch.sent()
+    switch.wake()
+    assert switch.again("playback")
+
+
+def test_who_is_joined_on_their_way_is_not_waited_for() -> None:
+    switch = Restarted(BOTH, Bridge(f"{LEG}.1"), LEG, {CALLER: ON_ITS_WAY, DEVICE: ON_ITS_WAY | ALONE})
+    switch.event("CHANNEL_BRIDGE", **{"Bridge-A-Unique-ID": CALLER, "Bridge-B-Unique-ID": DEVICE})
+    assert switch.outcomes() == ["k DONE"]
+    switch.sent()
+    switch.perform(Play(("hello",)), "next")
+    assert switch.again(f"uuid_transfer {CALLER} park")
+    switch.event("CHANNEL_PARK", DEVICE)
+    switch.event("CHANNEL_PARK")
+    assert told_alone(switch) == [f"{LEG}.1"]
+
+
+def test_who_was_still_to_be_told_is_told_by_the_next_life() -> None:
+    rows = [row(LEG, CALLER, "UP", lost=f"{LEG}.1")]
+    switch = Restarted(rows, Stop(), LEG, {CALLER: UP})
+    assert told_alone(switch) == [LEG]
+    assert switch.tape.rows[RowKind.LEG, LEG]["lost"] == ""
+
+
 @pytest.mark.parametrize(("verb", "outcome"), [(Answer(), "k FAILED LEG_GONE"), (HangUp(), "k DONE")])
 def test_a_leg_of_nobody_is_gone(verb: Verb, outcome: str) -> None:
     assert Restarted([], verb, "nobody", {}).outcomes() == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("contact", "told"),
+    [
+        ("sofia/tandem/sip:agent1@192.0.2.1:5060", []),
+        ("error/user_not_registered", [DeviceUnregistered("agent1")]),
+        ("-ERR no reply", [DeviceUnregistered("agent1")]),
+    ],
+)
+def test_a_phone_that_the_list_has_not_yet_is_looked_up(contact: str, told: list[DeviceUnregistered]) -> None:
+    switch = Switch()
+    switch.node.lost(switch.now)
+    switch.tape.told.clear()
+    switch.answers |= {"show registrations": json.dumps({"row_count": 0}), "sofia_contact": contact}
+    switch.frame(esl.AuthWanted())
+    assert "api sofia_contact tandem/agent1@127.0.0.1" in switch.sent()
+    assert [body for _, body in switch.tape.told] == told

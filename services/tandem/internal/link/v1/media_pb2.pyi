@@ -493,6 +493,28 @@ class Supervise(_message.Message):
 Global___Supervise: _TypeAlias = Supervise  # noqa: Y015
 
 @_typing.final
+class Confer(_message.Message):
+    """Have a leg take part in a conference."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFERENCE_FIELD_NUMBER: _builtins.int
+    conference: _builtins.str
+    """The tenant's name for it."""
+    def __init__(
+        self,
+        *,
+        conference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conference", b"conference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Confer: _TypeAlias = Confer  # noqa: Y015
+
+@_typing.final
 class HangUp(_message.Message):
     """End a leg."""
 
@@ -532,6 +554,7 @@ class Verb(_message.Message):
     RECORD_PAUSE_FIELD_NUMBER: _builtins.int
     RECORD_RESUME_FIELD_NUMBER: _builtins.int
     SUPERVISE_FIELD_NUMBER: _builtins.int
+    CONFER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def answer(self) -> Global___Answer:
         """Answer it."""
@@ -580,6 +603,10 @@ class Verb(_message.Message):
     def supervise(self) -> Global___Supervise:
         """Have it listen to another one."""
 
+    @_builtins.property
+    def confer(self) -> Global___Confer:
+        """Have it take part in a conference."""
+
     def __init__(
         self,
         *,
@@ -595,12 +622,13 @@ class Verb(_message.Message):
         record_pause: Global___RecordPause | None = ...,
         record_resume: Global___RecordResume | None = ...,
         supervise: Global___Supervise | None = ...,
+        confer: Global___Confer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "confer", b"confer", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "confer", b"confer", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["answer", "play", "stop", "collect", "originate", "bridge", "record_start", "record_stop", "hang_up", "record_pause", "record_resume", "supervise"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["answer", "play", "stop", "collect", "originate", "bridge", "record_start", "record_stop", "hang_up", "record_pause", "record_resume", "supervise", "confer"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -743,13 +771,13 @@ Global___LegBridged: _TypeAlias = LegBridged  # noqa: Y015
 
 @_typing.final
 class LegUnbridged(_message.Message):
-    """The other party of a bridge is gone; this leg is up and silent."""
+    """Whoever the leg was joined to is gone; this leg is up and silent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OTHER_FIELD_NUMBER: _builtins.int
     other: _builtins.str
-    """The leg that is gone."""
+    """The leg that went last; empty if this leg was put out of a conference."""
     def __init__(
         self,
         *,
