@@ -140,9 +140,7 @@ class Arrivals:
         self._board.note(leg)
         self._board.emit(leg, LegAnswered(), now)
         if leg.begun is not None and isinstance(leg.begun.verb, Answer):
-            self._board.timers.cancel("begun", leg.id)
-            key, leg.begun = leg.begun.key, None
-            self._board.settle(leg.tenant, leg.id, key, now)
+            self._board.settle_begun(leg, now)
         self._board.stir(leg)
 
     def fell_back(self, leg: Leg) -> None:

@@ -200,6 +200,13 @@ class Board:
         outcome = Outcome.UNKNOWN if in_doubt else Outcome.FAILED if reason else Outcome.DONE
         self.sink.emit(tenant, leg, CommandSettled(key, outcome, reason), media_ms(now))
 
+    def settle_begun(self, leg: Leg, now: float, reason: str = "") -> None:
+        """What had begun on the leg ended."""
+        assert leg.begun is not None
+        key, leg.begun = leg.begun.key, None
+        self.timers.cancel("begun", leg.id)
+        self.settle(leg.tenant, leg.id, key, now, reason)
+
     def note(self, leg: Leg) -> None:
         """Journal the leg."""
         leg.switch = leg.switch or self.switch

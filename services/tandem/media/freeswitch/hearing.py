@@ -286,9 +286,7 @@ class Hearing:
         board.pair(leg, other)
         board.emit(leg, LegBridged(other.id), now)
         if leg.begun is not None and leg.begun.verb == Bridge(other.id):
-            board.timers.cancel("begun", leg.id)
-            key, leg.begun = leg.begun.key, None
-            board.settle(leg.tenant, leg.id, key, now)
+            board.settle_begun(leg, now)
         board.stir(leg)
         board.stir(other)
 

@@ -86,10 +86,7 @@ class Supervising:
             self.parked(leg, now)
 
     def _settle(self, leg: Leg, now: float, reason: str = "") -> None:
-        assert leg.begun is not None
-        key, leg.begun = leg.begun.key, None
-        self._board.timers.cancel("begun", leg.id)
-        self._board.settle(leg.tenant, leg.id, key, now, reason)
+        self._board.settle_begun(leg, now, reason)
         self._board.stir(leg)
 
 

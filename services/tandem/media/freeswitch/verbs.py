@@ -145,8 +145,7 @@ class Verbs:
         if isinstance(command.verb, Bridge):
             self._hearing.not_joined(leg, command, command.verb, now, "SWITCH_SILENT")
             return
-        leg.begun = None
-        self._board.settle(leg.tenant, leg.id, command.key, now, "SWITCH_SILENT")
+        self._board.settle_begun(leg, now, "SWITCH_SILENT")
         self._board.stir(leg)
 
 
