@@ -118,9 +118,11 @@ class Ordered:
     directory: MergedDirectory
     told: Told
     blobs: Blobs
-    phones: dict[str, Baresip]
-    devices: dict[str, str]
-    prompts: dict[str, str]
+    devices: Mapping[str, str]
+    prompts: Mapping[str, str]
+    gateways: Sequence[Gateway] = ()
+    phones_srtp: str = "optional"
+    phones: dict[str, Baresip] = field(default_factory=dict)
     node: FreeswitchNode = field(init=False)
     caller: str = ""
     agent: str = ""
@@ -155,7 +157,10 @@ class Ordered:
 
     async def lives(self) -> None:
         """An agent begins on what the journal has."""
-        self.node = _node(self.switch, self.directory_port, self.home, self.blobs, self.told, self.prompts)
+        self.node = _node(
+            self.switch, self.directory_port, self.home, self.blobs, self.told, self.prompts, self.gateways,
+            phones_srtp=self.phones_srtp,
+        )  # fmt: skip
         await self.node.open()
         self.node.directory(self.directory)
         self.node.owner_present(0, True)
@@ -233,14 +238,18 @@ def accounts(*users: str) -> MergedDirectory:
 
 
 @asynccontextmanager
-async def ordered_talk(
-    switch: FreeSwitch, directory_port: int, home: Path, said: Mapping[str, int] = MappingProxyType({})
+async def ordered(
+    switch: FreeSwitch,
+    directory_port: int,
+    home: Path,
+    devices: Mapping[str, str],
+    gateways: Sequence[Gateway] = (),
+    *,
+    phones_srtp: str = "optional",
+    said: Mapping[str, int] = MappingProxyType({}),
 ) -> AsyncIterator[Ordered]:
-    """One that ends with the block, as the phones do. Each prompt in `said` is a second of a tone, in Hz."""
-    devices = {name: f"{name}{secrets.token_hex(3)}" for name in ("agent", "third")}
-    directory = accounts(*devices.values())
+    """A node that an owner gives orders to; nobody calls yet. Each prompt in `said` is a second of a tone, in Hz."""
     async with AsyncExitStack() as stack:
-        told = Told()
         blobs = await LocalBlobs.open(home / "blobs")
         stack.push_async_callback(blobs.close)
         esl = await stack.enter_async_context(switch.connect())
@@ -248,9 +257,23 @@ async def ordered_talk(
         prompts = {name: str(home / f"{name}.wav") for name in said}
         for name, hz in said.items():
             write_wav(home / f"{name}.wav", sine(hz, 1))
-        talk = Ordered(switch, esl, home, directory_port, directory, told, blobs, {}, devices, prompts)
-        await talk.lives()
-        stack.push_async_callback(talk.dies)
+        directory = accounts(*devices.values())
+        made = Ordered(
+            switch, esl, home, directory_port, directory, Told(), blobs, devices, prompts, gateways, phones_srtp
+        )
+        await made.lives()
+        stack.push_async_callback(made.dies)
+        yield made
+
+
+@asynccontextmanager
+async def ordered_talk(
+    switch: FreeSwitch, directory_port: int, home: Path, said: Mapping[str, int] = MappingProxyType({})
+) -> AsyncIterator[Ordered]:
+    """One that ends with the block, as the phones do."""
+    devices = {name: f"{name}{secrets.token_hex(3)}" for name in ("agent", "third")}
+    async with AsyncExitStack() as stack:
+        talk = await stack.enter_async_context(ordered(switch, directory_port, home, devices, said=said))
         for name, user, password, hz in (
             ("caller", "cara", "", CALLER_HZ),
             ("agent", devices["agent"], PASSWORD, AGENT_HZ),
@@ -258,6 +281,7 @@ async def ordered_talk(
         ):
             phone = baresip(home / name, switch.sip, user, password, tone_hz=hz)
             talk.phones[name] = await stack.enter_async_context(phone)
+        told = talk.told
         await told.until(lambda: {body.device for body in told.of(DeviceRegistered, "")} >= set(devices.values()))
         talk.caller = await talk.take("caller")
         talk.agent = await talk.ring("agent")

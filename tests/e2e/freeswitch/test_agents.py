@@ -27,11 +27,11 @@ from tandem.core.ports.media import (
 from tandem.core.seal import secret
 from tandem.media.freeswitch.ids import channel_of_device
 from tests.e2e.foreign import baresip, needs_baresip, needs_sipp, register, sipp
-from tests.e2e.freeswitch.backend import PASSWORD, TENANT, Ordered, accounts, running
+from tests.e2e.freeswitch.backend import PASSWORD, TENANT, Ordered, ordered
 from tests.e2e.freeswitch.listening import listens
 from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.freeswitch.page_phone import needs_chromium, page_phone
-from tests.e2e.freeswitch.talk import AGENT_HZ, CALLER_HZ, EVENTS, THIRD_HZ
+from tests.e2e.freeswitch.talk import AGENT_HZ, CALLER_HZ, THIRD_HZ
 from tests.e2e.programs import PATIENCE_S, free_udp_port
 
 pytestmark = needs_baresip
@@ -45,12 +45,10 @@ async def office(
 ) -> AsyncIterator[Ordered]:
     """A node that knows that device, and a caller who is answered."""
     async with (
-        running(switch, directory_port, home, accounts(user), phones_srtp=phones_srtp) as (node, told, blobs),
-        switch.connect() as esl,
+        ordered(switch, directory_port, home, {"agent": user}, phones_srtp=phones_srtp) as made,
         baresip(home / "caller", switch.sip, "cara", tone_hz=CALLER_HZ) as caller,
     ):
-        await esl.subscribe(*EVENTS)
-        made = Ordered(switch, esl, home, node, told, blobs, {"caller": caller}, {"agent": user})
+        made.phones["caller"] = caller
         made.caller = await made.take("caller")
         yield made
 

@@ -35,11 +35,11 @@ from tandem.media.freeswitch.driver import FreeswitchNode
 from tandem.media.freeswitch.gateways import Gateway
 from tandem.runtime.telemetry import names
 from tests.e2e.foreign import SCENARIOS, Baresip, Sipp, baresip, needs_baresip, needs_sipp, sipp
-from tests.e2e.freeswitch.backend import TENANT, Ordered, accounts, running
+from tests.e2e.freeswitch.backend import TENANT, Ordered, accounts, ordered, running
 from tests.e2e.freeswitch.listening import listens
 from tests.e2e.freeswitch.node import FreeSwitch
 from tests.e2e.freeswitch.process import bound
-from tests.e2e.freeswitch.talk import CALLER_HZ, EVENTS, THIRD_HZ
+from tests.e2e.freeswitch.talk import CALLER_HZ, THIRD_HZ
 from tests.e2e.programs import beside, free_udp_port
 
 pytestmark = needs_sipp
@@ -127,13 +127,9 @@ async def test_a_gateway_that_does_not_answer_is_down_and_one_written_by_hand_st
 @asynccontextmanager
 async def orders(switch: FreeSwitch, directory_port: int, home: Path, *gateways: Gateway) -> AsyncIterator[Ordered]:
     """A node that an owner gives orders to; nobody calls yet."""
-    async with (
-        running(switch, directory_port, home, accounts(), gateways) as (node, told, blobs),
-        switch.connect() as esl,
-    ):
-        await esl.subscribe(*EVENTS)
-        await until_up(node, "north", 1)
-        yield Ordered(switch, esl, home, node, told, blobs, {}, {})
+    async with ordered(switch, directory_port, home, {}, gateways) as made:
+        await until_up(made.node, "north", 1)
+        yield made
 
 
 def north(port: int) -> Gateway:
