@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tandem.client.demo_tenant import Demo, read_demo
+from tandem.client.options import takes_calls
 from tandem.client.place import Place
 from tandem.client.place_call import SOCKET
 from tandem.runtime.config import Config
@@ -74,9 +75,10 @@ async def _run(config: Config, parts: list[Part], *, demo: bool) -> None:
         _ = place.sip  # say now what cannot work
         (config.run_dir / SOCKET).unlink(missing_ok=True)
 
+    on_switch = any(part.name == "freeswitch" for part in parts)
+
     async def started() -> None:
-        await _until_up(place, demo)
-        on_switch = any(part.name == "freeswitch" for part in parts)
+        await _until_up(place, demo=demo, on_switch=on_switch)
         _say(_greeting(place, read_demo(place.demo_file) if demo else None, _carries(config, on_switch=on_switch)))
 
     await Supervisor(config.run_dir, _say).run(parts, started)
@@ -97,10 +99,15 @@ def _alone(run_dir: Path) -> Iterator[None]:
         yield
 
 
-async def _until_up(place: Place, demo: bool) -> None:
+async def _until_up(place: Place, *, demo: bool, on_switch: bool) -> None:
+    async def up() -> bool:
+        # FreeSWITCH refuses everything until it has begun whole, and no other part waits for it.
+        robots = not demo or (place.config.run_dir / SOCKET).exists()
+        return await place.ready() and robots and (not on_switch or await takes_calls(place.sip))
+
     loop = asyncio.get_running_loop()
     patient = loop.time() + PATIENT_S
-    while not (await place.ready() and (not demo or (place.config.run_dir / SOCKET).exists())):
+    while not await up():
         if loop.time() > patient:
             _say("still waiting until calls can be taken; the lines above say why")
             patient = loop.time() + PATIENT_S
