@@ -4,48 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import cast
 
-from tandem.client.udp import Address
+from tandem.client.udp import Address, UdpSocket
+from tandem.wire.sip.layer import bracketed
 
 WITHIN_S = 0.5
 """On this host the answer takes a millisecond; who does not answer is not there yet."""
 
 
 async def takes_calls(server: Address) -> bool:
-    """Whether it answers with 200 now. A server that begins, ends or is full says 503, or nothing."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[bytes] = loop.create_future()
+    """Whether it, on this host, answers with 200 now. A server that begins, ends or is full says 503, or nothing."""
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def received(data: bytes, _source: Address) -> None:
+        if not answer.done():
+            answer.set_result(data)
+
+    socket = UdpSocket(server[0], received)
     try:
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Answer(answer), remote_addr=server)
-    except OSError:
-        return False
-    try:
-        transport.sendto(_options(server, cast("Address", transport.get_extra_info("sockname")[:2])))
+        socket.send(_options(server, socket.port), server)
         async with asyncio.timeout(WITHIN_S):
             return (await answer).startswith(b"SIP/2.0 200 ")
-    except (OSError, TimeoutError):
+    except TimeoutError:
         return False
     finally:
-        transport.close()
+        socket.close()
 
 
-class _Answer(asyncio.DatagramProtocol):
-    def __init__(self, answer: asyncio.Future[bytes]) -> None:
-        self._answer = answer
-
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        if not self._answer.done():
-            self._answer.set_result(data)
-
-    def error_received(self, exc: Exception) -> None:
-        if not self._answer.done():
-            self._answer.set_exception(exc)
-
-
-def _options(server: Address, ours: Address) -> bytes:
-    token = secrets.token_hex(8)
-    there, here = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in (server, ours))
+def _options(server: Address, port: int) -> bytes:
+    token, host = secrets.token_hex(8), bracketed(server[0])
+    there, here = f"{host}:{server[1]}", f"{host}:{port}"
     lines = (
         f"OPTIONS sip:{there} SIP/2.0", f"Via: SIP/2.0/UDP {here};rport;branch=z9hG4bK{token}", "Max-Forwards: 70",
         f"From: <sip:tandem@{here}>;tag={token}", f"To: <sip:{there}>", f"Call-ID: {token}", "CSeq: 1 OPTIONS",
