@@ -132,8 +132,8 @@ class Refusals:
             assert aggregate.quarantine is not None, "it has just been noted"
             self._ledger.aggregates.set_aside((tenant, stream), replace(aggregate.quarantine, torn=True))
             self.torn.append((tenant, stream, aggregate.version))
-        if not self._waits_for_leg(aggregate, hop):
-            self._decisions.gone(hop)
+        # What could not be decided may say that a leg is over: nobody will say it again.
+        self._told(aggregate, hop)
 
     def note(self, aggregate: Aggregate, why: str, event: str, hop: Hop) -> None:
         """Write the quarantine of the hop's aggregate into the log, and have its legs ended."""
@@ -173,14 +173,19 @@ class Refusals:
         if asked:
             self._decisions.of_the_runtime(QuarantinedHungUp(self._now_ms), asked, hop)
             return
+        self._told(aggregate, hop)
+        raise SetAside
+
+    def _told(self, aggregate: Aggregate, hop: Hop) -> None:
+        """The end of a leg of what is in quarantine, or a request that nobody will answer."""
+        rescue, quarantine = aggregate.kind.rescue, aggregate.quarantine
         leg = rescue.over(hop.command) if rescue else ""
-        rest = tuple(row for row in quarantine.legs if row[1] != leg)
-        if rescue is not None and len(rest) < len(quarantine.legs):
+        rest = tuple(row for row in quarantine.legs if row[1] != leg) if quarantine else ()
+        if rescue is not None and quarantine is not None and len(rest) < len(quarantine.legs):
             actions = rescue.leg_over(hop.stream, leg, rest, quarantine.guessed, self._now_ms)
             self._decisions.of_the_runtime(QuarantinedLegEnded(leg, self._now_ms), actions, hop)
         elif not self._waits_for_leg(aggregate, hop):
             self._decisions.gone(hop)
-        raise SetAside
 
 
 def cause_of(error: BaseException) -> BaseException:

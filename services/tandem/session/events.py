@@ -52,6 +52,7 @@ EVENTS = Codec(
     ("contact.requeued", w.ContactRequeued, pb.ContactRequeued),
     ("contact.disconnected", w.ContactDisconnected, pb.ContactDisconnected),
     ("contact.leg_closed", w.LegClosed, pb.LegClosed),
+    ("contact.leg_in_doubt", w.LegInDoubt, pb.LegInDoubt),
     ("contact.recording_ended", w.RecordingEnded, pb.RecordingEnded),
     ("contact.wrap_up_ended", w.WrapUpEnded, pb.WrapUpEnded),
     ("contact.recovered", w.ContactRecovered, pb.ContactRecovered),

@@ -154,6 +154,22 @@ def test_what_raises_in_recover_is_quarantined() -> None:
     bench.same()
 
 
+def test_what_it_could_not_take_counts_if_it_says_that_a_leg_is_over() -> None:
+    """The node says so once: the other leg would stay up for nobody."""
+
+    def over(command: Any) -> str:
+        return "c1" if command.value == "frail;raise" else ""
+
+    bench = _live(_with(lambda kind: replace(kind, rescue=kind.rescue and replace(kind.rescue, over=over)), "ward"))
+    bench.do("ward/a", "say:leg-c1")
+    bench.do("ward/a", "say:leg-c2")
+    bench.do("ward/a", "frail;raise")
+    bench.settle()
+    assert _in_quarantine(bench) == ["ward/a"]
+    assert bench.words("toy/desk") == ("left-a", "free-c1-1")
+    bench.same()
+
+
 def test_an_aggregate_that_never_began_and_cannot_even_recover_leaves_nothing() -> None:
     bench = _live()
     bench.do("ward/a", "frail;raise")

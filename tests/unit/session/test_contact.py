@@ -303,7 +303,6 @@ def test_only_a_ring_that_lasted_its_limit_is_the_agents() -> None:
     [
         (Outcome.FAILED, "BUSY", w.OfferOutcome.REJECTED),
         (Outcome.FAILED, "SOMETHING_NEW", w.OfferOutcome.UNREACHABLE),
-        (Outcome.UNKNOWN, "IN_DOUBT", w.OfferOutcome.UNKNOWN),
     ],
 )
 def test_a_phone_that_never_rang_is_told_by_the_outcome_of_the_order(
@@ -311,6 +310,22 @@ def test_a_phone_that_never_rang_is_told_by_the_outcome_of_the_order(
 ) -> None:
     when = given(*RINGING).when(EffectEnded("ring", outcome, reason))
     assert [event.outcome for event in when.events] == [ended]
+
+
+@pytest.mark.parametrize(("past", "ended"), [(RINGING, w.OfferOutcome.UNKNOWN), (CANCELLING, w.OfferOutcome.RESCINDED)])
+def test_a_phone_of_which_its_node_has_forgotten_the_order_is_told_to_hang_up(
+    past: tuple[Any, ...], ended: w.OfferOutcome
+) -> None:
+    """It may ring on, or be answered by then: the contact is not over before its leg is."""
+    contact = given(*past)
+    when = contact.when(EffectEnded("ring", Outcome.UNKNOWN, "IN_DOUBT"))
+    when.then([w.OfferEnded("o1", "ana", ended, Cause.FAILED, 0, AT), w.LegInDoubt(LEG, AT)])
+    assert when.actions[-1] == order(f"hangup/{LEG}", media.HangUp(Cause.CANCELED), LEG)
+    assert st.legs(when.state) == ((NODE, "c1"), (NODE, LEG))
+    contact.when(leg(LegAnswered(), LEG)).nothing()
+    gone = contact.when(leg(LegEnded(Cause.NORMAL, By.TANDEM), LEG))
+    gone.then([w.LegClosed(LEG, Cause.NORMAL, By.TANDEM, AT)])
+    assert st.legs(gone.state) == ((NODE, "c1"),)
 
 
 def test_an_answer_connects() -> None:

@@ -134,6 +134,7 @@ const EVENTS = {
   "contact.recovered": recovered,
   "contact.disconnected": (d) => `${label(OUTCOMES, "CONTACT_OUTCOME_", d.outcome)}, ended by ${endedByLabel(d.by)}`,
   "contact.leg_closed": (d, n, own) => `The ${d.leg === own ? "caller's" : "agent's"} line is down (${label(CAUSES, "CAUSE_", d.cause)})`,
+  "contact.leg_in_doubt": () => "Nobody knows whether the agent's phone still rings: it is told to hang up",
   "contact.recording_ended": recorded,
   "contact.wrap_up_ended": () => "The agent's wrap-up is over",
   "contact.completed": () => "Nothing more will happen to this contact",

@@ -520,6 +520,14 @@ class LegClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class LegInDoubt:
+    """Nobody knows any more whether an agent's leg rings, or talks to nobody: it is taken down."""
+
+    leg: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingEnded:
     """A recording stands whole in Blobs, or could not be kept (`blob` empty, `reason` says why)."""
 

@@ -1111,6 +1111,32 @@ class RecordingEnded(_message.Message):
 Global___RecordingEnded: _TypeAlias = RecordingEnded  # noqa: Y015
 
 @_typing.final
+class LegInDoubt(_message.Message):
+    """Nobody knows any more whether a phone that was rung is up: it is told to hang up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEG_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    leg: _builtins.str
+    """Leg id."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        leg: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "leg", b"leg"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LegInDoubt: _TypeAlias = LegInDoubt  # noqa: Y015
+
+@_typing.final
 class WrapUpEnded(_message.Message):
     """The agent's after-call work is over."""
 

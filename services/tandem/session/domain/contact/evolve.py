@@ -128,6 +128,10 @@ def _parted(state: Any, leg: str) -> st.State:
     return _with(state, call=changed(state.call, parting=tuple(other for other in parting if other != leg)))
 
 
+def _in_doubt(state: Any, event: w.LegInDoubt) -> st.State:
+    return _with(state, call=changed(state.call, parting=(*state.call.parting, event.leg)))
+
+
 def _recording(state: Any, event: w.RecordingEnded) -> st.State:
     rest = tuple(recording for recording in state.recordings if recording.recording != event.recording)
     return _with(state, recordings=rest)
@@ -173,6 +177,7 @@ _EVOLVE: dict[type, Callable[[Any, Any], st.State]] = {
     w.ContactRequeued: _requeued,
     w.ContactDisconnected: _disconnected,
     w.LegClosed: _leg_closed,
+    w.LegInDoubt: _in_doubt,
     w.RecordingEnded: _recording,
     w.WrapUpEnded: _wrapped,
     w.ContactRecovered: _recovered,

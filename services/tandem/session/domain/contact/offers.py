@@ -115,10 +115,12 @@ def _ringing_effect(state: st.Ringing, command: EffectEnded, context: Context) -
     if not never and not gone:
         return never_recorded(state, command, context)
     if command.outcome is Outcome.UNKNOWN:
-        outcome, cause = state.cancel or w.OfferOutcome.UNKNOWN, Cause.FAILED
-    else:
-        cause = Cause(command.reason) if command.reason in Cause.__members__ else Cause.UNREACHABLE
-        outcome = state.cancel or offer_outcome(cause, By.FAR)
+        # The node has lost the order, and perhaps not the call: what it listed before counted as ours.
+        outcome = state.cancel or w.OfferOutcome.UNKNOWN
+        ended = w.OfferEnded(state.offered.offer, state.offered.agent, outcome, Cause.FAILED, 0, at)
+        return ended, w.LegInDoubt(state.offered.leg, at)
+    cause = Cause(command.reason) if command.reason in Cause.__members__ else Cause.UNREACHABLE
+    outcome = state.cancel or offer_outcome(cause, By.FAR)
     return (w.OfferEnded(state.offered.offer, state.offered.agent, outcome, cause, 0, at),)
 
 

@@ -1,8 +1,9 @@
 """The leg of an agent whom the contact has left behind: it goes down, whatever state the contact is in.
 
 A bridge that does not come about puts the contact back at its place while the agent's phone is still
-up. That phone is hung up, and the contact is not over before its leg is: an order dies with whoever
-gave it, and nobody else would take the leg down.
+up, and so may a ring whose node has lost the order and not the call. That phone is hung up, and the
+contact is not over before its leg is: an order dies with whoever gave it, and nobody else would take
+the leg down.
 """
 
 from __future__ import annotations

@@ -243,6 +243,10 @@ def _leg_closed(state: Any, event: w.LegClosed) -> Actions:
     return actions
 
 
+def _in_doubt(state: st.Live, event: w.LegInDoubt) -> Actions:
+    return (_hang_up(state.call, event.leg, media.Cause.CANCELED),)
+
+
 def _after(state: st.Ended, at_ms: int) -> Actions:
     return (Wake("complete", at_ms + COMPLETION_MS, w.CompleteAnyway()),)
 
@@ -294,6 +298,7 @@ _REACT: dict[type, Callable[[Any, Any], Actions]] = {
     w.ContactRequeued: _requeued,
     w.ContactDisconnected: _disconnected,
     w.LegClosed: _leg_closed,
+    w.LegInDoubt: _in_doubt,
     w.RecordingEnded: _recording,
     w.ContactRecovered: _recovered,
     w.QueueRejoined: _rejoined,
