@@ -136,6 +136,18 @@ async def test_the_agent_dies_and_nobody_on_the_phone_notices(cell: Cell, kills:
         assert list(cell.plain_recordings.iterdir()) == []
 
 
+async def test_phones_register_while_no_agent_lives_and_also_after_the_next_one_died(cell: Cell) -> None:
+    """FreeSWITCH knows their accounts: those that an agent had it forget it has looked up again at once."""
+    async with scene(cell) as at:
+        for _ in range(2):
+            cell.kill_media()
+            await at.dan.register()  # raises if it is refused
+            assert at.dan.is_registered
+            await asyncio.to_thread(at.restart_agent)
+            state = await at.centre.rest.get(f"{at.centre.tenant}/agentStates/dan")
+            assert state["reachable"] is True
+
+
 async def check_recording(at: Scene, contact: Json, caller: PhoneCall, agent: PhoneCall) -> None:
     """FreeSWITCH went on recording while nobody was there."""
     async with asyncio.timeout(PATIENCE_S):

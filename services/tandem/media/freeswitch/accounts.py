@@ -1,7 +1,7 @@
 """Answers FreeSWITCH's look-ups of accounts (mod_xml_curl), over HTTP on loopback.
 
 A phone proves its password to FreeSWITCH, against the digest that stands in the answer. The answer may be
-kept for ever: the node has it forgotten when the account changes (`Devices.forget_accounts`), and
+kept for ever: the node has it forgotten when the account changes (`Keeping.forget`), and
 a phone whose account is kept can register while no agent lives (pitfalls M2).
 """
 

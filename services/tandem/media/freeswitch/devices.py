@@ -20,10 +20,11 @@ from tandem.core.ports.media import (
     Originate,
 )
 from tandem.core.seal import Private, Secret
-from tandem.media.backend import MergedDirectory, RowKind
+from tandem.media.backend import RowKind
 from tandem.media.freeswitch.board import Board, media_ms
 from tandem.media.freeswitch.causes import NO_CHANNEL, cause_of, why_of
 from tandem.media.freeswitch.ids import channel_of, channel_of_device, token_of
+from tandem.media.freeswitch.keeping import REALM, USER, Keeping
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.media.freeswitch.places import Lately, Places, needs
 from tandem.media.freeswitch.referrals import CONTEXT
@@ -32,10 +33,6 @@ from tandem.wire import esl
 OFFER_HEADER = "X-Tandem-Offer"
 LEG, TENANT, SHARD = "tandem_leg", "tandem_tenant", "tandem_shard"
 """Channel variables that name a device's leg, should the journal be lost."""
-FLUSHES_MAX = 100
-"""Accounts that are looked up again one by one; beyond it all of them are."""
-_USER = re.compile(r"[A-Za-z0-9+*#._-]{1,64}")
-_REALM = re.compile(r"[A-Za-z0-9.:\[\]-]{1,253}")
 _OFFER = re.compile(r"[A-Za-z0-9/._~:@+=-]{0,200}")
 NAME = re.compile(r"[A-Za-z0-9/._~-]{1,200}")
 """A name that may stand in a list of variables."""
@@ -46,6 +43,7 @@ class Devices:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self.accounts = Keeping(board)
         self._places = Places()
         self._lately = Lately(board.config.list_lag_s)
 
@@ -87,26 +85,6 @@ class Devices:
             if entry is None or entry.tenant != tenant:
                 self._is_gone(user, now)
 
-    def forget_accounts(self, known: MergedDirectory | None) -> None:
-        """Have the switch look up again the accounts that differ from those it may have kept: all, for None.
-
-        It keeps them for ever, so that phones can register while nobody answers its look-ups.
-        """
-        board = self._board
-        if board.directory is None:
-            return
-        changed = (
-            [entry for user, entry in known.devices.items() if board.directory.devices.get(user) != entry]
-            if known is not None
-            else None
-        )
-        if changed is None or len(changed) > FLUSHES_MAX:
-            board.api("xml_flush_cache")
-            return
-        for entry in changed:
-            if _USER.fullmatch(entry.user) and _REALM.fullmatch(entry.realm):
-                board.api(f"xml_flush_cache id {entry.user} {entry.realm}")
-
     def list_is(self, rows: list[tuple[str, str, str]], now: float) -> None:
         """All that FreeSWITCH had registered a moment ago: user, Call-ID, contact."""
         rows = [row for row in self._lately.over(rows, now) if self._listed(row[0]) is not None]
@@ -116,12 +94,13 @@ class Devices:
         self._places.replace(rows)
         for user in users:
             self._is_there(user, now)
+        self.accounts.keep(self._board.registered)
 
     def _look_up(self, user: str, now: float) -> None:
         """Ask the one place that is written when a phone registers: an event of it may have come to an agent that died
         since, and the list is written later."""
         entry = self._listed(user)
-        if entry is None or not (_USER.fullmatch(user) and _REALM.fullmatch(entry.realm)):
+        if entry is None or not (USER.fullmatch(user) and REALM.fullmatch(entry.realm)):
             self._is_gone(user, now)
             return
 
@@ -146,7 +125,7 @@ class Devices:
             self.stillborn(command, Cause.UNREACHABLE, "no registration", now)
         elif not board.calls_out:
             self.stillborn(command, Cause.REFUSED, "no connection to the switch", now)
-        elif not all((_USER.fullmatch(verb.device), _REALM.fullmatch(entry.realm), NAME.fullmatch(command.leg))):
+        elif not all((USER.fullmatch(verb.device), REALM.fullmatch(entry.realm), NAME.fullmatch(command.leg))):
             self.stillborn(command, Cause.FAILED, "a name that cannot be dialled", now)
         else:
             self._ring(command, verb, entry, now)
@@ -289,7 +268,7 @@ def leg_variables(leg: Leg, board: Board, caller: str, more_s: float) -> dict[st
 def _caller(caller: Private) -> str:
     """Who the device shows. What is erased or unfit for a SIP header is anonymous."""
     text = caller.value.decode("utf-8", "replace") if isinstance(caller, Secret) else ""
-    return text if _USER.fullmatch(text) else "anonymous"
+    return text if USER.fullmatch(text) else "anonymous"
 
 
 def user_of(event: esl.Event) -> str:

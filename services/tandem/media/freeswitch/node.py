@@ -124,7 +124,7 @@ class Node:
         self._devices.directory(now)
         self._numbers.directory(directory)
         if board.linked and known != directory:
-            self._devices.forget_accounts(known)
+            self._devices.accounts.forget(known)
             self._reconcile.look()
 
     def restore(self, rows: Iterable[Row], died_ms: int, now: float) -> None:
@@ -300,7 +300,7 @@ class Node:
     def _begin(self, now: float) -> None:
         """Say whether it is drained, ask what is true, and have accounts looked up that changed meanwhile."""
         self._draining.say()
-        self._devices.forget_accounts(None)
+        self._devices.accounts.forget(None)
         self._reconcile.begin(now)
         self._carriers.begin(now)
 
