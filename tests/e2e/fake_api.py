@@ -273,6 +273,19 @@ class _Sessions(_Partial):
         contact.end(now_ms(), "HUNG_UP", "API")
         return contact.pb
 
+    async def pause_recording(self, request: api.PauseRecordingRequest, call: Any) -> pb.Contact:
+        return self._turn(request.name, True)
+
+    async def resume_recording(self, request: api.ResumeRecordingRequest, call: Any) -> pb.Contact:
+        return self._turn(request.name, False)
+
+    def _turn(self, name: str, paused: bool) -> pb.Contact:
+        contact = self._contact(name)
+        contact.tell("recording_pause_begun", now_ms(), recording="r", paused=paused)
+        contact.pb.recording_paused = paused
+        contact.tell("recording_paused" if paused else "recording_resumed", now_ms(), recording="r")
+        return contact.pb
+
     async def watch_contacts(self, request: api.WatchContactsRequest, call: Any) -> AsyncIterator[Any]:
         if self._cell.refuse is not None:
             raise self._cell.refuse

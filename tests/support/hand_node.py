@@ -90,6 +90,9 @@ class HandNode:
                 if leg.recording == recording:
                     self._stored(name, leg)
                 self._settle(name, key)
+            case media.RecordPause(recording) | media.RecordResume(recording):
+                known = leg.recording == recording
+                self._settle(name, key, Outcome.DONE if known else Outcome.FAILED, "" if known else "NOT_RECORDING")
             case media.HangUp(cause):
                 self.end(name, Cause.NORMAL if leg.up else cause, By.TANDEM)
                 self._settle(name, key)

@@ -92,6 +92,25 @@ CONTACT_NOT_OVER = _reason(
     Code.FAILED_PRECONDITION,
     "Repeat when the contact has ended, its recording is stored and the agent's wrap-up is through; :hangUp ends it.",
 )
+NOT_RECORDING = _reason(
+    "NOT_RECORDING",
+    Code.FAILED_PRECONDITION,
+    "Only a talk is recorded; GetContact shows whether the contact talks with an agent.",
+)
+NOT_YOUR_CONTACT = _reason(
+    "NOT_YOUR_CONTACT", Code.PERMISSION_DENIED, "Ask the agent who talks with the contact, or a supervisor."
+)
+RECORDING_ORDER_UNDER_WAY = _reason(
+    "RECORDING_ORDER_UNDER_WAY",
+    Code.UNAVAILABLE,
+    "The media node has not carried the order out yet, and will when it is there: until `recording_paused` says so, "
+    "what is said is recorded as before. Repeat with the same request_id to learn its end.",
+)
+RECORDING_ORDER_FAILED = _reason(
+    "RECORDING_ORDER_FAILED",
+    Code.FAILED_PRECONDITION,
+    "The recording goes on as it was; the contact's timeline says why. Repeat with a new request_id.",
+)
 ERASURE_UNDER_WAY = _reason(
     "ERASURE_UNDER_WAY",
     Code.UNAVAILABLE,

@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from tandem.core.errors import BAD_FIELD, BAD_FLOW, ERASURE_UNDER_WAY, NO_OWNER, TOO_MANY, VIEW_BEHIND, Rejected
+from tandem.core.errors import (
+    BAD_FIELD,
+    BAD_FLOW,
+    ERASURE_UNDER_WAY,
+    NO_OWNER,
+    RECORDING_ORDER_UNDER_WAY,
+    TOO_MANY,
+    VIEW_BEHIND,
+    Rejected,
+)
 
 DOMAIN = "tandem.dev"
 RETRY_S: Mapping[str, int] = {
@@ -17,6 +26,7 @@ RETRY_S: Mapping[str, int] = {
     TOO_MANY.name: 1,
     VIEW_BEHIND.name: 1,
     ERASURE_UNDER_WAY.name: 5,
+    RECORDING_ORDER_UNDER_WAY.name: 1,
 }
 """After how long a repeat is worth while, seconds, where the error itself does not say."""
 MAX_VIOLATIONS = 50

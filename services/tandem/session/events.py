@@ -49,6 +49,10 @@ EVENTS = Codec(
     ("contact.connected", w.ContactConnected, pb.ContactConnected),
     ("contact.held", w.ContactHeld, pb.ContactHeld),
     ("contact.resumed", w.ContactResumed, pb.ContactResumed),
+    ("contact.recording_pause_begun", w.RecordingPauseBegun, pb.RecordingPauseBegun),
+    ("contact.recording_paused", w.RecordingPaused, pb.RecordingPaused),
+    ("contact.recording_resumed", w.RecordingResumed, pb.RecordingResumed),
+    ("contact.recording_pause_failed", w.RecordingPauseFailed, pb.RecordingPauseFailed),
     ("contact.requeued", w.ContactRequeued, pb.ContactRequeued),
     ("contact.disconnected", w.ContactDisconnected, pb.ContactDisconnected),
     ("contact.leg_closed", w.LegClosed, pb.LegClosed),
@@ -99,6 +103,7 @@ COMMANDS = Codec(
     ("session.refuse_queue", w.RefuseQueue, own.RefuseQueue),
     ("session.end_wrap_up", w.EndWrapUp, own.EndWrapUp),
     ("session.hang_up", w.HangUpContact, own.HangUpContact),
+    ("session.pause_recording", w.PauseRecording, own.PauseRecording),
     ("session.give_up_waiting", w.GiveUpWaiting, own.GiveUpWaiting),
     ("session.rejoin_queue", w.RejoinQueue, own.RejoinQueue),
     ("session.complete_anyway", w.CompleteAnyway, own.CompleteAnyway),
@@ -140,6 +145,7 @@ EFFECTS = Codec(
 
 REPLIES = Codec(
     ("session.hang_up_begun", w.HangUpBegun, own.HangUpBegun),
+    ("session.recording_ordered", w.RecordingOrdered, own.RecordingOrdered),
     ("erasure.ordered", erasure.ErasureOrdered, own_erasures.ErasureOrdered),
 )
 

@@ -10,6 +10,7 @@ from tandem.core.ports.log import Partition
 from tandem.core.ports.media import By, Cause, contact_of
 from tandem.simulation.invariants import Checker, Happened, Place, Violation
 from tandem.simulation.phones import Caller, Dialog
+from tandem.simulation.scripted_media import ScriptedMedia
 
 
 class Outcomes(Checker):
@@ -159,3 +160,20 @@ class Drops(Checker):
         if dialog.dead or caller.cut_by_us or dialog.cause is Cause.NO_MEDIA:
             return
         raise Violation("no call is dropped", f"{dialog.leg} ended {dialog.cause} by {dialog.by} in mid-talk")
+
+
+class Pauses(Checker):
+    """Whoever is told that nothing is recorded, or that it is again, is told the truth."""
+
+    def __init__(self, media: Callable[[], ScriptedMedia | None]) -> None:
+        self._media = media
+
+    def commit(self, partition: Partition, commit: Commit, happened: Happened) -> None:
+        """See `Checker`."""
+        for envelope, event in happened:
+            if envelope.type not in ("contact.recording_paused", "contact.recording_resumed"):
+                continue
+            media, contact = self._media(), envelope.stream.partition("/")[2]
+            paused = None if media is None else media.is_paused(contact, event.recording)
+            if paused is not None and paused is not (envelope.type == "contact.recording_paused"):
+                raise Violation("a pause is in force when it is told", f"{envelope.type} {event.recording}")

@@ -125,6 +125,7 @@ class Phones:
         self.history: list[Dialog] = []
         self.calm = False
         self.hang_up_by_api: Callable[[Caller], None] = lambda caller: None
+        self.pause_by_api: Callable[[Caller, bool], None] = lambda caller, paused: None
         self.sign_off: Callable[[Device], None] = lambda device: None
 
     # ---------------------------------------------------------------- registration
@@ -299,12 +300,23 @@ class Phones:
                 who = chance.pick((caller.contact, agent))
                 after(talk_ms // 3, lambda: self.node.phone(lambda media: media.hold(who, held=True)))
                 after(talk_ms // 2, lambda: self.node.phone(lambda media: media.hold(who, held=False)))
+        self._card_data(caller, chance.fork("card data"))
         ends = chance.below(8)
         if ends == 0:
             after(talk_ms, lambda: self.hang_up_by_api(caller))
             after(talk_ms + 20_000, lambda: self.hang_up(caller.contact))
         else:
             after(talk_ms, lambda: self.hang_up(agent if ends < 4 else caller.contact))
+
+    def _card_data(self, caller: Caller, chance: Chance) -> None:
+        """What must not be recorded; sometimes the agent goes on before the pause is in force, or never does."""
+        if not chance.one_in(4):
+            return
+        begins_ms = chance.between(0, caller.talk_ms)
+        self._scheduler.after(begins_ms, lambda: self.pause_by_api(caller, True))
+        if not chance.one_in(4):
+            lasts_ms = chance.pick((1, 200, caller.talk_ms // 3))
+            self._scheduler.after(begins_ms + lasts_ms, lambda: self.pause_by_api(caller, False))
 
     def ended(self, leg: str, cause: Cause, by: By) -> None:
         """See `scripted_media.Party`."""

@@ -110,7 +110,7 @@ class _Leg:
     playing: str = ""
     collect: tuple[str, Collect] | None = None
     digits: str = ""
-    recordings: dict[str, None] = field(default_factory=dict)
+    recordings: dict[str, bool] = field(default_factory=dict)  # whether it is paused
 
 
 class ScriptedMedia:
@@ -389,14 +389,14 @@ class ScriptedMedia:
             case Bridge(other):
                 self._bridge(call, command, other)
             case RecordStart(recording):
-                call.recordings[recording] = None
+                call.recordings.setdefault(recording, False)
                 self._remember(RowKind.RECORDING, recording, {"tenant": call.tenant, "leg": leg})
                 self._settle(call.tenant, leg, key)
             case RecordStop(recording):
                 self._stop_recording(call, leg, recording)
                 self._settle(call.tenant, leg, key)
             case RecordPause(recording) | RecordResume(recording):
-                self._settle(call.tenant, leg, key, "" if recording in call.recordings else "NOT_RECORDING")
+                self._settle(call.tenant, leg, key, self._turn(call, recording, isinstance(command.verb, RecordPause)))
             case Supervise() | Confer():
                 self._settle(call.tenant, leg, key, "NOT_ON_THIS_BACKEND")
 
@@ -513,6 +513,19 @@ class ScriptedMedia:
         if call.collect is not None:
             self._settle(call.tenant, leg, call.collect[0], "LEG_GONE")
         self._remember(RowKind.LEG, leg, None)
+
+    @staticmethod
+    def _turn(call: _Leg, recording: str, paused: bool) -> str:
+        """Why not, or nothing."""
+        if recording not in call.recordings:
+            return "NOT_RECORDING"
+        call.recordings[recording] = paused
+        return ""
+
+    def is_paused(self, leg: str, recording: str) -> bool | None:
+        """Whether a recording has silence now, None if the leg does not make it."""
+        call = self._legs.get(leg)
+        return None if call is None else call.recordings.get(recording)
 
     def _stop_recording(self, call: _Leg, leg: str, recording: str) -> None:
         if recording in call.recordings:

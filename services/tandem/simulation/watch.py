@@ -41,6 +41,9 @@ TOLD = (
     "line.queue_refused",
     "contact.dequeued",
     "contact.requeued",
+    "contact.recording_paused",
+    "contact.recording_resumed",
+    "contact.recording_pause_failed",
     "contact.recovered",
     "contact.queue_rejoined",
     "contact.offer_not_held",
@@ -131,6 +134,7 @@ class Watch:
             desks.Presses(phones.callers, cell.node.host.boot_id),
             self.rings,
             oracle.Drops(phones.dialogs, phones.callers),
+            oracle.Pauses(lambda: cell.node.media),
             self.timers,
         ]
         self.desks_quarantined: dict[str, None] = {}  # tenants

@@ -25,6 +25,7 @@ class Workload:
         self._calls = 0
         self.calm = False
         cell.phones.hang_up_by_api = cell.hang_up_by_api
+        cell.phones.pause_by_api = cell.pause_by_api
         cell.phones.sign_off = self._sign_off
 
     def start(self) -> None:

@@ -24,7 +24,7 @@ from tandem.runtime.restore import restore
 from tandem.runtime.service import Group
 from tandem.runtime.shard import Shard
 from tandem.session import events as session
-from tandem.session.domain.words import HangUpContact
+from tandem.session.domain.words import HangUpContact, PauseRecording
 from tandem.simulation.chance import Chance, SeededEntropy
 from tandem.simulation.clients import Asked, Clients
 from tandem.simulation.erasures import Erasures
@@ -317,6 +317,11 @@ class Cell:
         caller.cut_by_us = True
         tenant = self.tenant(caller.tenant)
         self.clients.ask(caller.tenant, tenant.shard, f"contact/{caller.contact}", HangUpContact())
+
+    def pause_by_api(self, caller: Caller, paused: bool) -> None:
+        """The agent pauses the recording of a talk, or lets it go on."""
+        tenant = self.tenant(caller.tenant)
+        self.clients.ask(caller.tenant, tenant.shard, f"contact/{caller.contact}", PauseRecording(paused, ""))
 
 
 def _line(fact: tuple[int, str, Any]) -> str:

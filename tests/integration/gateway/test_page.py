@@ -154,6 +154,29 @@ async def test_a_supervisor_steps_in(browser: Browser) -> None:
         assert complaints.errors == []
 
 
+async def test_a_recording_is_paused_and_goes_on(browser: Browser) -> None:
+    cell = FakeCell()
+    contact = cell.arrive("+43 1 100")
+    contact.queue(now_ms())
+    contact.ring(now_ms(), "anna")
+    async with served(cell) as url, opened(browser, url) as (page, complaints):
+        card = live(page, contact)
+        await card.locator("summary").click()
+        pause = page.get_by_role("button", name="Pause recording")
+        await expect(pause).to_be_hidden()  # nobody talks yet
+        contact.connect(now_ms(), "anna")
+        await pause.click()
+        await expect(card.locator(".recorded")).to_have_text("recording paused")
+        await expect(card.locator(".events")).to_contain_text("Silence on the recording from here")
+        await page.get_by_role("button", name="Resume recording").click()
+        await expect(card.locator(".recorded")).to_have_text("")
+        await pause.click()
+        contact.end(now_ms())
+        await expect(page.locator("#ended-contacts details .recorded")).to_have_text("")
+        await expect(pause).to_be_hidden()
+        assert complaints.errors == []
+
+
 async def test_it_works_by_keyboard(browser: Browser) -> None:
     cell = FakeCell()
     contact = cell.arrive("+43 1 100")

@@ -137,6 +137,13 @@ class Races(RuleBasedStateMachine):
             contact = data.draw(st.sampled_from(contacts))
             self.world.ask(self.world.talk, f"contact/{contact}", sw.HangUpContact())
 
+    @rule(data=st.data(), paused=st.booleans())
+    def the_api_turns_a_recording(self, data: st.DataObject, paused: bool) -> None:
+        contacts = sorted(self.world.contacts())
+        if contacts:
+            contact = data.draw(st.sampled_from(contacts))
+            self.world.ask(self.world.talk, f"contact/{contact}", sw.PauseRecording(paused, ""))
+
     # ---------------------------------------------------------------- what is under way
 
     @rule(lane=st.integers(0, 1), what=st.sampled_from(["turn", "store", "deliver"]))

@@ -61,6 +61,7 @@ SAMPLES: dict[type, Any] = {
     w.RefuseQueue: w.RefuseQueue("sales", "UNKNOWN_QUEUE"),
     w.EndWrapUp: w.EndWrapUp("o1", AT),
     w.HangUpContact: w.HangUpContact(),
+    w.PauseRecording: w.PauseRecording(True, ""),
     w.GiveUpWaiting: w.GiveUpWaiting("sales"),
     w.RejoinQueue: w.RejoinQueue(),
     w.CompleteAnyway: w.CompleteAnyway(),
@@ -90,7 +91,8 @@ SORRY = order("play", media.Play(("apology",)), deadline_ms=90_000)
 def _facts() -> list[Any]:
     bodies: list[Any] = [CALLER_LEFT, LegAnswered(), LegBridged(LEG), LegEnded(Cause.DECLINED, By.FAR)]
     legs = [leg(body, name) for body in bodies for name in ("c1", LEG, "c1.other")]
-    names = ("answer", "play", "announce", "ring", "bridge", f"hangup/{LEG}", "hangup/c1", "record/c1-o1", "")
+    calls = ("answer", "play", "announce", "ring", "bridge", f"hangup/{LEG}", "hangup/c1")
+    names = (*calls, "record/c1-o1", "pause/c1-o1", "")
     return [
         *legs,
         *(EffectEnded(name, outcome, reason) for name in names for outcome in Outcome for reason in ("", "LEG_GONE")),

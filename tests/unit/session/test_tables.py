@@ -11,7 +11,7 @@ from tandem.session import events as session
 from tandem.session.domain import erasure, gate, late, retention
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
-from tandem.session.domain.contact import ending, flow, offers, recordings, talking, waiting
+from tandem.session.domain.contact import ending, flow, offers, pausing, recordings, talking, waiting
 from tandem.session.domain.contact import states as st
 from tandem.session.domain.contact.decide import HANDLERS
 from tandem.session.domain.contact.evolve import EVENTS
@@ -76,5 +76,5 @@ def test_every_event_of_a_contact_has_a_name_and_changes_or_keeps_the_state() ->
 
 
 def test_no_pair_is_decided_by_two_phases() -> None:
-    phases = (flow, waiting, offers, talking, ending, recordings)
+    phases = (flow, waiting, offers, talking, pausing, ending, recordings)
     assert sum(len(phase.HANDLERS) for phase in phases) == len(HANDLERS)

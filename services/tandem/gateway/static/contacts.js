@@ -67,7 +67,8 @@ class Card {
     this.recordings = el("div", { class: "recordings" });
     this.hangUp = el("button", { type: "button", class: "danger", onclick: () => this.#hangUp(contact) }, "Hang up");
     this.id = el("code", { class: "id" }, contact.name);
-    const actions = el("div", { class: "actions" }, this.hangUp, this.id);
+    this.pause = el("button", { type: "button", onclick: () => this.#turnRecording(contact) });
+    const actions = el("div", { class: "actions" }, this.pause, this.hangUp, this.id);
     this.node = el(
       "details",
       { class: "card", "data-contact": contact.name, ontoggle: () => this.#toggled(contact, book) },
@@ -84,7 +85,13 @@ class Card {
     const ended = contact.ended && resource.endedBy !== "ENDED_BY_UNSPECIFIED" ? `ended by ${endedByLabel(resource.endedBy)}` : "";
     const agent = contact.agent && this.names.agent(contact.agent);
     setText(this.facts, [resource.number && `to ${idOf(resource.number)}`, resource.queue && this.names.queue(resource.queue), agent, ended].filter(Boolean).join(" · "));
-    setText(this.marks, resource.eraseTime ? "erased" : resource.recordings?.length ? "recorded" : "");
+    const talks = resource.state === "STATE_TALKING";
+    const paused = talks && Boolean(resource.recordingPaused);
+    const kept = resource.eraseTime ? "erased" : resource.recordings?.length ? "recorded" : "";
+    setText(this.marks, paused ? "recording paused" : kept);
+    this.marks.classList.toggle("paused", paused);
+    setText(this.pause, paused ? "Resume recording" : "Pause recording");
+    this.pause.hidden = !talks;
     setText(this.when, contact.startMs ? clock(contact.startMs) : "");
     setAttribute(this.when, "title", contact.startMs ? whole(contact.startMs) : "");
     this.hangUp.hidden = contact.endMs > 0;
@@ -134,14 +141,23 @@ class Card {
     this.#inside(contact);
   }
 
-  async #hangUp(contact) {
-    this.hangUp.disabled = true;
+  #hangUp(contact) {
+    return this.#order(this.hangUp, contact, "hangUp");
+  }
+
+  /** Shown as paused once the media node has said so, not when it was asked. */
+  #turnRecording(contact) {
+    return this.#order(this.pause, contact, contact.resource.recordingPaused ? "resumeRecording" : "pauseRecording");
+  }
+
+  async #order(button, contact, verb) {
+    button.disabled = true;
     try {
-      await post(`/v1/${contact.name}:hangUp`);
+      await post(`/v1/${contact.name}:${verb}`);
     } catch (error) {
       this.onError(error);
     } finally {
-      this.hangUp.disabled = false;
+      button.disabled = false;
     }
   }
 }

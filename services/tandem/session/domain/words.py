@@ -194,6 +194,15 @@ class HangUpContact:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseRecording:
+    """From a client: a talk's recording has silence from now on, or what is said (`paused` false).
+    `agent` asks, in their own talk alone; empty for those who may in any."""
+
+    paused: bool
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUpWaiting:
     """Wake: the longest wait in the queue has passed."""
 
@@ -284,6 +293,13 @@ class RecordingKept:
 @dataclass(frozen=True, slots=True)
 class HangUpBegun:
     """Reply to `HangUpContact`: the contact has its outcome, its legs are going down."""
+
+    contact: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingOrdered:
+    """Reply to `PauseRecording`: the media node has the order, or will when it is there."""
 
     contact: str
 
@@ -484,6 +500,41 @@ class ContactResumed:
     """The hold is over."""
 
     by: EndedBy
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPauseBegun:
+    """Somebody ordered that the talk is recorded as silence, or as it is again (`paused` false)."""
+
+    recording: str
+    paused: bool
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPaused:
+    """From here on the recording has silence."""
+
+    recording: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingResumed:
+    """From here on the recording has what is said."""
+
+    recording: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPauseFailed:
+    """The media node did not carry the order out; the recording goes on as it was."""
+
+    recording: str
+    paused: bool
+    reason: str
     at_ms: int
 
 

@@ -1,21 +1,36 @@
-"""What can be asked of a contact: to end it, to erase it."""
+"""What can be asked of a contact: to end it, to pause its recording, to erase it."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from tandem.api.session.v1 import contact_pb2 as pb
 from tandem.api.session.v1 import session_service_pb2 as api
-from tandem.core.errors import CONTACT_NOT_OVER, ERASURE_UNDER_WAY, UNKNOWN_NAME, Rejected
+from tandem.core.access import Role
+from tandem.core.errors import (
+    CONTACT_ENDED,
+    CONTACT_NOT_OVER,
+    ERASURE_UNDER_WAY,
+    NOT_RECORDING,
+    RECORDING_ORDER_FAILED,
+    RECORDING_ORDER_UNDER_WAY,
+    UNKNOWN_NAME,
+    Rejected,
+)
 from tandem.core.seal import AUDIO, Sealed
 from tandem.runtime import positions
 from tandem.runtime.interceptors import Call
+from tandem.runtime.ledger import Ledger
 from tandem.session.domain import words as w
+from tandem.session.domain.contact.pausing import of_talk
+from tandem.session.domain.contact.states import Recording
 from tandem.session.domain.erasure import EraseContact, ErasureScope, stream_of
-from tandem.session.events import ERASED
 from tandem.session.servicer.base import Base
 from tandem.session.servicer.showing import id_of, shown_contacts
 
+RECORDING_WAIT_S = 5.0
+"""How long who pauses a recording waits for the media node."""
 ERASE_WAIT_S = 10.0
 """How long an erasure's asker waits for its end, which a backup that reads keys.db may put off."""
 
@@ -26,14 +41,44 @@ class OrderCalls(Base):
     async def hang_up_contact(self, request: api.HangUpContactRequest, call: Call) -> pb.Contact:
         """End a live contact."""
         contact = id_of(request.name)
-        if await self._find(contact, call) is None:
-            raise Rejected(UNKNOWN_NAME, "there is no such resource")
-        answer = await self._host.ask(call.tenant, f"contact/{contact}", w.HangUpContact(), **call.once)
-        call.answered(answer)
-        row = await self._find(contact, call)
-        if row is None:
-            raise Rejected(UNKNOWN_NAME, "there is no such resource")
-        return (await shown_contacts(self._host, [row], call))[0]
+        await self._order(contact, w.HangUpContact(), call)
+        return await self._shown(contact, call)
+
+    async def pause_recording(self, request: api.PauseRecordingRequest, call: Call) -> pb.Contact:
+        """Silence on the recording of a talk. Answered when it is in force."""
+        return await self._turn_recording(request.name, True, call)
+
+    async def resume_recording(self, request: api.ResumeRecordingRequest, call: Call) -> pb.Contact:
+        """What is said on the recording of a talk again. Answered when it is in force."""
+        return await self._turn_recording(request.name, False, call)
+
+    async def _turn_recording(self, name: str, paused: bool, call: Call) -> pb.Contact:
+        contact = id_of(name)
+        agent = call.principal.agent if call.principal.role is Role.AGENT else ""
+        stream = f"contact/{contact}"
+        await self._order(contact, w.PauseRecording(paused, agent), call)
+        try:
+            async with asyncio.timeout(RECORDING_WAIT_S):
+                while (recording := await self._recording(call, stream)) is not None and recording.ordered is not None:
+                    await self._anything_new(call, stream)
+        except TimeoutError:
+            raise Rejected(RECORDING_ORDER_UNDER_WAY, "the media node has not done it yet") from None
+        if recording is None:
+            raise Rejected(NOT_RECORDING, "the talk has ended", contact=contact)
+        if recording.paused is not paused:
+            raise Rejected(RECORDING_ORDER_FAILED, "the media node did not do it, or another order came after this one")
+        return await self._shown(contact, call)
+
+    async def _recording(self, call: Call, stream: str) -> Recording | None:
+        """That of the talk that goes on."""
+        tenant = call.tenant
+
+        def look(ledger: Ledger) -> Recording | None:
+            aggregate = ledger.aggregate(tenant, stream)
+            return None if aggregate is None or aggregate.quarantine is not None else of_talk(aggregate.state)
+
+        found: Recording | None = call.answered(await self._host.query(tenant, "contact", look))
+        return found
 
     async def erase_contact(self, request: api.EraseContactRequest, call: Call) -> pb.Contact:
         """Erase a contact that is over. Answered when no byte is left."""
@@ -52,6 +97,24 @@ class OrderCalls(Base):
             row = await self._find(contact, call) or row
         return (await shown_contacts(self._host, [row], call))[0]
 
+    async def _order(self, contact: str, command: Any, call: Call) -> None:
+        """Give a contact an order."""
+        if await self._find(contact, call) is None:
+            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+        try:
+            call.answered(await self._host.ask(call.tenant, f"contact/{contact}", command, **call.once))
+        except Rejected as error:
+            if error.reason is not UNKNOWN_NAME:
+                raise
+            # History alone knows it: it is over.
+            raise Rejected(CONTACT_ENDED, "the contact has ended", contact=contact) from None
+
+    async def _shown(self, contact: str, call: Call) -> pb.Contact:
+        row = await self._find(contact, call)
+        if row is None:
+            raise Rejected(UNKNOWN_NAME, "there is no such resource")
+        return (await shown_contacts(self._host, [row], call))[0]
+
     async def _has(self, call: Call, stream: str) -> bool:
         """Whether such an aggregate is live."""
         tenant = call.tenant
@@ -64,11 +127,13 @@ class OrderCalls(Base):
         try:
             async with asyncio.timeout(ERASE_WAIT_S):
                 while await self._has(call, stream):
-                    await self._told_erased(positions.decode(call.position), call.tenant, stream)
+                    await self._anything_new(call, stream)
         except TimeoutError:
             raise Rejected(ERASURE_UNDER_WAY, "the bytes are not gone yet") from None
 
-    async def _told_erased(self, since: positions.Position, tenant: str, stream: str) -> None:
+    async def _anything_new(self, call: Call, stream: str) -> None:
+        """Until something has happened to an aggregate since it was looked at."""
+        since = positions.decode(call.position)
         async for _, commit in self._host.tail(since.group, since.shard, since.n):
-            if any((one.tenant, one.stream, one.type) == (tenant, stream, ERASED) for one in commit.events):
+            if any((one.tenant, one.stream) == (call.tenant, stream) for one in commit.events):
                 return

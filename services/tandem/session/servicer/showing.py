@@ -84,6 +84,7 @@ def _contact(row: ContactRow, caller: Opened | None, tenant: str) -> pb.Contact:
         connect_time=time_of(row.connected_ms),
         end_time=time_of(row.ended_ms),
         erase_time=time_of(row.erased_ms),
+        recording_paused=row.recording_paused,
         legs=[
             pb.Leg(
                 leg=leg.leg,

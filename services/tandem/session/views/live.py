@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tandem.session.domain.contact import states as st
+from tandem.session.domain.contact.pausing import of_talk
 from tandem.session.views.rows import ContactRow, LegRow, Party, Phase
 
 _PHASES: dict[type, Phase] = {
@@ -25,6 +26,7 @@ def row_of(state: Any) -> ContactRow | None:
         return None
     call, place, offered = state.call, getattr(state, "place", None), getattr(state, "offered", None)
     accepted = not isinstance(state, st.Ringing) and getattr(state, "accepted", True)
+    recording = of_talk(state)
     return ContactRow(
         call.contact,
         phase,
@@ -41,6 +43,7 @@ def row_of(state: Any) -> ContactRow | None:
         ended_ms=getattr(state, "ended_ms", 0),
         outcome=state.outcome.value if isinstance(state, st.Closing | st.Ended) else "",
         legs=_live_legs(state, call, offered, accepted),
+        recording_paused=recording is not None and recording.paused,
     )
 
 

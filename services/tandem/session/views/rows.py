@@ -81,6 +81,7 @@ class ContactRow:
     key: str = ""  # of its private values
     erased_ms: int = 0
     followed: tuple[str, ...] = ()  # legs of a quarantined contact that are still up
+    recording_paused: bool = False
 
 
 ROWS = Canonical(ContactRow, LegRow, Phase, Party, Sealed, Withheld, Erased)
@@ -127,7 +128,7 @@ def _connected(row: ContactRow, event: w.ContactConnected) -> ContactRow:
 def _requeued(row: ContactRow, event: w.ContactRequeued) -> ContactRow:
     # The agent's leg is gone or going down; in line nothing more is told of it.
     row = _leg(row, f"{row.contact}.{event.offer}", ended_ms=event.at_ms)
-    return replace(row, phase=Phase.WAITING, agent="")
+    return replace(row, phase=Phase.WAITING, agent="", recording_paused=False)
 
 
 def _disconnected(row: ContactRow, event: w.ContactDisconnected) -> ContactRow:
@@ -138,6 +139,7 @@ def _disconnected(row: ContactRow, event: w.ContactDisconnected) -> ContactRow:
         ended_ms=event.at_ms,
         outcome=event.outcome.value,
         ended_by=event.by.value,
+        recording_paused=False,
     )
 
 
@@ -173,6 +175,8 @@ _FOLD: dict[type, Callable[[ContactRow, Any], ContactRow]] = {
     w.OfferEnded: _offer_ended,
     w.AgentAnswered: _answered,
     w.ContactConnected: _connected,
+    w.RecordingPaused: lambda row, e: replace(row, recording_paused=True),
+    w.RecordingResumed: lambda row, e: replace(row, recording_paused=False),
     w.ContactRequeued: _requeued,
     w.ContactDisconnected: _disconnected,
     w.LegClosed: _leg_closed,

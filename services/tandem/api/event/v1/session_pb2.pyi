@@ -929,6 +929,122 @@ class ContactResumed(_message.Message):
 Global___ContactResumed: _TypeAlias = ContactResumed  # noqa: Y015
 
 @_typing.final
+class RecordingPauseBegun(_message.Message):
+    """Somebody ordered that a talk is recorded as silence, or as it is again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    recording: _builtins.str
+    """Recording id."""
+    paused: _builtins.bool
+    """Silence, or what is said."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        recording: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "paused", b"paused", "recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordingPauseBegun: _TypeAlias = RecordingPauseBegun  # noqa: Y015
+
+@_typing.final
+class RecordingPaused(_message.Message):
+    """From here on the recording has silence."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    recording: _builtins.str
+    """Recording id."""
+    at_ms: _builtins.int
+    """When it was known, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        recording: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordingPaused: _TypeAlias = RecordingPaused  # noqa: Y015
+
+@_typing.final
+class RecordingResumed(_message.Message):
+    """From here on the recording has what is said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    recording: _builtins.str
+    """Recording id."""
+    at_ms: _builtins.int
+    """When it was known, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        recording: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordingResumed: _TypeAlias = RecordingResumed  # noqa: Y015
+
+@_typing.final
+class RecordingPauseFailed(_message.Message):
+    """The media node did not carry the order out; the recording goes on as it was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDING_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    recording: _builtins.str
+    """Recording id."""
+    paused: _builtins.bool
+    """What was ordered: silence, or what is said."""
+    reason: _builtins.str
+    """Stable word for why."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        recording: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "paused", b"paused", "reason", b"reason", "recording", b"recording"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordingPauseFailed: _TypeAlias = RecordingPauseFailed  # noqa: Y015
+
+@_typing.final
 class ContactRequeued(_message.Message):
     """The agent was lost; the contact is back at its place."""
 

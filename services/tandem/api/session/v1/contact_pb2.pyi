@@ -182,6 +182,7 @@ class Contact(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     ENDED_BY_FIELD_NUMBER: _builtins.int
     ERASE_TIME_FIELD_NUMBER: _builtins.int
+    RECORDING_PAUSED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name."""
     state: Global___Contact.State.ValueType
@@ -200,6 +201,8 @@ class Contact(_message.Message):
     """How it ended."""
     ended_by: Global___Contact.EndedBy.ValueType
     """Who ended it."""
+    recording_paused: _builtins.bool
+    """The talk is recorded as silence, until `ResumeRecording`."""
     @_builtins.property
     def caller(self) -> _private_pb2.PrivateText:
         """Who calls."""
@@ -252,10 +255,11 @@ class Contact(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         ended_by: Global___Contact.EndedBy.ValueType = ...,
         erase_time: _timestamp_pb2.Timestamp | None = ...,
+        recording_paused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "connect_time", b"connect_time", "create_time", b"create_time", "end_time", b"end_time", "enqueue_time", b"enqueue_time", "erase_time", b"erase_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "caller", b"caller", "connect_time", b"connect_time", "create_time", b"create_time", "end_time", b"end_time", "ended_by", b"ended_by", "enqueue_time", b"enqueue_time", "erase_time", b"erase_time", "flow", b"flow", "flow_version", b"flow_version", "legs", b"legs", "name", b"name", "number", b"number", "outcome", b"outcome", "queue", b"queue", "recordings", b"recordings", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "caller", b"caller", "connect_time", b"connect_time", "create_time", b"create_time", "end_time", b"end_time", "ended_by", b"ended_by", "enqueue_time", b"enqueue_time", "erase_time", b"erase_time", "flow", b"flow", "flow_version", b"flow_version", "legs", b"legs", "name", b"name", "number", b"number", "outcome", b"outcome", "queue", b"queue", "recording_paused", b"recording_paused", "recordings", b"recordings", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

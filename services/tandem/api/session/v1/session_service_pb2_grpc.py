@@ -61,6 +61,16 @@ class SessionServiceStub:
                 request_serializer=tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.HangUpContactRequest.SerializeToString,
                 response_deserializer=tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.FromString,
                 _registered_method=True)
+        self.PauseRecording = channel.unary_unary(
+                '/tandem.api.session.v1.SessionService/PauseRecording',
+                request_serializer=tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.PauseRecordingRequest.SerializeToString,
+                response_deserializer=tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.FromString,
+                _registered_method=True)
+        self.ResumeRecording = channel.unary_unary(
+                '/tandem.api.session.v1.SessionService/ResumeRecording',
+                request_serializer=tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.ResumeRecordingRequest.SerializeToString,
+                response_deserializer=tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.FromString,
+                _registered_method=True)
         self.EraseContact = channel.unary_unary(
                 '/tandem.api.session.v1.SessionService/EraseContact',
                 request_serializer=tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.EraseContactRequest.SerializeToString,
@@ -108,6 +118,23 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseRecording(self, request, context):
+        """Record silence on both sides of a talk in place of what is said, until `ResumeRecording`: for card data and the
+        like. Answered when nothing more is recorded; UNAVAILABLE, RECORDING_ORDER_UNDER_WAY when that takes long, and
+        nothing should be said before. An agent may do so in their own talk. Nobody talks, or the talk is not recorded:
+        FAILED_PRECONDITION, NOT_RECORDING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeRecording(self, request, context):
+        """Record what is said again. As `PauseRecording`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseContact(self, request, context):
         """Erase all that is private of a contact that is over, its recordings too, for ever. Answered when no byte of
         its keys and recordings is left in this cell; UNAVAILABLE, ERASURE_UNDER_WAY when that takes long: it goes
@@ -143,6 +170,16 @@ def add_SessionServiceServicer_to_server(servicer, server):
             'HangUpContact': grpc.unary_unary_rpc_method_handler(
                     servicer.HangUpContact,
                     request_deserializer=tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.HangUpContactRequest.FromString,
+                    response_serializer=tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.SerializeToString,
+            ),
+            'PauseRecording': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseRecording,
+                    request_deserializer=tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.PauseRecordingRequest.FromString,
+                    response_serializer=tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.SerializeToString,
+            ),
+            'ResumeRecording': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRecording,
+                    request_deserializer=tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.ResumeRecordingRequest.FromString,
                     response_serializer=tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.SerializeToString,
             ),
             'EraseContact': grpc.unary_unary_rpc_method_handler(
@@ -286,6 +323,60 @@ class SessionService:
             target,
             '/tandem.api.session.v1.SessionService/HangUpContact',
             tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.HangUpContactRequest.SerializeToString,
+            tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.api.session.v1.SessionService/PauseRecording',
+            tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.PauseRecordingRequest.SerializeToString,
+            tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRecording(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.api.session.v1.SessionService/ResumeRecording',
+            tandem_dot_api_dot_session_dot_v1_dot_session__service__pb2.ResumeRecordingRequest.SerializeToString,
             tandem_dot_api_dot_session_dot_v1_dot_contact__pb2.Contact.FromString,
             options,
             channel_credentials,

@@ -46,6 +46,14 @@ class SessionServiceStub:
     """
     HangUpContact: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.HangUpContactRequest, _contact_pb2.Contact]
     """End a contact, whatever it is doing. One that has ended: FAILED_PRECONDITION, CONTACT_ENDED."""
+    PauseRecording: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.PauseRecordingRequest, _contact_pb2.Contact]
+    """Record silence on both sides of a talk in place of what is said, until `ResumeRecording`: for card data and the
+    like. Answered when nothing more is recorded; UNAVAILABLE, RECORDING_ORDER_UNDER_WAY when that takes long, and
+    nothing should be said before. An agent may do so in their own talk. Nobody talks, or the talk is not recorded:
+    FAILED_PRECONDITION, NOT_RECORDING.
+    """
+    ResumeRecording: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.ResumeRecordingRequest, _contact_pb2.Contact]
+    """Record what is said again. As `PauseRecording`."""
     EraseContact: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.EraseContactRequest, _contact_pb2.Contact]
     """Erase all that is private of a contact that is over, its recordings too, for ever. Answered when no byte of
     its keys and recordings is left in this cell; UNAVAILABLE, ERASURE_UNDER_WAY when that takes long: it goes
@@ -69,6 +77,14 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """
     HangUpContact: _aio.UnaryUnaryMultiCallable[_session_service_pb2.HangUpContactRequest, _contact_pb2.Contact]  # type: ignore[assignment]
     """End a contact, whatever it is doing. One that has ended: FAILED_PRECONDITION, CONTACT_ENDED."""
+    PauseRecording: _aio.UnaryUnaryMultiCallable[_session_service_pb2.PauseRecordingRequest, _contact_pb2.Contact]  # type: ignore[assignment]
+    """Record silence on both sides of a talk in place of what is said, until `ResumeRecording`: for card data and the
+    like. Answered when nothing more is recorded; UNAVAILABLE, RECORDING_ORDER_UNDER_WAY when that takes long, and
+    nothing should be said before. An agent may do so in their own talk. Nobody talks, or the talk is not recorded:
+    FAILED_PRECONDITION, NOT_RECORDING.
+    """
+    ResumeRecording: _aio.UnaryUnaryMultiCallable[_session_service_pb2.ResumeRecordingRequest, _contact_pb2.Contact]  # type: ignore[assignment]
+    """Record what is said again. As `PauseRecording`."""
     EraseContact: _aio.UnaryUnaryMultiCallable[_session_service_pb2.EraseContactRequest, _contact_pb2.Contact]  # type: ignore[assignment]
     """Erase all that is private of a contact that is over, its recordings too, for ever. Answered when no byte of
     its keys and recordings is left in this cell; UNAVAILABLE, ERASURE_UNDER_WAY when that takes long: it goes
@@ -119,6 +135,26 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contact_pb2.Contact, _abc.Awaitable[_contact_pb2.Contact]]:
         """End a contact, whatever it is doing. One that has ended: FAILED_PRECONDITION, CONTACT_ENDED."""
+
+    @_abc_1.abstractmethod
+    def PauseRecording(
+        self,
+        request: _session_service_pb2.PauseRecordingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contact_pb2.Contact, _abc.Awaitable[_contact_pb2.Contact]]:
+        """Record silence on both sides of a talk in place of what is said, until `ResumeRecording`: for card data and the
+        like. Answered when nothing more is recorded; UNAVAILABLE, RECORDING_ORDER_UNDER_WAY when that takes long, and
+        nothing should be said before. An agent may do so in their own talk. Nobody talks, or the talk is not recorded:
+        FAILED_PRECONDITION, NOT_RECORDING.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeRecording(
+        self,
+        request: _session_service_pb2.ResumeRecordingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contact_pb2.Contact, _abc.Awaitable[_contact_pb2.Contact]]:
+        """Record what is said again. As `PauseRecording`."""
 
     @_abc_1.abstractmethod
     def EraseContact(

@@ -27,7 +27,7 @@ from tandem.internal.link.v1 import media_pb2 as tandem_dot_internal_dot_link_do
 from tandem.internal.type.v1 import private_pb2 as tandem_dot_internal_dot_type_dot_v1_dot_private__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tandem/internal/session/v1/session.proto\x12\x1atandem.internal.session.v1\x1a&tandem/internal/config/v1/config.proto\x1a#tandem/internal/link/v1/media.proto\x1a%tandem/internal/type/v1/private.proto\"G\n\x08TakeCall\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x04 \x01(\t\"J\n\x0bNoteRefusal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"f\n\x07NoteLeg\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x03\x12\x31\n\x04\x62ody\x18\x04 \x01(\x0b\x32#.tandem.internal.link.v1.MediaEvent\"-\n\x0eNoteNewJournal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"7\n\x0bHangUpStray\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x03\"w\n\nTakeDigits\x12\x0b\n\x03leg\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x0e\n\x06\x64igits\x18\x04 \x01(\t\x12/\n\x03why\x18\x05 \x01(\x0e\x32\".tandem.internal.link.v1.Collected\"d\n\x0cOfferContact\x12\r\n\x05offer\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\x17\n\x0fring_timeout_ms\x18\x05 \x01(\r\"*\n\x0cRescindOffer\x12\r\n\x05offer\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\"\x19\n\x08\x41skPlace\x12\r\n\x05queue\x18\x01 \x01(\t\")\n\x0bRefuseQueue\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\")\n\tEndWrapUp\x12\r\n\x05offer\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"\x0f\n\rHangUpContact\"\x1d\n\rGiveUpWaiting\x12\x0c\n\x04step\x18\x01 \x01(\t\"\r\n\x0bRejoinQueue\"\x10\n\x0e\x43ompleteAnyway\"\x1e\n\x0bHangUpBegun\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\"T\n\nMediaOrder\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12+\n\x04verb\x18\x03 \x01(\x0b\x32\x1d.tandem.internal.link.v1.Verb\"M\n\nNoteDevice\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x12\n\nregistered\x18\x03 \x01(\x08\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\"n\n\rDeviceChanged\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\nregistered\x18\x04 \x01(\x08\x12\r\n\x05\x61t_ms\x18\x05 \x01(\x03\x12\r\n\x05\x61gain\x18\x06 \x01(\x08\"D\n\nAskDevices\x12\x36\n\x05known\x18\x01 \x03(\x0b\x32\'.tandem.internal.session.v1.KnownDevice\":\n\x0bKnownDevice\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\"\x0f\n\rReviewDevices\"\xcb\x01\n\x10\x44\x65viceConfigured\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\r\n\x05realm\x18\x04 \x01(\t\x12\x31\n\x07ha1_md5\x18\x05 \x01(\x0b\x32 .tandem.internal.type.v1.Private\x12\x34\n\nha1_sha256\x18\x06 \x01(\x0b\x32 .tandem.internal.type.v1.Private\x12\x0f\n\x07\x64\x65leted\x18\x07 \x01(\x08\"c\n\x0e\x46lowConfigured\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x32\n\x05steps\x18\x03 \x03(\x0b\x32#.tandem.internal.config.v1.FlowStepb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tandem/internal/session/v1/session.proto\x12\x1atandem.internal.session.v1\x1a&tandem/internal/config/v1/config.proto\x1a#tandem/internal/link/v1/media.proto\x1a%tandem/internal/type/v1/private.proto\"G\n\x08TakeCall\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x04 \x01(\t\"J\n\x0bNoteRefusal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"f\n\x07NoteLeg\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x03\x12\x31\n\x04\x62ody\x18\x04 \x01(\x0b\x32#.tandem.internal.link.v1.MediaEvent\"-\n\x0eNoteNewJournal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"7\n\x0bHangUpStray\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x03\"w\n\nTakeDigits\x12\x0b\n\x03leg\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x0e\n\x06\x64igits\x18\x04 \x01(\t\x12/\n\x03why\x18\x05 \x01(\x0e\x32\".tandem.internal.link.v1.Collected\"d\n\x0cOfferContact\x12\r\n\x05offer\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\x17\n\x0fring_timeout_ms\x18\x05 \x01(\r\"*\n\x0cRescindOffer\x12\r\n\x05offer\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\"\x19\n\x08\x41skPlace\x12\r\n\x05queue\x18\x01 \x01(\t\")\n\x0bRefuseQueue\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\")\n\tEndWrapUp\x12\r\n\x05offer\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"\x0f\n\rHangUpContact\"/\n\x0ePauseRecording\x12\x0e\n\x06paused\x18\x01 \x01(\x08\x12\r\n\x05\x61gent\x18\x02 \x01(\t\"\x1d\n\rGiveUpWaiting\x12\x0c\n\x04step\x18\x01 \x01(\t\"\r\n\x0bRejoinQueue\"\x10\n\x0e\x43ompleteAnyway\"\x1e\n\x0bHangUpBegun\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\"#\n\x10RecordingOrdered\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\"T\n\nMediaOrder\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12+\n\x04verb\x18\x03 \x01(\x0b\x32\x1d.tandem.internal.link.v1.Verb\"M\n\nNoteDevice\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x12\n\nregistered\x18\x03 \x01(\x08\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\"n\n\rDeviceChanged\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\nregistered\x18\x04 \x01(\x08\x12\r\n\x05\x61t_ms\x18\x05 \x01(\x03\x12\r\n\x05\x61gain\x18\x06 \x01(\x08\"D\n\nAskDevices\x12\x36\n\x05known\x18\x01 \x03(\x0b\x32\'.tandem.internal.session.v1.KnownDevice\":\n\x0bKnownDevice\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\"\x0f\n\rReviewDevices\"\xcb\x01\n\x10\x44\x65viceConfigured\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\r\n\x05realm\x18\x04 \x01(\t\x12\x31\n\x07ha1_md5\x18\x05 \x01(\x0b\x32 .tandem.internal.type.v1.Private\x12\x34\n\nha1_sha256\x18\x06 \x01(\x0b\x32 .tandem.internal.type.v1.Private\x12\x0f\n\x07\x64\x65leted\x18\x07 \x01(\x08\"c\n\x0e\x46lowConfigured\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x32\n\x05steps\x18\x03 \x03(\x0b\x32#.tandem.internal.config.v1.FlowStepb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,28 +58,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENDWRAPUP']._serialized_end=923
   _globals['_HANGUPCONTACT']._serialized_start=925
   _globals['_HANGUPCONTACT']._serialized_end=940
-  _globals['_GIVEUPWAITING']._serialized_start=942
-  _globals['_GIVEUPWAITING']._serialized_end=971
-  _globals['_REJOINQUEUE']._serialized_start=973
-  _globals['_REJOINQUEUE']._serialized_end=986
-  _globals['_COMPLETEANYWAY']._serialized_start=988
-  _globals['_COMPLETEANYWAY']._serialized_end=1004
-  _globals['_HANGUPBEGUN']._serialized_start=1006
-  _globals['_HANGUPBEGUN']._serialized_end=1036
-  _globals['_MEDIAORDER']._serialized_start=1038
-  _globals['_MEDIAORDER']._serialized_end=1122
-  _globals['_NOTEDEVICE']._serialized_start=1124
-  _globals['_NOTEDEVICE']._serialized_end=1201
-  _globals['_DEVICECHANGED']._serialized_start=1203
-  _globals['_DEVICECHANGED']._serialized_end=1313
-  _globals['_ASKDEVICES']._serialized_start=1315
-  _globals['_ASKDEVICES']._serialized_end=1383
-  _globals['_KNOWNDEVICE']._serialized_start=1385
-  _globals['_KNOWNDEVICE']._serialized_end=1443
-  _globals['_REVIEWDEVICES']._serialized_start=1445
-  _globals['_REVIEWDEVICES']._serialized_end=1460
-  _globals['_DEVICECONFIGURED']._serialized_start=1463
-  _globals['_DEVICECONFIGURED']._serialized_end=1666
-  _globals['_FLOWCONFIGURED']._serialized_start=1668
-  _globals['_FLOWCONFIGURED']._serialized_end=1767
+  _globals['_PAUSERECORDING']._serialized_start=942
+  _globals['_PAUSERECORDING']._serialized_end=989
+  _globals['_GIVEUPWAITING']._serialized_start=991
+  _globals['_GIVEUPWAITING']._serialized_end=1020
+  _globals['_REJOINQUEUE']._serialized_start=1022
+  _globals['_REJOINQUEUE']._serialized_end=1035
+  _globals['_COMPLETEANYWAY']._serialized_start=1037
+  _globals['_COMPLETEANYWAY']._serialized_end=1053
+  _globals['_HANGUPBEGUN']._serialized_start=1055
+  _globals['_HANGUPBEGUN']._serialized_end=1085
+  _globals['_RECORDINGORDERED']._serialized_start=1087
+  _globals['_RECORDINGORDERED']._serialized_end=1122
+  _globals['_MEDIAORDER']._serialized_start=1124
+  _globals['_MEDIAORDER']._serialized_end=1208
+  _globals['_NOTEDEVICE']._serialized_start=1210
+  _globals['_NOTEDEVICE']._serialized_end=1287
+  _globals['_DEVICECHANGED']._serialized_start=1289
+  _globals['_DEVICECHANGED']._serialized_end=1399
+  _globals['_ASKDEVICES']._serialized_start=1401
+  _globals['_ASKDEVICES']._serialized_end=1469
+  _globals['_KNOWNDEVICE']._serialized_start=1471
+  _globals['_KNOWNDEVICE']._serialized_end=1529
+  _globals['_REVIEWDEVICES']._serialized_start=1531
+  _globals['_REVIEWDEVICES']._serialized_end=1546
+  _globals['_DEVICECONFIGURED']._serialized_start=1549
+  _globals['_DEVICECONFIGURED']._serialized_end=1752
+  _globals['_FLOWCONFIGURED']._serialized_start=1754
+  _globals['_FLOWCONFIGURED']._serialized_end=1853
 # @@protoc_insertion_point(module_scope)

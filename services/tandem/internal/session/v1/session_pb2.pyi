@@ -375,6 +375,32 @@ class HangUpContact(_message.Message):
 Global___HangUpContact: _TypeAlias = HangUpContact  # noqa: Y015
 
 @_typing.final
+class PauseRecording(_message.Message):
+    """From a client: a talk's recording has silence from now on, or what is said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAUSED_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    paused: _builtins.bool
+    """Silence, or what is said."""
+    agent: _builtins.str
+    """The agent who asks, in their own talk alone; empty for those who may in any."""
+    def __init__(
+        self,
+        *,
+        paused: _builtins.bool = ...,
+        agent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "paused", b"paused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseRecording: _TypeAlias = PauseRecording  # noqa: Y015
+
+@_typing.final
 class GiveUpWaiting(_message.Message):
     """Wake: the longest wait in the queue has passed."""
 
@@ -451,6 +477,28 @@ class HangUpBegun(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HangUpBegun: _TypeAlias = HangUpBegun  # noqa: Y015
+
+@_typing.final
+class RecordingOrdered(_message.Message):
+    """Reply to `PauseRecording`: the media node has the order, or will when it is there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_FIELD_NUMBER: _builtins.int
+    contact: _builtins.str
+    """Contact id."""
+    def __init__(
+        self,
+        *,
+        contact: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordingOrdered: _TypeAlias = RecordingOrdered  # noqa: Y015
 
 @_typing.final
 class MediaOrder(_message.Message):

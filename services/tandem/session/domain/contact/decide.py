@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tandem.core.decider import Context, dispatch
-from tandem.session.domain.contact import ending, flow, offers, parting, recordings, talking, waiting
+from tandem.session.domain.contact import ending, flow, offers, parting, pausing, recordings, talking, waiting
 from tandem.session.domain.contact import states as st
 
 HANDLERS: dict[tuple[type, type], Any] = {
@@ -18,6 +18,7 @@ HANDLERS: dict[tuple[type, type], Any] = {
     **waiting.HANDLERS,
     **offers.HANDLERS,
     **talking.HANDLERS,
+    **pausing.HANDLERS,
     **ending.HANDLERS,
     **recordings.HANDLERS,
 }

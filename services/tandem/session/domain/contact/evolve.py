@@ -137,6 +137,23 @@ def _recording(state: Any, event: w.RecordingEnded) -> st.State:
     return _with(state, recordings=rest)
 
 
+def _turning(state: st.Talking, event: w.RecordingPauseBegun) -> st.State:
+    return _recorded(state, event.recording, ordered=event.paused)
+
+
+def _turned(state: st.Talking, event: w.RecordingPaused | w.RecordingResumed) -> st.State:
+    return _recorded(state, event.recording, ordered=None, paused=isinstance(event, w.RecordingPaused))
+
+
+def _not_turned(state: st.Talking, event: w.RecordingPauseFailed) -> st.State:
+    return _recorded(state, event.recording, ordered=None)
+
+
+def _recorded(state: st.Talking, recording: str, **changes: Any) -> st.State:
+    kept = (changed(one, **changes) if one.recording == recording else one for one in state.recordings)
+    return changed(state, recordings=tuple(kept))
+
+
 def _wrapped(state: Any, event: w.WrapUpEnded) -> st.State:
     return changed(state, wrapped=True) if isinstance(state, st.Closing) else changed(state, wrapping=False)
 
@@ -174,6 +191,10 @@ _EVOLVE: dict[type, Callable[[Any, Any], st.State]] = {
     w.ContactConnected: _connected,
     w.ContactHeld: _held,
     w.ContactResumed: _resumed,
+    w.RecordingPauseBegun: _turning,
+    w.RecordingPaused: _turned,
+    w.RecordingResumed: _turned,
+    w.RecordingPauseFailed: _not_turned,
     w.ContactRequeued: _requeued,
     w.ContactDisconnected: _disconnected,
     w.LegClosed: _leg_closed,

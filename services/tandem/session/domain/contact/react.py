@@ -197,6 +197,11 @@ def _connected(state: st.Talking, event: w.ContactConnected) -> Actions:
     return Settle("bridge"), Settle("play"), _order(state.call, f"record/{event.recording}", record)
 
 
+def _turning(state: st.Talking, event: w.RecordingPauseBegun) -> Actions:
+    verb = media.RecordPause(event.recording) if event.paused else media.RecordResume(event.recording)
+    return _order(state.call, f"pause/{event.recording}", verb), Answer(w.RecordingOrdered(state.call.contact))
+
+
 def _requeued(state: st.Waiting, event: w.ContactRequeued) -> Actions:
     call, leg = state.call, f"{state.call.contact}.{event.offer}"
     audio = event.why is not w.WhyRequeued.NOT_BRIDGED
@@ -295,6 +300,7 @@ _REACT: dict[type, Callable[[Any, Any], Actions]] = {
     w.OfferTurnedDown: _turned_down,
     w.AgentAnswered: _answered,
     w.ContactConnected: _connected,
+    w.RecordingPauseBegun: _turning,
     w.ContactRequeued: _requeued,
     w.ContactDisconnected: _disconnected,
     w.LegClosed: _leg_closed,

@@ -58,13 +58,15 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording that is not stored yet."""
+    """A recording that is not stored yet. `ordered`: to pause or to go on, which the node has still to do."""
 
     recording: str
     data_key: Private
     queue: str
     agent: str
     started_ms: int
+    paused: bool = False
+    ordered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

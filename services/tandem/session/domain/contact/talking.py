@@ -21,6 +21,7 @@ from tandem.core.ports.media import (
 from tandem.session.domain import words as w
 from tandem.session.domain.contact import states as st
 from tandem.session.domain.contact.ending import caller_gone
+from tandem.session.domain.contact.pausing import order_ended
 from tandem.session.domain.contact.recordings import never_recorded, recording_over
 
 Events = Sequence[Any]
@@ -121,5 +122,5 @@ HANDLERS: dict[tuple[type, type], Any] = {
     (st.Connecting, w.NoteLeg): _connecting_leg,
     (st.Connecting, EffectEnded): _connecting_effect,
     (st.Talking, w.NoteLeg): _talking_leg,
-    (st.Talking, EffectEnded): never_recorded,
+    (st.Talking, EffectEnded): order_ended,
 }
