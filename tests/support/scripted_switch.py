@@ -390,7 +390,11 @@ class ScriptedSwitch:
             case "uuid_kill":
                 self._end(channel, words[1] if len(words) > 1 else "NORMAL_CLEARING", "send_bye")
             case "uuid_break":
-                if channel.running is not None and channel.running.name != "play_and_get_digits":
+                # It ends no wait for digits, and begins a loop anew.
+                if channel.running is not None and channel.running.name not in (
+                    "play_and_get_digits",
+                    "endless_playback",
+                ):
                     self._over(channel, channel.running, "FILE PLAYED")
             case "uuid_transfer":
                 # A transfer that names no context goes to that one.

@@ -106,6 +106,21 @@ def opened(sealed: bytes, key: bytes, name: str) -> tuple[array[int], array[int]
     return from_mu_law(audio[0::2]), from_mu_law(audio[1::2])
 
 
+async def test_music_that_was_replaced_does_not_come_back(secure, directory_port, tmp_path):
+    """A break begins a loop anew: what came next ran inside of it, and in a bridge neither heard the other."""
+    async with ordered_talk(secure, directory_port, tmp_path, {PROMPT: MUSIC_HZ}) as talk:
+        for silent in (Play(()), Stop()):
+            await talk.done(talk.caller, MUSIC)
+            assert await talk.heard_by(talk.caller) == {MUSIC_HZ}
+            await talk.done(talk.caller, silent)
+            assert await talk.heard_by(talk.caller) == set()
+        await talk.done(talk.caller, MUSIC)
+        await talk.done(talk.caller, Play((PROMPT,)))
+        await talk.done(talk.caller, Bridge(talk.agent))
+        assert await talk.heard_by(talk.caller) == {AGENT_HZ}
+        assert await talk.heard_by(talk.agent) == {CALLER_HZ}
+
+
 async def test_a_caller_whom_an_agents_phone_hands_over_belongs_to_the_owner(secure, directory_port, tmp_path):
     async with ordered_talk(secure, directory_port, tmp_path) as talk:
         talk.phones["agent"].command("transfer", f"sip:{ELSEWHERE}@{secure.sip}")

@@ -140,8 +140,8 @@ class Hearing:
 
     def _execute(self, leg: Leg, command: Command, application: str, argument: str, collect: Collect | None) -> None:
         board, token = self._board, token_of(leg.tenant, command.key)
-        sound = leg.sound = Sound(command.key, token, argument if collect is None else variable_of(token), collect)
-        looping = application == LOOP
+        heard = argument if collect is None else variable_of(token)
+        sound = leg.sound = Sound(command.key, token, heard, collect, loops=application == LOOP)
 
         def taken(reply: esl.Reply | esl.ApiReply, now: float) -> None:
             if not reply.ok:
@@ -149,7 +149,7 @@ class Hearing:
                     leg.sound = None
                 board.settle(leg.tenant, leg.id, command.key, now, "LEG_GONE")
                 board.stir(leg)
-            elif looping:
+            elif sound.loops:
                 sound.play_key = None
                 board.settle(leg.tenant, leg.id, command.key, now)
 
@@ -165,7 +165,7 @@ class Hearing:
         if music is None or not waits or busy or leg.hanging_up is not None or not board.live:
             return
         token = token_of(leg.tenant, f"comfort {leg.id}")
-        sound = leg.sound = Sound(None, token, music)
+        sound = leg.sound = Sound(None, token, music, loops=True)
 
         def taken(reply: esl.Reply | esl.ApiReply, now: float) -> None:
             if not reply.ok and leg.sound is sound:
@@ -180,15 +180,16 @@ class Hearing:
         """Whether nothing is heard on the leg. If something is, its end is begun.
 
         One application runs inside the other, and a break would hit the wrong one: the next begins
-        when this one's end has been told. A break does not end the wait for digits; being sent to
-        park anew ends everything, a bridge too.
+        when this one's end has been told. A break does not end the wait for digits, and begins a loop
+        anew; being sent to park anew ends everything, a bridge too.
         """
         if leg.replacing:
             return False
         if leg.sound is None and leg.peer is None and not leg.occupied:
             return leg.parked
         leg.replacing = True
-        if leg.peer is None and leg.sound is not None and leg.sound.collect is None:
+        sound = leg.sound
+        if leg.peer is None and sound is not None and sound.collect is None and not sound.loops:
             self._board.api(f"uuid_break {leg.channel} all")
         else:
             leg.parked, leg.moving = False, True

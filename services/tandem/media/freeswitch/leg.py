@@ -29,6 +29,8 @@ class Sound:
     argument: str
     """What it was given, as far as it can be told by that from others."""
     collect: Collect | None = None
+    loops: bool = False
+    """It begins anew when it has ended, or was broken off."""
 
 
 @dataclass(slots=True)

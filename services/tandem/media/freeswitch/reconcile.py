@@ -336,12 +336,13 @@ class Reconcile:
         sound, leg.sound = leg.sound or self._doubted(leg, heard), None
         if sound is None:
             # A loop has settled: that it runs is all there is to know of it.
-            leg.sound = Sound(None, heard, "") if runs else None
+            leg.sound = Sound(None, heard, "", loops=application == LOOP) if runs else None
         elif sound.token != heard or sound.argument not in (channel.get("variable_current_application_data") or ""):
             self._again(leg, sound)
         elif runs:
             leg.sound = sound
-            if application == LOOP:
+            sound.loops = application == LOOP
+            if sound.loops:
                 self._board.settle(leg.tenant, leg.id, sound.play_key, now)
                 sound.play_key = None
         else:

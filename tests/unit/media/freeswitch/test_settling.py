@@ -169,8 +169,9 @@ def test_a_menu_that_runs_on_ends_by_its_event() -> None:
 def test_a_loop_that_runs_on_makes_room_for_the_next() -> None:
     loops = {**PLAYS, "variable_current_application": "endless_playback", "variable_tandem_heard": "other"}
     switch = Restarted(CALLER_UP, Play(("music",)), LEG, {CALLER: loops})
-    assert switch.again("uuid_break")
+    assert switch.again("uuid_transfer")
     switch.event("CHANNEL_EXECUTE_COMPLETE", **{"Application-UUID": "other"})
+    switch.event("CHANNEL_PARK")
     assert switch.again("/p/music.wav")
 
 

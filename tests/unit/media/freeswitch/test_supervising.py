@@ -52,8 +52,9 @@ def test_what_is_heard_ends_first_and_what_comes_next_ends_the_listening(switch:
     switch.perform(Play(("hello",), loop=True), "play")
     switch.sent()
     switch.perform(Supervise(AGENT, Supervision.MONITOR), "it")
-    assert switch.sent() == [f"api uuid_break {CALLER} all"]
+    assert switch.sent()[-1] == f"api uuid_transfer {CALLER} park inline"
     switch.complete("play")
+    switch.event("CHANNEL_PARK")
     attach(switch)
     switch.sent()
     switch.perform(Play(("hello",)), "next")

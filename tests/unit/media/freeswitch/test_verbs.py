@@ -235,6 +235,19 @@ def test_one_break_makes_room_for_many(switch: Switch) -> None:
     assert switch.outcomes()[1:] == ["one DONE", "two DONE"]
 
 
+def test_a_loop_is_ended_by_being_parked_anew(switch: Switch) -> None:
+    """A break begins it anew: what came next ran inside of it, or in the bridge, where nobody heard the other."""
+    switch.up()
+    switch.perform(Play(("music",), loop=True), "loop")
+    switch.sent()
+    switch.perform(Play(("hello",)), "next")
+    assert switch.sent()[-1] == f"api uuid_transfer {CALLER} park inline"
+    switch.complete("loop")
+    assert switch.sent() == []
+    switch.event("CHANNEL_PARK")
+    assert "/p/hello.wav" in switch.sent()[-1]
+
+
 def test_a_break_that_ends_nothing_does_not_stop_the_leg(switch: Switch) -> None:
     switch.up()
     switch.perform(Play(("hello",)), "one")
@@ -621,9 +634,11 @@ def test_a_caller_without_an_owner_hears_music_until_the_next_command(switch: Sw
     assert [line for line in switch.sent() if "endless_playback" in line and "/p/music.wav" in line]
     switch.node.owner_present(SHARD, True, switch.now)
     switch.perform(Play(("hello",)), "next")
-    assert switch.sent() == [f"api uuid_break {CALLER} all"]
+    assert switch.sent()[-1] == f"api uuid_transfer {CALLER} park inline"
     token = token_of(TENANT, f"comfort {LEG}")
     switch.event("CHANNEL_EXECUTE_COMPLETE", **{"Application-UUID": token})
+    assert switch.sent() == []
+    switch.event("CHANNEL_PARK")
     assert any("playback" in line for line in switch.sent())
     assert switch.outcomes()[1:] == ["menu DONE"]
 
