@@ -45,6 +45,8 @@ CALLS, WARM_UP, ORDERS = 120, 5, 40
 EVERY_S = (0.1, 0.6)
 """Between two callers."""
 LISTENS_S, TALKS_S = 0.3, 0.2
+REQUESTS_PER_S = 2_000
+"""Of the API, while agents are made and sent to work."""
 RAMP_PER_S = 25
 RAMPS = 4
 """The line is full after so many times what it takes if nobody is turned away, or never."""
@@ -296,7 +298,10 @@ async def row_queued(scale: Scale) -> list[Figure]:
     async with AsyncExitStack() as stack:
         home = stack.enter_context(scratch())
         switch = many_calls_switch(home / "switch", with_callcenter(home / "config"))
-        cell = stack.enter_context(running(home / "cell", switch, limits__tenant__live_contacts=CALLERS_MAX))
+        # Two hundred agents are made and sent to work in a breath.
+        rates = dict.fromkeys(("api_requests_per_s", "credential_requests_per_s"), REQUESTS_PER_S)
+        settings = {f"limits__tenant__{name}": limit for name, limit in {"live_contacts": CALLERS_MAX, **rates}.items()}
+        cell = stack.enter_context(running(home / "cell", switch, **settings))
         await quiet_log(switch)
         queues = {"sales": free, "held": on_break}
         centre = await stack.enter_async_context(cell.centre(queues=queues))

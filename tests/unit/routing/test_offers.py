@@ -266,6 +266,16 @@ def test_wrap_up_ends_by_time_and_the_contact_is_told(world: DeskWorld) -> None:
     assert world.told[-1] == ("contact/c1", w.EndWrapUp(offer, world.now_ms))
 
 
+def test_a_contact_whose_clock_is_ahead_does_not_put_off_the_question_after_its_talk(world: DeskWorld) -> None:
+    """Shards step their times by themselves: two may be hours apart."""
+    world.ready("ana")
+    world.caller("c1")
+    offer = world.offer_of("ana")
+    world.do(w.AcceptOffer(offer, "c1", world.now_ms + 7_200_000))
+    assert world.wakes[f"offer/{offer}"] == (world.now_ms + ASK_TALK_MS, w.AskOffer(offer))
+    assert world.desk.agents["ana"].since_ms == world.now_ms
+
+
 def test_wrap_up_ends_by_hand_once(world: DeskWorld) -> None:
     world.ready("ana")
     world.caller("c1")

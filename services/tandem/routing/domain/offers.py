@@ -23,8 +23,9 @@ def _accept(desk: Desk, command: w.AcceptOffer, context: Context) -> Events:
     row = desk.reservations.get(command.offer)
     if row is None or row.stage is Stage.ACCEPTED:
         return ()
-    # An answer that crosses a rescission stands: the contact decided the order.
-    return _accepted(desk, row, command.at_ms)
+    # An answer that crosses a rescission stands: the contact decided the order. When that was is told in the
+    # contact's time, which may be hours from the desk's after a step of a clock.
+    return _accepted(desk, row, context.now_ms)
 
 
 def _accepted(desk: Desk, row: Reservation, at_ms: int) -> Events:

@@ -103,7 +103,7 @@ class RemoveContact:
 
 @dataclass(frozen=True, slots=True)
 class AcceptOffer:
-    """From session: the agent answered."""
+    """From session: the agent answered; when, in the contact's time."""
 
     offer: str
     contact: str
