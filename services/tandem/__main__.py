@@ -106,11 +106,12 @@ def run(
         case "media":
             _run_media(settings, points)
         case "freeswitch":
+            from tandem.targets.secret_file import BadSecretFile
             from tandem.targets.switch import NoFreeswitch, become_freeswitch
 
             try:
                 become_freeswitch(settings, os.environ)
-            except (NoFreeswitch, OSError) as error:
+            except (NoFreeswitch, BadSecretFile, OSError) as error:
                 raise CannotStart(str(error)) from error
         case "robots":
             from tandem.client.crew import run_robots

@@ -97,7 +97,7 @@ class MediaProcess:
         self._build = build
         self._watch = MediaWatch(instruments or Instruments(clock), settings.node, settings.sample_ratio)
         self._server = LinkServer(settings.listen, self, clock.boottime_ms, self)
-        self._scheduled = False
+        self._scheduled: asyncio.Handle | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._agent: MediaAgent
@@ -121,19 +121,26 @@ class MediaProcess:
                 settings.node, self._clock.boot_id(), settings.keys_max, settings.kept_max, settings.sample_ratio
             )
             self._agent = MediaAgent(who, state)
-            async with self._build(self) as backend:
-                self._backend = backend
-                self._turns = Turns(self._agent, state, journal, backend, self._points)
-                self._agent.start(self._clock.boottime_ms())
-                self._turn()
-                try:
-                    await self._server.start()
-                    # What was loaded lives on: a collection need not walk over it while calls are up.
-                    gc.freeze()
-                    ready()
-                    await asyncio.get_running_loop().create_future()
-                finally:
-                    await self._server.stop()
+            try:
+                async with self._build(self) as backend:
+                    self._backend = backend
+                    self._turns = Turns(self._agent, state, journal, backend, self._points)
+                    self._agent.start(self._clock.boottime_ms())
+                    self._turn()
+                    await self._serve(ready)
+            finally:
+                if self._scheduled is not None:
+                    self._turn()  # what the backend told as it ended
+
+    async def _serve(self, ready: Callable[[], None]) -> None:
+        try:
+            await self._server.start()
+            # What was loaded lives on: a collection need not walk over it while calls are up.
+            gc.freeze()
+            ready()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await self._server.stop()
 
     def _store(self) -> DiskStore:
         path = self._settings.journal_file
@@ -221,12 +228,13 @@ class MediaProcess:
     # ------------------------------------------------------------------------------ the turn
 
     def _soon(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._turn)
+        if self._scheduled is None:
+            self._scheduled = asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        self._scheduled = False
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
         now_ms = self._clock.boottime_ms()
         self._agent.beat(now_ms)
         self._agent.look(now_ms)

@@ -596,6 +596,11 @@ class Config(Section, frozen=True, kw_only=True):
         return self.data_dir / "run"
 
     @property
+    def freeswitch_dir(self) -> Path:
+        """Where a FreeSWITCH writes that Tandem starts."""
+        return self.data_dir.absolute() / "freeswitch"
+
+    @property
     def media_link(self) -> str:
         """Where the control plane meets the media node of this host."""
         return self.media.link or f"unix:{self.run_dir / 'media.sock'}"

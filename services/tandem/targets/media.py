@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from tandem.media.driver import BuildBackend, MediaProcess, MediaSettings
 from tandem.media.freeswitch.driver import LookupPortTaken
 from tandem.media.journal.disk import BadNodeKey, JournalInUse, NoJournal, default_node_key_file
 from tandem.media.link.address import LinkAddress, UnsafeLink
+from tandem.runtime.beside import beside
 from tandem.runtime.config import Config
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.admin import AdminPortTaken, serve_metrics
@@ -75,13 +75,11 @@ def _builtin(config: Config, blobs: Blobs, clock: Clock, entropy: Entropy, telem
         node = BuiltinNode(builtin, blobs, entropy, clock, prompts, sink)
         telemetry.meters.watch(node.readings)
         telemetry.meters.adopt(names.RTP_TICK_DELAY, node.counts.send_delay)
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(node.run())
-            try:
+        try:
+            async with beside(node.run()):
                 yield node
-            finally:
-                running.cancel()
-                node.close()
+        finally:
+            node.close()
 
     return build
 

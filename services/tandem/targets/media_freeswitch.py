@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -20,10 +19,12 @@ from tandem.media.freeswitch.files import Files
 from tandem.media.freeswitch.gateway_files import ForeignFile
 from tandem.media.freeswitch.gateways import MAX_PASSWORD, Gateway, is_password
 from tandem.media.journal.disk import default_node_key_file, in_memory
+from tandem.runtime.beside import beside
 from tandem.runtime.config import Config
 from tandem.runtime.telemetry.process import Telemetry
 from tandem.targets.groups import PROMPTS
 from tandem.targets.secret_file import BadSecretFile, read_secret
+from tandem.targets.switch import PASSWORD_SETTING
 
 
 class BadSwitch(Exception):
@@ -39,15 +40,20 @@ def freeswitch_backend(
     load_prompts(folder)  # what FreeSWITCH will play is what the manifest lists
     prompts = {name: str(path) for name, path in prompt_files(folder).items()}
     switch = Switch(given.host, given.port, "127.0.0.1", given.lookup_port)
-    password = _password(given.password_file)
+    if given.password_file is None:
+        raise BadSwitch(
+            f"{PASSWORD_SETTING} is not set: write FreeSWITCH's esl_password into a file that only this user can read, "
+            "and name it there"
+        )
+    password = read_secret(PASSWORD_SETTING, given.password_file)
     gateways = list(_gateways(config))
     key_file = config.media.node_key_file or default_node_key_file(os.environ)
     recordings = given.recordings_dir or key_file.parent / "recordings"
     settings = FreeswitchConfig(
         behind_door=given.behind_door, recordings_dir=str(recordings.absolute()), phones_srtp=given.phones_srtp
     )
-    cdrs = given.cdr_dir or config.data_dir / "freeswitch" / "storage" / "cdr"
-    folder_of_gateways = given.gateways_dir or config.data_dir / "freeswitch" / "storage" / "gateways"
+    cdrs = given.cdr_dir or config.freeswitch_dir / "storage" / "cdr"
+    folder_of_gateways = given.gateways_dir or config.freeswitch_dir / "storage" / "gateways"
     files = Files(config.data_dir / "media" / "spool", cdrs, blobs, entropy, folder_of_gateways)
 
     @asynccontextmanager
@@ -61,13 +67,11 @@ def freeswitch_backend(
             raise BadSwitch(str(error)) from error
         await node.open()
         telemetry.meters.watch(node.readings)
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(node.run())
-            try:
+        try:
+            async with beside(node.run()):
                 yield node
-            finally:
-                running.cancel()
-                await node.close()
+        finally:
+            await node.close()
 
     return build
 
@@ -102,12 +106,3 @@ def _gateways(config: Config) -> Iterator[Gateway]:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _password(path: Path | None) -> str:
-    if path is None:
-        raise BadSwitch(
-            "media.freeswitch.password_file is not set: write FreeSWITCH's esl_password into a file that only this "
-            "user can read, and name it there"
-        )
-    return read_secret("media.freeswitch.password_file", path)

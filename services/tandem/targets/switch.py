@@ -10,6 +10,7 @@ from pathlib import Path
 from tandem.adapters.system import SystemEntropy
 from tandem.runtime.config import Config
 from tandem.targets.groups import PROMPTS
+from tandem.targets.secret_file import read_secret
 
 CONFIGURATION = Path(__file__).parents[3] / "infra" / "freeswitch"
 DIRECTORIES = (
@@ -18,44 +19,44 @@ DIRECTORIES = (
 )  # fmt: skip
 """Below its home; all but those below others are told to it by an option of the same name."""
 PASSWORD_BYTES = 24
+PASSWORD_SETTING = "media.freeswitch.password_file"  # noqa: S105 - its name
+"""The setting."""
 
 
 class NoFreeswitch(Exception):
     """It cannot be started; the text says what to change."""
 
 
-def home_of(config: Config) -> Path:
-    """Where it writes."""
-    return config.data_dir.absolute() / "freeswitch"
-
-
 def prepare(config: Config) -> dict[str, str]:
     """Make its directories and the password of its event socket; the environment of the media agent that it is for.
     Raises `NoFreeswitch`, OSError."""
     _binary(config)
-    home = home_of(config)
+    home = config.freeswitch_dir
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in DIRECTORIES:
         (home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-    given = config.media.freeswitch.password_file
-    password = given or home / "esl.password"
-    if given is None and not password.exists():
+    password = _password_file(config)
+    if config.media.freeswitch.password_file is None and not password.exists():
         new = password.with_suffix(".new")
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(SystemEntropy().token(PASSWORD_BYTES) + "\n")
         new.rename(password)
-    return {"TANDEM_MEDIA__BACKEND": "freeswitch", "TANDEM_MEDIA__FREESWITCH__PASSWORD_FILE": str(password.absolute())}
+    return {
+        "TANDEM_MEDIA__BACKEND": "freeswitch",
+        "TANDEM_MEDIA__FREESWITCH__PASSWORD_FILE": str(password.absolute()),
+    }
 
 
 def become_freeswitch(config: Config, environment: Mapping[str, str]) -> None:
     """Turn this process into it: its process id is the one that the supervisor knows, and it ends with the supervisor
-    as every part does. What stands in the environment as `TANDEM_FS_...` wins. Raises `NoFreeswitch`, OSError."""
-    binary, home = _binary(config), home_of(config)
+    as every part does. What stands in the environment as `TANDEM_FS_...` wins. Raises `NoFreeswitch`, `BadSecretFile`,
+    OSError."""
+    binary, home = _binary(config), config.freeswitch_dir
     os.umask(0o077)  # it keeps a copy of its configuration, password and all
     places = [part for name in DIRECTORIES if "/" not in name for part in (f"-{name}", str(home / name))]
     arguments = [str(binary), "-nonat", "-nf", "-nc", "-conf", str(CONFIGURATION), *places]
-    os.execve(binary, arguments, {**_settings(config, home), **environment})  # noqa: S606 - no shell is wanted
+    os.execve(binary, arguments, {**_settings(config), **environment})  # noqa: S606 - no shell is wanted
 
 
 def _binary(config: Config) -> Path:
@@ -77,18 +78,21 @@ def _binary(config: Config) -> Path:
     return binary
 
 
-def _settings(config: Config, home: Path) -> dict[str, str]:
+def _password_file(config: Config) -> Path:
+    return config.media.freeswitch.password_file or config.freeswitch_dir / "esl.password"
+
+
+def _settings(config: Config) -> dict[str, str]:
     """Of `infra/freeswitch/settings.xml`."""
     media, given = config.media, config.media.freeswitch
-    password = given.password_file or home / "esl.password"
     settings: dict[str, object] = {
         "sip_ip": config.sip.host, "sip_port": config.sip.port, "rtp_ip": config.sip.host,
-        "esl_port": given.port, "esl_password": password.read_text(encoding="utf-8").strip(),
+        "esl_port": given.port, "esl_password": read_secret(PASSWORD_SETTING, _password_file(config)),
         "directory_url": f"http://127.0.0.1:{given.lookup_port}/directory",
         "fallback": "apology" if media.fallback == "apology" else "refuse",
         "fallback_after_s": math.ceil(media.fallback_after_s),
         "prompts_dir": (media.prompts_dir or PROMPTS).absolute(),
-        "cdr_dir": (given.cdr_dir or home / "storage" / "cdr").absolute(),
+        "cdr_dir": (given.cdr_dir or config.freeswitch_dir / "storage" / "cdr").absolute(),
     }  # fmt: skip
     if media.rtp_port_max:
         settings |= {"rtp_port_min": media.rtp_port_min, "rtp_port_max": media.rtp_port_max}

@@ -10,7 +10,7 @@ import pytest
 from tandem.client.up import parts_of
 from tandem.runtime.config import Config, FreeSwitch, Media, Sip
 from tandem.targets import switch
-from tandem.targets.switch import NoFreeswitch, become_freeswitch, home_of, prepare
+from tandem.targets.switch import NoFreeswitch, become_freeswitch, prepare
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_the_agent_is_told_and_the_password_is_this_users_alone_and_stays(config
     assert len(before.strip()) >= 32
     assert prepare(config) == told
     assert password.read_text() == before
-    assert (home_of(config) / "storage/cdr").is_dir(), "the agent's default"
+    assert (config.freeswitch_dir / "storage/cdr").is_dir(), "the agent's default"
 
 
 def test_what_it_is_started_with(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,12 +47,12 @@ def test_what_it_is_started_with(config: Config, monkeypatch: pytest.MonkeyPatch
         os.umask(mask)
     [(binary, arguments, environment)] = begun
     assert (str(binary), "-nc") == (arguments[0], arguments[3])
-    assert arguments[arguments.index("-db") + 1] == str(home_of(config) / "db")
+    assert arguments[arguments.index("-db") + 1] == str(config.freeswitch_dir / "db")
     assert {name: environment[f"TANDEM_FS_{name}"] for name in ("SIP_PORT", "ESL_PORT", "FALLBACK_AFTER_S")} == {
         "SIP_PORT": "15060", "ESL_PORT": "18021", "FALLBACK_AFTER_S": "20",
     }  # fmt: skip
     assert environment["TANDEM_FS_DIRECTORY_URL"] == "http://127.0.0.1:18022/directory"
-    assert environment["TANDEM_FS_ESL_PASSWORD"] == (home_of(config) / "esl.password").read_text().strip()
+    assert environment["TANDEM_FS_ESL_PASSWORD"] == (config.freeswitch_dir / "esl.password").read_text().strip()
     # Whoever sets one of its settings by hand wins.
     assert (environment["TANDEM_FS_FALLBACK"], environment["TANDEM_FS_MAX_CALLERS"]) == ("apology", "7")
 
@@ -60,7 +60,7 @@ def test_what_it_is_started_with(config: Config, monkeypatch: pytest.MonkeyPatch
 def test_every_setting_that_it_is_told_is_one(config: Config) -> None:
     prepare(config)
     known = (switch.CONFIGURATION / "settings.xml").read_text()
-    for name in switch._settings(config, home_of(config)):
+    for name in switch._settings(config):
         assert f'${name}"' in known, name
 
 

@@ -12,7 +12,7 @@ from tandem.core.ports.clock import Clock
 from tandem.core.ports.media import Command, RecordingStored
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, Sink
 from tandem.media.builtin.spool import FileSpool
-from tandem.media.freeswitch.accounts import Accounts
+from tandem.media.freeswitch.accounts import accounts
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.files import Files, Records, Tapes
 from tandem.media.freeswitch.gateway_files import GatewayFiles
@@ -79,7 +79,7 @@ class FreeswitchNode:
         self._tapes = Tapes(files, Path(config.recordings_dir), self._spool)
         self._records = Records(files.cdr_dir)
         self._directory: MergedDirectory | None = None
-        self._accounts = Accounts(switch.lookup_host, switch.lookup_port, lambda: self._directory)
+        self._accounts = accounts(switch.lookup_host, switch.lookup_port, lambda: self._directory)
         self._restored = asyncio.Event()
         self._socket: EslSocket | None = None
         self._reader = esl.EslReader()
