@@ -271,6 +271,14 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
             "(WSS) are always encrypted."
         ),
     ] = "optional"
+    carrier_ca_file: Annotated[
+        Path | None,
+        Meta(
+            description="Whom carriers over TLS have to be signed by: certificates in one file (PEM). `tandem up` lays "
+            "it down as FreeSWITCH's certs/cafile.pem, if no file of yours is there. Default: those that the system "
+            "trusts."
+        ),
+    ] = None
     gateways_dir: Annotated[
         Path | None,
         Meta(

@@ -22,6 +22,12 @@ PASSWORD_BYTES = 24
 PASSWORD_SETTING = "media.freeswitch.password_file"  # noqa: S105 - its name
 """The setting."""
 
+SYSTEM_AUTHORITIES = (
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)  # fmt: skip
+"""Whom the system trusts: Debian, Red Hat, SUSE, Alpine."""
+
 
 class NoFreeswitch(Exception):
     """It cannot be started; the text says what to change."""
@@ -42,10 +48,29 @@ def prepare(config: Config) -> dict[str, str]:
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(SystemEntropy().token(PASSWORD_BYTES) + "\n")
         new.rename(password)
+    _lay_down_authorities(config)
     return {
         "TANDEM_MEDIA__BACKEND": "freeswitch",
         "TANDEM_MEDIA__FREESWITCH__PASSWORD_FILE": str(password.absolute()),
     }
+
+
+def _lay_down_authorities(config: Config) -> None:
+    """Whom it believes, unless somebody has put a file of their own there. Raises `NoFreeswitch`, OSError."""
+    given, place = config.media.freeswitch.carrier_ca_file, config.freeswitch_dir / "certs" / "cafile.pem"
+    if given is not None and not given.is_file():
+        raise NoFreeswitch(f"media.freeswitch.carrier_ca_file {given}: there is no such file")
+    if place.exists() and not place.is_symlink():
+        if given is not None:
+            raise NoFreeswitch(
+                f"media.freeswitch.carrier_ca_file would take the place of {place}, which is yours: add its "
+                "certificates there, or remove that file"
+            )
+        return
+    found = [path for path in (given, *map(Path, SYSTEM_AUTHORITIES)) if path is not None and path.is_file()]
+    place.unlink(missing_ok=True)
+    if found:
+        place.symlink_to(found[0].absolute())
 
 
 def become_freeswitch(config: Config, environment: Mapping[str, str]) -> None:

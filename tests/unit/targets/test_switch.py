@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tandem.client.up import parts_of
 from tandem.runtime.config import Config, FreeSwitch, Media, Sip
@@ -70,6 +71,30 @@ def test_what_is_missing_is_said(config: Config, tmp_path: Path) -> None:
         prepare(config)
     with pytest.raises(NoFreeswitch, match="prefix is not set"):
         prepare(Config(data_dir=tmp_path))
+
+
+def test_it_believes_whom_the_system_does_or_whom_it_is_told(config: Config, tmp_path: Path) -> None:
+    system, own = tmp_path / "system.pem", tmp_path / "own.pem"
+    for file in (system, own):
+        file.write_text("certificates")
+    switch_ = replace(config.media.freeswitch, carrier_ca_file=own)
+    told = replace(config, media=replace(config.media, freeswitch=switch_))
+    place = config.freeswitch_dir / "certs/cafile.pem"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(switch, "SYSTEM_AUTHORITIES", (str(tmp_path / "nowhere"), str(system)))
+        for given, file in ((config, system), (told, own), (config, system)):
+            prepare(given)
+            assert place.readlink() == file
+    own.unlink()
+    with pytest.raises(NoFreeswitch, match=r"own\.pem: there is no such file"):
+        prepare(told)
+    own.touch()
+    place.unlink()
+    place.write_text("laid down by hand")
+    prepare(config)
+    assert place.read_text() == "laid down by hand"
+    with pytest.raises(NoFreeswitch, match="which is yours"):
+        prepare(told)
 
 
 def test_it_is_a_part_and_the_agent_alone_is_told(config: Config) -> None:

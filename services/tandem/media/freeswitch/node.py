@@ -85,7 +85,7 @@ class Node:
             self._conferring,
         )  # fmt: skip
         self._draining = Draining(board)
-        self._connection = Connection(board, password, self._begin)
+        self._connection = Connection(board, password, self._begin, self._carriers.said)
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
             "CHANNEL_PARK": self._parked,
             "CHANNEL_PROGRESS": self._of_leg(lambda leg, event, now: self._devices.progress(leg, _at(event), now)),

@@ -125,3 +125,15 @@ def test_gateways_that_nobody_could_write_are_left_as_they_are(world: World) -> 
     world.backend.connect()
     world._run()
     assert world.sent()[before:] == []
+
+
+def test_what_is_wrong_with_a_carriers_certificate_is_asked_for_and_told(world: World) -> None:
+    world.connect(north="n2", south="s1")
+    assert "api sofia loglevel tport 3" not in world.switch.commands
+    over_tls = World()
+    over_tls.gateways = MappingProxyType({"north": Gateway("north", "carrier.test", transport="tls")})
+    over_tls.connect(north="n2")
+    assert "api sofia loglevel tport 3" in over_tls.switch.commands
+    over_tls.switch.log("tport_tls.c:756 tls_post_connection_check(): Peer Subject Mismatch (carrier.test)\n")
+    over_tls._run()
+    assert over_tls.backend.notices[-1] == "CARRIER_NOT_TRUSTED"
