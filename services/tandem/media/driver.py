@@ -27,6 +27,7 @@ from tandem.media.journal.disk import DiskStore, NoJournal, node_key
 from tandem.media.journal.file import Journal, open_journal
 from tandem.media.journal.state import JournalState
 from tandem.media.link.address import LinkAddress
+from tandem.media.link.gateways import Reread
 from tandem.media.link.serve import LinkServer
 from tandem.media.turn import Outgoing, Turns
 from tandem.runtime.media_codec import Close
@@ -89,14 +90,16 @@ class MediaProcess:
         points: Points,
         build: BuildBackend,
         instruments: Instruments | None = None,
+        reread: Reread | None = None,
     ) -> None:
+        """`reread` is what an operator may have done with the carriers; None where there are none."""
         self._settings = settings
         self._clock = clock
         self._entropy = entropy
         self._points = points
         self._build = build
         self._watch = MediaWatch(instruments or Instruments(clock), settings.node, settings.sample_ratio)
-        self._server = LinkServer(settings.listen, self, clock.boottime_ms, self)
+        self._server = LinkServer(settings.listen, self, clock.boottime_ms, self, reread)
         self._scheduled: asyncio.Handle | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None

@@ -60,6 +60,12 @@ class Carriers:
             self._board.api(SAY)
         self._list(self._compare)
 
+    def change(self, wanted: Mapping[str, Gateway], tokens: Mapping[str, str] | None, now: float) -> None:
+        """The settings have other gateways now."""
+        self.wanted, self._tokens = wanted, tokens
+        if self._board.linked:
+            self.begin(now)
+
     def lost(self) -> None:
         """The connection is gone, and what is true with it."""
         self.up.clear()

@@ -174,6 +174,10 @@ class Node:
         """Take no new callers, or take them again."""
         self._draining.order(on)
 
+    def change_gateways(self, gateways: Mapping[str, Gateway], tokens: Mapping[str, str] | None, now: float) -> None:
+        """Call through these from now on; who talks through others goes on."""
+        self._carriers.change(gateways, tokens, now)
+
     def strangers(self) -> int:
         """Channels that are nobody's leg."""
         return len(self._board.strangers)
