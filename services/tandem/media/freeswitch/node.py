@@ -139,6 +139,9 @@ class Node:
                     self._board.timers.set("ring", leg.id, now + leg.ring_limit_s)
             elif row.kind is RowKind.REGISTRATION:
                 self._board.registered[row.id] = row.value["tenant"]
+        if self._board.legs:
+            # Should they have died with the switch, that is the last that is known of them.
+            self._board.lost_at = died_ms / 1000
         for row in kept:
             if row.kind is RowKind.RECORDING:
                 self._recorder.restore(row.id, row.value)
