@@ -24,6 +24,7 @@ from tandem.media.agent_io import KEPT_MAX, KEYS_MAX, AgentSettings
 from tandem.media.backend import Backend, RowKind, Sink
 from tandem.media.draining import Drained
 from tandem.media.journal.disk import DiskStore, NoJournal, node_key
+from tandem.media.journal.drain_note import DrainNote
 from tandem.media.journal.file import Journal, open_journal
 from tandem.media.journal.state import JournalState
 from tandem.media.link.address import LinkAddress
@@ -100,6 +101,7 @@ class MediaProcess:
         self._build = build
         self._watch = MediaWatch(instruments or Instruments(clock), settings.node, settings.sample_ratio)
         self._server = LinkServer(settings.listen, self, clock.boottime_ms, self, reread)
+        self._drain_note = DrainNote(settings.journal_file.with_name("drained"))
         self._scheduled: asyncio.Handle | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -129,7 +131,9 @@ class MediaProcess:
                     self._backend = backend
                     self._turns = Turns(self._agent, state, journal, backend, self._points)
                     self._agent.start(self._clock.boottime_ms())
+                    self._drain_again(anew)
                     self._turn()
+                    self._note_drain()
                     await self._serve(ready)
             finally:
                 if self._scheduled is not None:
@@ -222,7 +226,19 @@ class MediaProcess:
         """See `media.link.drains.Drains`."""
         self._agent.drain(on, within_ms, self._clock.boottime_ms())
         self._turn()
+        self._note_drain()
         return not self._turns.journal_away
+
+    def _drain_again(self, anew: str) -> None:
+        """What the journal knew of it is gone; the host knows it."""
+        if anew and self._drain_note.stands:
+            self._agent.drain(True, None, self._clock.boottime_ms())
+
+    def _note_drain(self) -> None:
+        try:
+            self._drain_note.write(self._agent.draining)
+        except OSError as error:
+            _log.error("whether the node is drained cannot be written (%s): after a boot of the host it is not", error)
 
     def drained(self) -> tuple[Drained, int]:
         """See `media.link.drains.Drains`."""
