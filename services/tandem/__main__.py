@@ -171,6 +171,7 @@ def up(*, config: ConfigFile = None, demo: bool = False, standby: bool = False, 
     """
     from tandem.client.place import NotRunning
     from tandem.client.up import AlreadyUp, run_up
+    from tandem.media.journal.disk import BadNodeKey
     from tandem.runtime.supervisor_driver import GaveUp
     from tandem.targets.switch import NoFreeswitch, prepare
 
@@ -179,7 +180,7 @@ def up(*, config: ConfigFile = None, demo: bool = False, standby: bool = False, 
     if settings.media.freeswitch.prefix is not None:
         try:
             switch = prepare(settings)
-        except (NoFreeswitch, OSError) as error:
+        except (NoFreeswitch, BadNodeKey, OSError) as error:
             raise CannotStart(str(error)) from error
     _exit_of(
         lambda: run_up(settings, config, demo=demo, standby=standby, allow_faults=allow_faults, switch=switch),

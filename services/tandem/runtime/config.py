@@ -245,7 +245,8 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
         Path | None,
         Meta(
             description="FreeSWITCH's cdr_dir: call records, which tell after a gap who hung up, and are removed. "
-            "Default: {data_dir}/freeswitch/storage/cdr."
+            "They hold numbers. Default: {data_dir}/freeswitch/storage/cdr; with `tandem up` beside the node key, in "
+            "memory."
         ),
     ] = None
     recordings_dir: Annotated[

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from tandem.adapters.system import SystemEntropy
+from tandem.media.journal.disk import default_node_key_file, node_key
 from tandem.runtime.config import Config
 from tandem.targets.groups import PROMPTS
 from tandem.targets.secret_file import read_secret
 
 CONFIGURATION = Path(__file__).parents[3] / "infra" / "freeswitch"
 DIRECTORIES = (
-    "log", "db", "run", "storage", "storage/gateways", "storage/cdr", "temp", "cache", "certs", "recordings", "scripts",
-    "grammar",
+    "log", "run", "storage", "storage/gateways", "cache", "certs", "recordings", "scripts", "grammar",
 )  # fmt: skip
 """Below its home; all but those below others are told to it by an option of the same name."""
+IN_MEMORY = ("db", "temp")
+"""Others, which hold who talks to whom, and digests of passwords: they and the call records lie beside the node key, on
+no disk."""
 PASSWORD_BYTES = 24
 PASSWORD_SETTING = "media.freeswitch.password_file"  # noqa: S105 - its name
 """The setting."""
@@ -35,12 +39,15 @@ class NoFreeswitch(Exception):
 
 def prepare(config: Config) -> dict[str, str]:
     """Make its directories and the password of its event socket; the environment of the media agent that it is for.
-    Raises `NoFreeswitch`, OSError."""
+    Raises `NoFreeswitch`, `BadNodeKey`, OSError."""
     _binary(config)
     home = config.freeswitch_dir
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in DIRECTORIES:
-        (home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Checks that others cannot reach what lies beside it.
+    node_key(_node_key_file(config), SystemEntropy().secret, allow_on_disk=config.media.allow_node_key_on_disk)
+    memory = _memory(config)
+    for place in (*(home / name for name in DIRECTORIES), *(memory / name for name in IN_MEMORY), _records(config)):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = _password_file(config)
     if config.media.freeswitch.password_file is None and not password.exists():
         new = password.with_suffix(".new")
@@ -52,6 +59,7 @@ def prepare(config: Config) -> dict[str, str]:
     return {
         "TANDEM_MEDIA__BACKEND": "freeswitch",
         "TANDEM_MEDIA__FREESWITCH__PASSWORD_FILE": str(password.absolute()),
+        "TANDEM_MEDIA__FREESWITCH__CDR_DIR": str(_records(config)),
     }
 
 
@@ -79,8 +87,10 @@ def become_freeswitch(config: Config, environment: Mapping[str, str]) -> None:
     OSError."""
     binary, home = _binary(config), config.freeswitch_dir
     os.umask(0o077)  # it keeps a copy of its configuration, password and all
-    places = [part for name in DIRECTORIES if "/" not in name for part in (f"-{name}", str(home / name))]
-    arguments = [str(binary), "-nonat", "-nf", "-nc", "-conf", str(CONFIGURATION), *places]
+    places = {name: home / name for name in DIRECTORIES if "/" not in name}
+    places |= {name: _memory(config) / name for name in IN_MEMORY}
+    options = [part for name, place in places.items() for part in (f"-{name}", str(place))]
+    arguments = [str(binary), "-nonat", "-nf", "-nc", "-conf", str(CONFIGURATION), *options]
     os.execve(binary, arguments, {**_settings(config), **environment})  # noqa: S606 - no shell is wanted
 
 
@@ -103,6 +113,20 @@ def _binary(config: Config) -> Path:
     return binary
 
 
+def _node_key_file(config: Config) -> Path:
+    return config.media.node_key_file or default_node_key_file(os.environ)
+
+
+def _memory(config: Config) -> Path:
+    """A directory of this FreeSWITCH's own; a user may run several."""
+    own = hashlib.sha256(str(config.freeswitch_dir).encode()).hexdigest()[:16]
+    return _node_key_file(config).absolute().parent / f"freeswitch-{own}"
+
+
+def _records(config: Config) -> Path:
+    return (config.media.freeswitch.cdr_dir or _memory(config) / "cdr").absolute()
+
+
 def _password_file(config: Config) -> Path:
     return config.media.freeswitch.password_file or config.freeswitch_dir / "esl.password"
 
@@ -117,7 +141,7 @@ def _settings(config: Config) -> dict[str, str]:
         "fallback": "apology" if media.fallback == "apology" else "refuse",
         "fallback_after_s": math.ceil(media.fallback_after_s),
         "prompts_dir": (media.prompts_dir or PROMPTS).absolute(),
-        "cdr_dir": (given.cdr_dir or config.freeswitch_dir / "storage" / "cdr").absolute(),
+        "cdr_dir": _records(config),
     }  # fmt: skip
     if media.rtp_port_max:
         settings |= {"rtp_port_min": media.rtp_port_min, "rtp_port_max": media.rtp_port_max}

@@ -21,7 +21,9 @@ def config(tmp_path: Path) -> Config:
     binary.write_text("#!/bin/sh\n")
     binary.chmod(0o755)
     freeswitch = FreeSwitch(prefix=tmp_path / "fs", port=18021, lookup_port=18022)
-    return Config(data_dir=tmp_path / "var", sip=Sip(port=15060), media=Media(freeswitch=freeswitch, fallback="503"))
+    key = tmp_path / "memory" / "node.key"
+    media = Media(freeswitch=freeswitch, fallback="503", node_key_file=key, allow_node_key_on_disk=True)
+    return Config(data_dir=tmp_path / "var", sip=Sip(port=15060), media=media)
 
 
 def test_the_agent_is_told_and_the_password_is_this_users_alone_and_stays(config: Config) -> None:
@@ -33,10 +35,10 @@ def test_the_agent_is_told_and_the_password_is_this_users_alone_and_stays(config
     assert len(before.strip()) >= 32
     assert prepare(config) == told
     assert password.read_text() == before
-    assert (config.freeswitch_dir / "storage/cdr").is_dir(), "the agent's default"
+    assert Path(told["TANDEM_MEDIA__FREESWITCH__CDR_DIR"]).is_dir()
 
 
-def test_what_it_is_started_with(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_is_started_with(config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     prepare(config)
     begun: list[tuple[Path, list[str], dict[str, str]]] = []
     monkeypatch.setattr(os, "execve", lambda *given: begun.append(given))
@@ -48,7 +50,12 @@ def test_what_it_is_started_with(config: Config, monkeypatch: pytest.MonkeyPatch
         os.umask(mask)
     [(binary, arguments, environment)] = begun
     assert (str(binary), "-nc") == (arguments[0], arguments[3])
-    assert arguments[arguments.index("-db") + 1] == str(config.freeswitch_dir / "db")
+    place = {name: Path(arguments[arguments.index(f"-{name}") + 1]) for name in ("db", "temp", "log")}
+    assert place["log"] == config.freeswitch_dir / "log"
+    # What tells who talks to whom lies beside the node key.
+    for folder in (place["db"], place["temp"], Path(environment["TANDEM_FS_CDR_DIR"])):
+        assert folder.is_relative_to(tmp_path / "memory")
+        assert folder.stat().st_mode & 0o777 == 0o700
     assert {name: environment[f"TANDEM_FS_{name}"] for name in ("SIP_PORT", "ESL_PORT", "FALLBACK_AFTER_S")} == {
         "SIP_PORT": "15060", "ESL_PORT": "18021", "FALLBACK_AFTER_S": "20",
     }  # fmt: skip
