@@ -104,13 +104,14 @@ def run(
         case "all":
             _run_all(settings, points, demo=demo, standby=standby, allow_faults=allow_faults)
         case "media":
-            _run_media(settings, points)
+            _run_media(settings, points, config)
         case "freeswitch":
+            from tandem.targets.secret_file import BadSecretFile
             from tandem.targets.switch import NoFreeswitch, become_freeswitch
 
             try:
                 become_freeswitch(settings, os.environ)
-            except (NoFreeswitch, OSError) as error:
+            except (NoFreeswitch, BadSecretFile, OSError) as error:
                 raise CannotStart(str(error)) from error
         case "robots":
             from tandem.client.crew import run_robots
@@ -138,7 +139,7 @@ def _run_all(settings: Config, points: Points, *, demo: bool, standby: bool, all
     _exit_of(serving, mendable(*REFUSED, PortTaken), ended_by_signal=0)
 
 
-def _run_media(settings: Config, points: Points) -> None:
+def _run_media(settings: Config, points: Points, file: Path | None) -> None:
     import structlog
 
     from tandem.targets.media import CANNOT_START as REFUSED
@@ -147,7 +148,11 @@ def _run_media(settings: Config, points: Points) -> None:
     def ready() -> None:
         structlog.get_logger().info("media node ready", node=settings.media.node)
 
-    _exit_of(lambda: run_media(settings, points, ready), mendable(*REFUSED), ended_by_signal=0)
+    _exit_of(
+        lambda: run_media(settings, points, ready, lambda: load(Config, file, os.environ)),
+        mendable(*REFUSED),
+        ended_by_signal=0,
+    )
 
 
 @app.command
@@ -166,6 +171,7 @@ def up(*, config: ConfigFile = None, demo: bool = False, standby: bool = False, 
     """
     from tandem.client.place import NotRunning
     from tandem.client.up import AlreadyUp, run_up
+    from tandem.media.journal.disk import BadNodeKey
     from tandem.runtime.supervisor_driver import GaveUp
     from tandem.targets.switch import NoFreeswitch, prepare
 
@@ -174,7 +180,7 @@ def up(*, config: ConfigFile = None, demo: bool = False, standby: bool = False, 
     if settings.media.freeswitch.prefix is not None:
         try:
             switch = prepare(settings)
-        except (NoFreeswitch, OSError) as error:
+        except (NoFreeswitch, BadNodeKey, OSError) as error:
             raise CannotStart(str(error)) from error
     _exit_of(
         lambda: run_up(settings, config, demo=demo, standby=standby, allow_faults=allow_faults, switch=switch),
@@ -345,6 +351,17 @@ def drain_command(
     if undo and within is not None:
         raise Failed("--undo takes callers again, and lets nobody go: leave --within out")
     _client(lambda: drain_node(settings, within_s=within, undo=undo, wait=wait), *CANNOT_DRAIN)
+
+
+@admin_app.command(name="gateways")
+def gateways_command(*, config: ConfigFile = None) -> None:
+    """Have the media node of this host read its carriers (media.gateways, and their passwords) from its settings again,
+    all or none. Nobody who talks notices; what else has changed in the settings waits for the node's next start.
+    """
+    from tandem.targets.gateways import CANNOT_REREAD, reread_gateways
+
+    settings = configured(config)
+    _client(lambda: reread_gateways(settings), *CANNOT_REREAD)
 
 
 @admin_app.command(name="replay")

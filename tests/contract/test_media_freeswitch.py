@@ -48,6 +48,29 @@ async def test_who_died_with_the_switch_ended_when_it_died() -> None:
     assert [(event.leg, event.media_time_ms) for event in ends(owner)[2:]] == [(third, died_ms)]
 
 
+async def test_who_died_with_switch_and_agent_ended_at_the_last_time_that_is_written() -> None:
+    world = FreeswitchWorld()
+    owner = await world.greeted()
+    first, second = [await world.answered(owner) for _ in range(2)]
+    await world.done(owner, owner.command(first, Bridge(second)))
+    await world.rest()
+    written_ms = world.state.time_ms
+    assert written_ms < world.now_ms
+
+    async def dies() -> None:
+        world.switch.die()
+        world.switch.tick(world.switch.now + 30)
+
+    await world.restart_after(dies)
+    later = await world.owner(2)
+    await world.until(lambda: len(ends(later)) == 2)
+    assert [event.media_time_ms for event in ends(later)] == [written_ms] * 2
+    third = await world.answered(later)
+    await world.restart_switch()
+    assert [event.leg for event in ends(later)[2:]] == [third]
+    assert ends(later)[2].media_time_ms > written_ms + 30_000, "what died then is another matter"
+
+
 async def test_media_time_does_not_run_back_for_who_died_with_the_switch() -> None:
     world = FreeswitchWorld()
     owner = await world.greeted()

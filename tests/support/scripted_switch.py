@@ -184,6 +184,10 @@ class ScriptedSwitch:
         if self.listening:
             self.out += text.encode()
 
+    def log(self, line: str) -> None:
+        """A line of the log that the listener asked for."""
+        self._send(f"Content-Type: log/data\nContent-Length: {len(line.encode())}\nLog-Level: 0\n\n{line}")
+
     def fire(self, name: str, channel: Channel | None = None, /, body: str = "", **headers: str) -> None:
         """An event, sent if somebody listens to it."""
         if not self.listening or name not in self.subscribed:
@@ -418,6 +422,8 @@ class ScriptedSwitch:
 
     def _sofia(self, words: list[str]) -> str:
         """`sofia profile tandem ...`, as far as it is about gateways."""
+        if words[0] == "loglevel":
+            return f"Sofia log level for component [{words[1]}] has been set to [{words[2]}]"
         if words[2] == "gwlist":
             up = words[3] == "up"
             return "".join(f"{name} " for name, gateway in self.gateways.items() if gateway.up is up) or NOTHING

@@ -117,7 +117,7 @@ async def _until_up(place: Place, *, demo: bool, on_switch: bool) -> None:
 def _carries(config: Config, *, on_switch: bool) -> str:
     """What carries the calls."""
     if on_switch:
-        log = config.data_dir / "freeswitch" / "log" / "freeswitch.log"
+        log = config.freeswitch_dir / "log" / "freeswitch.log"
         return f"FreeSWITCH of {config.media.freeswitch.prefix}; its log is {log}"
     if config.media.backend == "freeswitch":
         return "the FreeSWITCH that you started"

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from tandem.core.ports.media import Command, DirectoryDevice, DirectoryNumber, MediaEvent
 
@@ -64,6 +64,26 @@ class LiveLeg:
     leg: str
     waits: bool = False
     talks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaysRead:
+    """What became of a node's gateways when its settings were read again: their names."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+    @classmethod
+    def between(cls, before: Mapping[str, object], now: Mapping[str, object]) -> Self:
+        """By name and settings."""
+        return cls(
+            tuple(sorted(now.keys() - before.keys())),
+            tuple(name for name in sorted(now) if name in before and now[name] != before[name]),
+            tuple(sorted(before.keys() - now.keys())),
+            tuple(name for name in sorted(now) if name in before and now[name] == before[name]),
+        )
 
 
 class Sink(Protocol):

@@ -24,9 +24,11 @@ from tandem.media.agent_io import KEPT_MAX, KEYS_MAX, AgentSettings
 from tandem.media.backend import Backend, RowKind, Sink
 from tandem.media.draining import Drained
 from tandem.media.journal.disk import DiskStore, NoJournal, node_key
+from tandem.media.journal.drain_note import DrainNote
 from tandem.media.journal.file import Journal, open_journal
 from tandem.media.journal.state import JournalState
 from tandem.media.link.address import LinkAddress
+from tandem.media.link.gateways import Reread
 from tandem.media.link.serve import LinkServer
 from tandem.media.turn import Outgoing, Turns
 from tandem.runtime.media_codec import Close
@@ -89,15 +91,18 @@ class MediaProcess:
         points: Points,
         build: BuildBackend,
         instruments: Instruments | None = None,
+        reread: Reread | None = None,
     ) -> None:
+        """`reread` is what an operator may have done with the carriers; None where there are none."""
         self._settings = settings
         self._clock = clock
         self._entropy = entropy
         self._points = points
         self._build = build
         self._watch = MediaWatch(instruments or Instruments(clock), settings.node, settings.sample_ratio)
-        self._server = LinkServer(settings.listen, self, clock.boottime_ms, self)
-        self._scheduled = False
+        self._server = LinkServer(settings.listen, self, clock.boottime_ms, self, reread)
+        self._drain_note = DrainNote(settings.journal_file.with_name("drained"))
+        self._scheduled: asyncio.Handle | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._agent: MediaAgent
@@ -121,19 +126,28 @@ class MediaProcess:
                 settings.node, self._clock.boot_id(), settings.keys_max, settings.kept_max, settings.sample_ratio
             )
             self._agent = MediaAgent(who, state)
-            async with self._build(self) as backend:
-                self._backend = backend
-                self._turns = Turns(self._agent, state, journal, backend, self._points)
-                self._agent.start(self._clock.boottime_ms())
-                self._turn()
-                try:
-                    await self._server.start()
-                    # What was loaded lives on: a collection need not walk over it while calls are up.
-                    gc.freeze()
-                    ready()
-                    await asyncio.get_running_loop().create_future()
-                finally:
-                    await self._server.stop()
+            try:
+                async with self._build(self) as backend:
+                    self._backend = backend
+                    self._turns = Turns(self._agent, state, journal, backend, self._points)
+                    self._agent.start(self._clock.boottime_ms())
+                    self._drain_again(anew)
+                    self._turn()
+                    self._note_drain()
+                    await self._serve(ready)
+            finally:
+                if self._scheduled is not None:
+                    self._turn()  # what the backend told as it ended
+
+    async def _serve(self, ready: Callable[[], None]) -> None:
+        try:
+            await self._server.start()
+            # What was loaded lives on: a collection need not walk over it while calls are up.
+            gc.freeze()
+            ready()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await self._server.stop()
 
     def _store(self) -> DiskStore:
         path = self._settings.journal_file
@@ -212,7 +226,19 @@ class MediaProcess:
         """See `media.link.drains.Drains`."""
         self._agent.drain(on, within_ms, self._clock.boottime_ms())
         self._turn()
+        self._note_drain()
         return not self._turns.journal_away
+
+    def _drain_again(self, anew: str) -> None:
+        """What the journal knew of it is gone; the host knows it."""
+        if anew and self._drain_note.stands:
+            self._agent.drain(True, None, self._clock.boottime_ms())
+
+    def _note_drain(self) -> None:
+        try:
+            self._drain_note.write(self._agent.draining)
+        except OSError as error:
+            _log.error("whether the node is drained cannot be written (%s): after a boot of the host it is not", error)
 
     def drained(self) -> tuple[Drained, int]:
         """See `media.link.drains.Drains`."""
@@ -221,12 +247,13 @@ class MediaProcess:
     # ------------------------------------------------------------------------------ the turn
 
     def _soon(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._turn)
+        if self._scheduled is None:
+            self._scheduled = asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        self._scheduled = False
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
         now_ms = self._clock.boottime_ms()
         self._agent.beat(now_ms)
         self._agent.look(now_ms)

@@ -245,7 +245,8 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
         Path | None,
         Meta(
             description="FreeSWITCH's cdr_dir: call records, which tell after a gap who hung up, and are removed. "
-            "Default: {data_dir}/freeswitch/storage/cdr."
+            "They hold numbers. Default: {data_dir}/freeswitch/storage/cdr; with `tandem up` beside the node key, in "
+            "memory."
         ),
     ] = None
     recordings_dir: Annotated[
@@ -271,6 +272,14 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
             "(WSS) are always encrypted."
         ),
     ] = "optional"
+    carrier_ca_file: Annotated[
+        Path | None,
+        Meta(
+            description="Whom carriers over TLS have to be signed by: certificates in one file (PEM). `tandem up` lays "
+            "it down as FreeSWITCH's certs/cafile.pem, if no file of yours is there. Default: those that the system "
+            "trusts."
+        ),
+    ] = None
     gateways_dir: Annotated[
         Path | None,
         Meta(
@@ -594,6 +603,11 @@ class Config(Section, frozen=True, kw_only=True):
     def run_dir(self) -> Path:
         """Directory of pid files and sockets."""
         return self.data_dir / "run"
+
+    @property
+    def freeswitch_dir(self) -> Path:
+        """Where a FreeSWITCH writes that Tandem starts."""
+        return self.data_dir.absolute() / "freeswitch"
 
     @property
     def media_link(self) -> str:

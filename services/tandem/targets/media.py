@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -24,10 +23,12 @@ from tandem.media.driver import BuildBackend, MediaProcess, MediaSettings
 from tandem.media.freeswitch.driver import LookupPortTaken
 from tandem.media.journal.disk import BadNodeKey, JournalInUse, NoJournal, default_node_key_file
 from tandem.media.link.address import LinkAddress, UnsafeLink
+from tandem.runtime.beside import beside
 from tandem.runtime.config import Config
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.admin import AdminPortTaken, serve_metrics
 from tandem.runtime.telemetry.process import Telemetry, traced_ratio
+from tandem.targets.gateways import Rereading
 from tandem.targets.groups import PROMPTS
 from tandem.targets.media_freeswitch import BadSwitch, freeswitch_backend
 from tandem.targets.secret_file import BadSecretFile
@@ -75,19 +76,20 @@ def _builtin(config: Config, blobs: Blobs, clock: Clock, entropy: Entropy, telem
         node = BuiltinNode(builtin, blobs, entropy, clock, prompts, sink)
         telemetry.meters.watch(node.readings)
         telemetry.meters.adopt(names.RTP_TICK_DELAY, node.counts.send_delay)
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(node.run())
-            try:
+        try:
+            async with beside(node.run()):
                 yield node
-            finally:
-                running.cancel()
-                node.close()
+        finally:
+            node.close()
 
     return build
 
 
-async def run_media(config: Config, points: Points, ready: Callable[[], None]) -> None:
-    """The media node of this process, until cancelled."""
+async def run_media(
+    config: Config, points: Points, ready: Callable[[], None], settings_now: Callable[[], Config]
+) -> None:
+    """The media node of this process, until cancelled. `settings_now` reads its settings again, for `admin gateways`;
+    it raises `BadConfig`."""
     clock, entropy = SystemClock(), SystemEntropy()
     media = config.media
     telemetry = Telemetry(config, "media", f"{config.cell}/{media.node}/{os.getpid()}", clock)
@@ -100,9 +102,12 @@ async def run_media(config: Config, points: Points, ready: Callable[[], None]) -
         sample_ratio=traced_ratio(config),
     )
     blobs = await LocalBlobs.open(config.data_dir / "blobs")
-    make = freeswitch_backend if media.backend == "freeswitch" else _builtin
-    build = make(config, blobs, clock, entropy, telemetry)
-    process = MediaProcess(settings, clock, entropy, points, build, telemetry.instruments)
+    rereading = Rereading(settings_now)
+    if media.backend == "freeswitch":
+        build = freeswitch_backend(config, blobs, clock, entropy, telemetry, rereading)
+    else:
+        build = _builtin(config, blobs, clock, entropy, telemetry)
+    process = MediaProcess(settings, clock, entropy, points, build, telemetry.instruments, rereading)
 
     def begun() -> None:
         telemetry.meters.watch(process.readings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -25,8 +26,16 @@ class FreeSwitch:
     """One node. `settings` are those of `infra/freeswitch/settings.xml`; `become` is a command that starts it."""
 
     def __init__(
-        self, prefix: Path, home: Path, *, become: Sequence[str] = (), config: Path = CONFIG, **settings: str | int
+        self,
+        prefix: Path,
+        home: Path,
+        *,
+        become: Sequence[str] = (),
+        config: Path = CONFIG,
+        memory: Path | None = None,
+        **settings: str | int,
     ) -> None:
+        """`memory` is where databases, temporary files and call records are to lie instead."""
         self._prefix, self.home, self._become, self._config = prefix, home, become, config
         self.program: Program | None = None
         self._log: Program | None = None
@@ -40,10 +49,12 @@ class FreeSwitch:
             "rtp_port_min": rtp_first, "rtp_port_max": rtp_first + RTP_PORTS, "prompts_dir": PROMPTS.as_posix(),
             "log_level": "debug",
         } | settings  # fmt: skip
-        for name in DIRECTORIES:
-            (home / name).mkdir(parents=True)
-        for folder in (self.gateways, self.cdrs):
-            folder.mkdir()
+        self._places = {name: home / name for name in DIRECTORIES}
+        if memory is not None:
+            self._places |= {name: memory / name for name in ("db", "temp")}
+            self.settings.setdefault("cdr_dir", str(memory / "cdr"))
+        for folder in (*self._places.values(), self.gateways, self.cdrs):
+            folder.mkdir(parents=True)
 
     @property
     def sip(self) -> str:
@@ -58,7 +69,7 @@ class FreeSwitch:
     @property
     def cdrs(self) -> Path:
         """The spool of call records."""
-        return self.home / "storage/cdr"
+        return Path(str(self.settings.get("cdr_dir", self.home / "storage/cdr")))
 
     @property
     def certificates(self) -> Path:
@@ -83,7 +94,7 @@ class FreeSwitch:
 
     def wait_rows(self, table: str, count: int) -> None:
         """Until a table of its core has that many rows. It is written behind what happens, and nothing says when."""
-        with closing(sqlite3.connect(f"file:{self.home / 'db/core.db'}?mode=ro", uri=True)) as core:
+        with closing(sqlite3.connect(f"file:{self._places['db'] / 'core.db'}?mode=ro", uri=True)) as core:
             give_up = time.monotonic() + PATIENCE_S
             while core.execute(f"SELECT count(*) FROM {table}").fetchone()[0] != count:
                 assert time.monotonic() < give_up, f"{table} did not get {count} rows"
@@ -93,7 +104,7 @@ class FreeSwitch:
         """Until it takes calls."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TANDEM_")}
         environment |= {f"TANDEM_FS_{name.upper()}": str(value) for name, value in self.settings.items()}
-        places = [part for name in DIRECTORIES for part in (f"-{name}", self.home / name)]
+        places = [part for name, place in self._places.items() for part in (f"-{name}", place)]
         (self.home / "log/freeswitch.log").unlink(missing_ok=True)
         command = [*self._become, self._prefix / "bin/freeswitch", "-nonat", "-nf", "-nc", "-conf", self._config]
         self.program = Program("freeswitch", [*command, *places], cwd=self.home, env=environment)
@@ -101,7 +112,21 @@ class FreeSwitch:
         log = ["tail", "-n", "+1", "-F", f"--pid={self.pid}", self.home / "log/freeswitch.log"]
         self._log = Program("freeswitch.log", log)
         # It sets out to listen after its last module was loaded, in a thread of its own.
-        self.wait_logged("Socket up listening")
+        if self.settings.get("log_level") == "debug":
+            self.wait_logged("Socket up listening")
+        else:
+            self._wait_listening()
+
+    def _wait_listening(self) -> None:
+        give_up = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.esl_port), timeout=1).close()
+            except OSError:
+                assert time.monotonic() < give_up, "it does not listen"
+                time.sleep(0.1)
+            else:
+                return
 
     def stop(self) -> None:
         """End it with its calls."""

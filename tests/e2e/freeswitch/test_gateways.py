@@ -31,6 +31,7 @@ from tandem.core.ports.media import (
     Outcome,
 )
 from tandem.core.seal import secret
+from tandem.media.backend import GatewaysRead
 from tandem.media.freeswitch.driver import FreeswitchNode
 from tandem.media.freeswitch.gateways import Gateway
 from tandem.runtime.telemetry import names
@@ -238,6 +239,36 @@ async def test_what_comes_of_a_call_to_a_number(switch, directory_port, tmp_path
         await until_up(made.node, "down", 0)
         settled = await made.order("c.down", replace(call(), gateway="down"))
         assert (settled.outcome, settled.reason) == (Outcome.FAILED, "GATEWAY_DOWN")
+
+
+async def test_gateways_are_changed_while_somebody_talks_through_them(switch, directory_port, tmp_path):
+    port, other = free_udp_port(), free_udp_port()
+    async with orders(switch, directory_port, tmp_path / "node", north(port)) as made:
+        talks = sipp(tmp_path / "one", "answer_until_bye", switch.sip, tone_hz=THIRD_HZ, port=port)
+        async with talks as far:
+            await listens(far, port)
+            await made.done("c.talks", call())
+            # Another carrier in place of that one; and one more, which is taken out again.
+            changed, south = north(other), replace(north(other), name="south")
+            assert made.node.change_gateways([changed, south]) == GatewaysRead(("south",), ("north",))
+            await until_up(made.node, "north", 0)
+            await until_up(made.node, "north", 1)
+            await until_up(made.node, "south", 1)
+            assert made.told.of(LegEnded, "c.talks") == []
+            async with sipp(tmp_path / "two", "answer_until_bye", switch.sip, tone_hz=THIRD_HZ, port=other) as new:
+                await listens(new, other)
+                await made.done("c.new", call())
+                assert made.node.change_gateways([changed]) == GatewaysRead((), (), ("south",), ("north",))
+                await until_up(made.node, "south", None)
+                settled = await made.order("c.gone", replace(call(), gateway="south"))
+                assert settled.reason == "NO_SUCH_GATEWAY"
+                assert made.told.of(LegEnded, "c.new") == []
+                await made.done("c.new", HangUp())
+                await new.succeeds()
+            assert made.told.of(LegEnded, "c.talks") == []
+            assert await made.heard_by("c.talks") == set()
+            await made.done("c.talks", HangUp())
+            await far.succeeds()
 
 
 async def test_a_number_that_was_being_called_when_the_agent_died_is_not_called_again(switch, directory_port, tmp_path):

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tandem.runtime.telemetry import names
-from tandem.runtime.telemetry.admin import CLIENTS_MAX, REQUEST_MAX, AdminPortTaken, serve_metrics
+from tandem.runtime.telemetry.admin import LIMITS, AdminPortTaken, serve_metrics
 from tandem.runtime.telemetry.meters import Meters
 from tandem.runtime.telemetry.text import exposition
 
@@ -29,7 +29,7 @@ async def test_metrics_are_served_and_nothing_else():
         assert (await client.post("/metrics")).status_code == 404
 
 
-@pytest.mark.parametrize("request_", [b"", b"garbage", b"\x00" * (2 * REQUEST_MAX), b"GET /metrics HTTP/1.1\r\n"])
+@pytest.mark.parametrize("request_", [b"", b"garbage", b"GET /metrics HTTP/1.1\r\n"])
 async def test_what_is_no_request_gets_no_answer(request_):
     async with serve_metrics(0, body) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -41,7 +41,7 @@ async def test_what_is_no_request_gets_no_answer(request_):
 
 async def test_many_who_say_nothing_leave_room_when_they_go():
     async with serve_metrics(0, body) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CLIENTS_MAX)]
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(LIMITS.clients)]
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get("/metrics")
         for _, writer in silent:

@@ -76,6 +76,42 @@ async def test_it_holds_in_the_next_life_and_can_be_looked_at_without_an_order(n
     assert not (await ordered(node, None)).draining
 
 
+async def boots(node: Node) -> None:
+    """The host's memory is gone, and the node key with it."""
+    await node.stop()
+    node.settings.node_key_file.unlink()
+    await node.start()
+
+
+async def test_it_holds_when_the_host_was_booted_until_it_is_undone(node: Node) -> None:
+    await ordered(node, True, 60_000)
+    for _ in range(2):
+        await boots(node)
+        told = await ordered(node, None)
+        assert (told.draining, told.left_ms) == (True, None)
+        assert node.media.draining
+    await ordered(node, False)
+    await boots(node)
+    assert not (await ordered(node, None)).draining
+    assert not node.media.draining
+
+
+async def test_a_node_that_was_drained_before_there_was_a_note_writes_one(node: Node) -> None:
+    await ordered(node, True)
+    note = node.settings.journal_file.with_name("drained")
+    note.unlink()
+    await node.stop()
+    await node.start()
+    assert note.exists()
+
+
+async def test_a_note_that_cannot_be_written_holds_nobody_up(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    note = node.settings.journal_file.with_name("drained")
+    note.symlink_to(note.parent / "nowhere" / "at all")
+    assert (await ordered(node, True)).draining
+    assert "after a boot of the host it is not" in caplog.text
+
+
 async def test_an_order_that_cannot_be_read_is_refused(node: Node) -> None:
     async with dial(node.address) as channel:
         for garbage in (b"\x08\x07", b"\xff", b"\x08\x01\x10\xff\xff\xff\xff\xff\x01"):

@@ -26,6 +26,8 @@ from tandem.core.ports.log import Partition
 from tandem.core.ports.media import (
     Ack,
     Answer,
+    By,
+    Cause,
     Command,
     CommandSettled,
     Directory,
@@ -34,6 +36,8 @@ from tandem.core.ports.media import (
     Hello,
     LegAnswered,
     LegArrived,
+    LegEnded,
+    MediaEvent,
     Outcome,
     ToNode,
 )
@@ -84,13 +88,19 @@ class Node:
             "m1", self.address, directory / "journal", directory / "node.key", allow_node_key_on_disk=True
         )
         self.media: ScriptedMedia
+        self.farewell: MediaEvent | None = None
+        """What the backend tells of the leg c1 as it ends."""
         self._task: asyncio.Task[None] | None = None
 
     def _build(self, sink: Sink) -> AbstractAsyncContextManager[Backend]:
         @asynccontextmanager
         async def built() -> AsyncIterator[Backend]:
             self.media = ScriptedMedia(sink)
-            yield self.media
+            try:
+                yield self.media
+            finally:
+                if self.farewell is not None:
+                    sink.emit("t1", "c1", self.farewell, Clock().boottime_ms())
 
         return built()
 
@@ -214,6 +224,22 @@ async def test_the_node_comes_back_and_goes_on_counting(node: Node) -> None:
     last = owner.of(Heard)[1]
     assert isinstance(last, Heard)
     assert last.number == 2
+    await owner.stop()
+
+
+async def test_what_a_node_says_as_it_is_stopped_is_kept_for_its_owner(node: Node) -> None:
+    owner = Owner(node.address)
+    await owner.until(lambda: owner.of(KeptHeard))
+    owner.dialer.send(owner.links[0], DIRECTORY)
+    owner.dialer.send(owner.links[0], Command("t1", "k0", "nobody", Answer()))
+    await owner.until(lambda: owner.bodies())
+    node.media.call("+491", "c1")
+    await owner.until(lambda: len(owner.bodies()) == 2)
+    node.farewell = LegEnded(Cause.MEDIA_LOST, By.NODE, 0, "the node was stopped")
+    await node.stop()
+    ended, node.farewell = node.farewell, None
+    await node.start()
+    await owner.until(lambda: ended in owner.bodies())
     await owner.stop()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tandem.runtime.config import Config
 from tandem.runtime.settings import load
+from tandem.targets.gateways import Rereading
 from tandem.targets.media_freeswitch import BadSwitch, freeswitch_backend
 from tandem.targets.secret_file import BadSecretFile
 
@@ -23,7 +24,7 @@ def backend(home: Path, password: bytes | None, mode: int = 0o600, **more: str) 
         file.write_bytes(password)
         file.chmod(mode)
         variables["TANDEM_MEDIA__FREESWITCH__PASSWORD_FILE"] = str(file)
-    return freeswitch_backend(load(Config, None, variables), NOTHING, NOTHING, NOTHING, NOTHING)
+    return freeswitch_backend(load(Config, None, variables), NOTHING, NOTHING, NOTHING, NOTHING, Rereading(Config))
 
 
 def test_a_password_that_only_we_can_read_is_taken(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from tandem.media.freeswitch.board import Board
+from tandem.media.freeswitch.certificates import SAY, Certificates
 from tandem.media.freeswitch.gateways import MARK, Gateway
 from tandem.wire import esl
 
@@ -44,6 +45,9 @@ class Carriers:
         """Something stands in the files that FreeSWITCH has not taken in."""
         self.up: dict[str, bool] = {}
         """Gateways that FreeSWITCH has, and whether it would call through them."""
+        self._certificates = Certificates(board)
+        self.said = self._certificates.said
+        """Takes the lines of the switch's log."""
 
     # ------------------------------------------------------------------ asking
 
@@ -52,7 +56,15 @@ class Carriers:
         self._asked, self._missing = self._asked + 1, False
         self._unsure.clear()
         self._dropped.clear()
+        if any(gateway.transport == "tls" for gateway in self.wanted.values()):
+            self._board.api(SAY)
         self._list(self._compare)
+
+    def change(self, wanted: Mapping[str, Gateway], tokens: Mapping[str, str] | None, now: float) -> None:
+        """The settings have other gateways now."""
+        self.wanted, self._tokens = wanted, tokens
+        if self._board.linked:
+            self.begin(now)
 
     def lost(self) -> None:
         """The connection is gone, and what is true with it."""
@@ -140,6 +152,8 @@ class Carriers:
         if self.up.get(name) and not up and name not in self._dropped:
             said = " ".join(filter(None, (event.get("Status"), event.get("Phrase"))))
             self._board.notice("GATEWAY_DOWN", f"gateway {name} is not to be had{said and f': {said:.100}'}")
+        if up:
+            self._certificates.well()
         self.up[name] = up
 
     def states(self) -> tuple[tuple[str, bool], ...]:

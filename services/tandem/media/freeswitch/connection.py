@@ -37,10 +37,14 @@ _CRIT = 2
 class Connection:
     """Logs in, gives each answer to whoever asked, and says when to reconcile."""
 
-    def __init__(self, board: Board, password: str, reconcile: Callable[[float], None]) -> None:
+    def __init__(
+        self, board: Board, password: str, reconcile: Callable[[float], None], said: Callable[[str], None]
+    ) -> None:
+        """`said` takes the other lines of the switch's log at that level."""
         self._board = board
         self._password = password
         self._reconcile = reconcile
+        self._said = said
         self.wants_close = ""
         """Why the edge should close the connection; empty for no reason."""
         self.ready = False
@@ -79,6 +83,8 @@ class Connection:
             case esl.Other("log/data", text) if any(words in text for words in LOST_EVENTS):
                 self._board.notice("EVENTS_LOST", text.strip()[:200])
                 self._reconcile(now)
+            case esl.Other("log/data", text):
+                self._said(text)
 
     def _answered(self, reply: esl.Reply | esl.ApiReply, now: float) -> None:
         if not self._board.replies:

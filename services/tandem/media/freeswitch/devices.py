@@ -34,7 +34,7 @@ OFFER_HEADER = "X-Tandem-Offer"
 LEG, TENANT, SHARD = "tandem_leg", "tandem_tenant", "tandem_shard"
 """Channel variables that name a device's leg, should the journal be lost."""
 _OFFER = re.compile(r"[A-Za-z0-9/._~:@+=-]{0,200}")
-NAME = re.compile(r"[A-Za-z0-9/._~-]{1,200}")
+_NAME = re.compile(r"[A-Za-z0-9/._~-]{1,200}")
 """A name that may stand in a list of variables."""
 
 
@@ -117,18 +117,28 @@ class Devices:
 
     def originate(self, command: Command, verb: Originate, now: float) -> None:
         """Ring a device; the leg exists from here on, or ends at once."""
-        board, tenant = self._board, command.tenant
+        if not self.can_begin(command, now):
+            return
         entry = self._listed(verb.device)
-        if command.leg in board.legs:
-            board.settle(tenant, command.leg, command.key, now, "LEG_EXISTS")
-        elif entry is None or entry.tenant != tenant or verb.device not in board.registered:
+        if entry is None or entry.tenant != command.tenant or verb.device not in self._board.registered:
             self.stillborn(command, Cause.UNREACHABLE, "no registration", now)
-        elif not board.calls_out:
-            self.stillborn(command, Cause.REFUSED, "no connection to the switch", now)
-        elif not all((USER.fullmatch(verb.device), REALM.fullmatch(entry.realm), NAME.fullmatch(command.leg))):
+        elif not (USER.fullmatch(verb.device) and REALM.fullmatch(entry.realm)):
             self.stillborn(command, Cause.FAILED, "a name that cannot be dialled", now)
         else:
             self._ring(command, verb, entry, now)
+
+    def can_begin(self, command: Command, now: float) -> bool:
+        """Whether its leg can be made, whoever is called; an order whose leg cannot has ended."""
+        board = self._board
+        if command.leg in board.legs:
+            board.settle(command.tenant, command.leg, command.key, now, "LEG_EXISTS")
+        elif not board.calls_out:
+            self.stillborn(command, Cause.REFUSED, "no connection to the switch", now)
+        elif not _NAME.fullmatch(command.leg):
+            self.stillborn(command, Cause.FAILED, "a name that cannot be dialled", now)
+        else:
+            return True
+        return False
 
     def stillborn(self, command: Command, cause: Cause, detail: str, now: float, reason: str = "") -> None:
         """It ends before anybody is called."""
@@ -257,7 +267,7 @@ def leg_variables(leg: Leg, board: Board, caller: str, more_s: float) -> dict[st
         # A REFER with Replaces would join parties of two contacts behind their owners' backs: it is answered 403.
         "deny_refer_requests": "true",
         LEG: leg.id,
-        TENANT: leg.tenant if NAME.fullmatch(leg.tenant) else "",
+        TENANT: leg.tenant if _NAME.fullmatch(leg.tenant) else "",
         SHARD: str(leg.shard),
     }
     if board.hold_music:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tandem.core.ports.clock import Clock
 from tandem.core.ports.media import Command, RecordingStored
-from tandem.media.backend import LiveLeg, MergedDirectory, Row, Sink
+from tandem.media.backend import GatewaysRead, LiveLeg, MergedDirectory, Row, Sink
 from tandem.media.builtin.spool import FileSpool
-from tandem.media.freeswitch.accounts import Accounts
+from tandem.media.freeswitch.accounts import accounts
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.files import Files, Records, Tapes
 from tandem.media.freeswitch.gateway_files import GatewayFiles
@@ -72,14 +72,14 @@ class FreeswitchNode:
         self._switch = switch
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        named = {gateway.name: gateway for gateway in gateways}
-        self._node = Node(config, sink, prompts, password, named, _put(files, gateways))
+        self._gateways = {gateway.name: gateway for gateway in gateways}
+        self._node = Node(config, sink, prompts, password, self._gateways, _first_put(files, gateways))
         self._files = files
         self._spool = FileSpool(files.spool_dir, files.blobs, self, files.upload_retry_max_s)
         self._tapes = Tapes(files, Path(config.recordings_dir), self._spool)
         self._records = Records(files.cdr_dir)
         self._directory: MergedDirectory | None = None
-        self._accounts = Accounts(switch.lookup_host, switch.lookup_port, lambda: self._directory)
+        self._accounts = accounts(switch.lookup_host, switch.lookup_port, lambda: self._directory)
         self._restored = asyncio.Event()
         self._socket: EslSocket | None = None
         self._reader = esl.EslReader()
@@ -142,6 +142,15 @@ class FreeswitchNode:
         """See `Backend`."""
         self._node.drain(on)
         self._flush_soon()
+
+    def change_gateways(self, gateways: Sequence[Gateway]) -> GatewaysRead:
+        """Call through these from now on; who talks through others goes on. Raises `ForeignFile`, OSError, both
+        before anything is changed."""
+        tokens = _put(self._files, gateways)
+        before, self._gateways = self._gateways, {gateway.name: gateway for gateway in gateways}
+        self._node.change_gateways(self._gateways, tokens, self._now())
+        self._flush_soon()
+        return GatewaysRead.between(before, self._gateways)
 
     def strangers(self) -> int:
         """See `Backend`."""
@@ -338,11 +347,14 @@ class FreeswitchNode:
 
 
 def _put(files: Files, gateways: Sequence[Gateway]) -> Mapping[str, str] | None:
-    """The versions of the gateways' files; None if they cannot be written, which is no reason to take no calls."""
-    if files.gateways_dir is None:
-        return None
+    """The versions of the gateways' files; None where nobody writes them. Raises `ForeignFile`, OSError."""
+    return None if files.gateways_dir is None else GatewayFiles(files.gateways_dir, files.entropy).put(gateways)
+
+
+def _first_put(files: Files, gateways: Sequence[Gateway]) -> Mapping[str, str] | None:
+    """The same; None, too, if they cannot be written, which is no reason to take no calls. Raises `ForeignFile`."""
     try:
-        return GatewayFiles(files.gateways_dir, files.entropy).put(gateways)
+        return _put(files, gateways)
     except OSError as error:
         _log.error("gateways in %s cannot be written (%s): FreeSWITCH keeps those it has", files.gateways_dir, error)
         return None

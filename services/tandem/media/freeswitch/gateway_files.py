@@ -29,8 +29,8 @@ class GatewayFiles:
         self._entropy = entropy
 
     def put(self, gateways: Iterable[Gateway]) -> dict[str, str]:
-        """Write what differs and remove what is no more; which version of each there is. Raises `ForeignFile`
-        before anything is changed, and OSError."""
+        """Write what differs and remove what is no more; which version of each there is. Raises `ForeignFile` and,
+        where there is no room, OSError, before anything is changed."""
         wanted = {gateway.name: gateway for gateway in gateways}
         there = {path.name.removesuffix(_SUFFIX): path for path in sorted(self._directory.glob(f"*{_SUFFIX}"))}
         texts = {name: _read(path) for name, path in there.items()}
@@ -42,25 +42,32 @@ class GatewayFiles:
                 )
         for left in self._directory.glob(f".*{_NEW}"):
             left.unlink(missing_ok=True)
+        tokens: dict[str, str] = {}
+        new: dict[str, Path] = {}
+        for name, gateway in wanted.items():
+            known = token_in(texts.get(name, ""))
+            # A new version only where something is new: FreeSWITCH has to drop the old one for it.
+            if known is not None and gateway.file(known) == texts[name]:
+                tokens[name] = known
+            else:
+                tokens[name] = self._entropy.secret(_TOKEN_BYTES).hex()
+                new[name] = self._written(gateway, tokens[name])
+        for name, path in new.items():
+            path.rename(self._directory / f"{name}{_SUFFIX}")
         for name, text in texts.items():
             if name not in wanted and token_in(text) is not None:
                 there[name].unlink(missing_ok=True)
-        return {name: self._write(gateway, texts.get(name, "")) for name, gateway in wanted.items()}
+        return tokens
 
-    def _write(self, gateway: Gateway, text: str) -> str:
-        """A new version only where something is new: FreeSWITCH has to drop the old one for it."""
-        known = token_in(text)
-        if known is not None and gateway.file(known) == text:
-            return known
-        token = self._entropy.secret(_TOKEN_BYTES).hex()
+    def _written(self, gateway: Gateway, token: str) -> Path:
+        """A file that FreeSWITCH does not read yet."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._directory / f".{gateway.name}{_NEW}"
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(gateway.file(token))
             file.flush()
             os.fsync(file.fileno())
-        new.rename(self._directory / f"{gateway.name}{_SUFFIX}")
-        return token
+        return new
 
 
 def _read(path: Path) -> str:

@@ -85,7 +85,7 @@ class Node:
             self._conferring,
         )  # fmt: skip
         self._draining = Draining(board)
-        self._connection = Connection(board, password, self._begin)
+        self._connection = Connection(board, password, self._begin, self._carriers.said)
         self._handlers: dict[str, Callable[[esl.Event, float], None]] = {
             "CHANNEL_PARK": self._parked,
             "CHANNEL_PROGRESS": self._of_leg(lambda leg, event, now: self._devices.progress(leg, _at(event), now)),
@@ -139,6 +139,9 @@ class Node:
                     self._board.timers.set("ring", leg.id, now + leg.ring_limit_s)
             elif row.kind is RowKind.REGISTRATION:
                 self._board.registered[row.id] = row.value["tenant"]
+        if self._board.legs:
+            # Should they have died with the switch, that is the last that is known of them.
+            self._board.lost_at = died_ms / 1000
         for row in kept:
             if row.kind is RowKind.RECORDING:
                 self._recorder.restore(row.id, row.value)
@@ -173,6 +176,10 @@ class Node:
     def drain(self, on: bool) -> None:
         """Take no new callers, or take them again."""
         self._draining.order(on)
+
+    def change_gateways(self, gateways: Mapping[str, Gateway], tokens: Mapping[str, str] | None, now: float) -> None:
+        """Call through these from now on; who talks through others goes on."""
+        self._carriers.change(gateways, tokens, now)
 
     def strangers(self) -> int:
         """Channels that are nobody's leg."""

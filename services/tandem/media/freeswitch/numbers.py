@@ -10,7 +10,7 @@ from tandem.core.seal import Private, Secret
 from tandem.media.backend import MergedDirectory
 from tandem.media.freeswitch.board import Board
 from tandem.media.freeswitch.carriers import Carriers
-from tandem.media.freeswitch.devices import NAME, Devices, begun, leg_variables
+from tandem.media.freeswitch.devices import Devices, begun, leg_variables
 from tandem.media.freeswitch.gateways import NUMBER, Gateway
 
 _CALLER = re.compile(r"\+?[0-9]{3,15}")
@@ -42,18 +42,13 @@ class Numbers:
 
     def originate(self, command: Command, verb: Originate, now: float) -> None:
         """Call a number; the leg exists from here on, or ends at once."""
-        board, devices = self._board, self._devices
+        if not self._devices.can_begin(command, now):
+            return
         gateway, number = self._carriers.wanted.get(verb.gateway), _text(verb.number)
         caller = self._caller(command.tenant, verb.caller, gateway)
         refusal = self._refusal(command.tenant, gateway, number, caller)
-        if command.leg in board.legs:
-            board.settle(command.tenant, command.leg, command.key, now, "LEG_EXISTS")
-        elif refusal or gateway is None:
-            devices.stillborn(command, Cause.REFUSED, REFUSALS[refusal], now, refusal)
-        elif not board.calls_out:
-            devices.stillborn(command, Cause.REFUSED, "no connection to the switch", now)
-        elif not NAME.fullmatch(command.leg):
-            devices.stillborn(command, Cause.FAILED, "a name that cannot be dialled", now)
+        if refusal or gateway is None:
+            self._devices.stillborn(command, Cause.REFUSED, REFUSALS[refusal], now, refusal)
         else:
             self._call(command, verb, gateway, number, caller, now)
 

@@ -18,6 +18,7 @@ from tandem.runtime.media_codec import MAX_MESSAGE_BYTES
 
 METHOD = "/tandem.internal.link.v1.LinkService/Connect"
 DRAIN_METHOD = "/tandem.internal.link.v1.LinkService/Drain"
+GATEWAYS_METHOD = "/tandem.internal.link.v1.LinkService/ReadGateways"
 MAX_SOCKET_PATH = 107
 """Bytes in the path of a Unix domain socket (unix(7))."""
 

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import grpc
 
 from tandem.core.ports.media import FromNode, ToNode
-from tandem.media.link.address import DRAIN_METHOD, METHOD, LinkAddress, listen, new_server
+from tandem.media.link.address import DRAIN_METHOD, GATEWAYS_METHOD, METHOD, LinkAddress, listen, new_server
 from tandem.media.link.agent_end import AgentStream
 from tandem.media.link.drains import Drains, DrainService
+from tandem.media.link.gateways import GatewayService, Reread
 from tandem.media.link.stream import SILENT_MS, StreamFault
 from tandem.runtime.media_codec import Close
 
@@ -38,7 +39,8 @@ class Listener(Protocol):
 
 
 class LinkServer:
-    """Owns the server and its streams. `boottime_ms` reads CLOCK_BOOTTIME; `drains` is what an operator drains."""
+    """Owns the server and its streams. `boottime_ms` reads CLOCK_BOOTTIME; `drains` is what an operator drains,
+    `reread` reads its carriers again."""
 
     def __init__(
         self,
@@ -46,11 +48,13 @@ class LinkServer:
         listener: Listener,
         boottime_ms: Callable[[], int],
         drains: Drains | None = None,
+        reread: Reread | None = None,
         silent_ms: int = SILENT_MS,
     ) -> None:
         self._address = address
         self._drains = drains
         self._watched = None if drains is None else DrainService(drains)
+        self._gateways = None if reread is None else GatewayService(reread)
         self._listener = listener
         self._boottime_ms = boottime_ms
         self._silent_ms = silent_ms
@@ -67,6 +71,9 @@ class LinkServer:
         if self._watched is not None:
             drain: Any = grpc.unary_stream_rpc_method_handler(self._watched.serve)
             handlers[DRAIN_METHOD.rpartition("/")[2]] = drain
+        if self._gateways is not None:
+            gateways: Any = grpc.unary_unary_rpc_method_handler(self._gateways.serve)
+            handlers[GATEWAYS_METHOD.rpartition("/")[2]] = gateways
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         self.port = listen(server, self._address)
         await server.start()

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from tandem.core.ports.clock import Clock
+from tandem.runtime.beside import beside
 from tandem.runtime.config import Config
 from tandem.runtime.telemetry import names
 from tandem.runtime.telemetry.clock import Nanoseconds
@@ -88,12 +89,8 @@ class Telemetry:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """`run` while inside; `close` is the caller's, once nothing waits for this process any more."""
-        async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(self.run())
-            try:
-                yield
-            finally:
-                task.cancel()
+        async with beside(self.run()):
+            yield
 
     def close(self) -> None:
         """Hand over the last spans. Blocks for `otlp.CLOSE_S` at most."""

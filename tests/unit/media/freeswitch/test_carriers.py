@@ -125,3 +125,42 @@ def test_gateways_that_nobody_could_write_are_left_as_they_are(world: World) -> 
     world.backend.connect()
     world._run()
     assert world.sent()[before:] == []
+
+
+def test_what_is_wrong_with_a_carriers_certificate_is_asked_for_and_told(world: World) -> None:
+    world.connect(north="n2", south="s1")
+    assert "api sofia loglevel tport 3" not in world.switch.commands
+    over_tls = World()
+    over_tls.gateways = MappingProxyType({"north": Gateway("north", "carrier.test", transport="tls")})
+    over_tls.connect(north="n2")
+    assert "api sofia loglevel tport 3" in over_tls.switch.commands
+    over_tls.switch.log("tport_tls.c:756 tls_post_connection_check(): Peer Subject Mismatch (carrier.test)\n")
+    over_tls._run()
+    assert over_tls.backend.notices[-1] == "CARRIER_NOT_TRUSTED"
+
+
+def test_other_gateways_are_taken_in_while_the_switch_goes_on(world: World) -> None:
+    world.connect(north="n2", south="s1")
+    wanted = {name: Gateway(name, "carrier.test") for name in ("north", "west")}
+    world.switch.files = {"north": "n3", "west": "w1"}
+    world.backend.node.change_gateways(wanted, world.switch.files, world.switch.now)
+    world._run()
+    assert world.sent() == ["sofia profile tandem killgw north", "sofia profile tandem killgw south"]
+    world.pass_s(1)
+    assert world.sent()[2:] == ["sofia profile tandem rescan"]
+    assert world.tokens == {"north": "n3", "west": "w1"}
+    assert world.backend.node.gateways() == (("north", True), ("west", True))
+
+
+def test_gateways_that_change_while_the_switch_is_away_are_taken_in_when_it_is_back(world: World) -> None:
+    world.connect(north="n2", south="s1")
+    world.backend.lost()
+    before = len(world.sent())
+    world.switch.files = {"south": "s1"}
+    world.backend.node.change_gateways({"south": Gateway("south", "carrier.test")}, {"south": "s1"}, world.switch.now)
+    world._run()
+    assert world.sent()[before:] == []
+    world.backend.connect()
+    world._run()
+    world.pass_s(1)
+    assert world.tokens == {"south": "s1"}

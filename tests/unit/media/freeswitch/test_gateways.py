@@ -181,10 +181,28 @@ def test_a_file_that_was_changed_by_hand_is_written_anew(tmp_path: Path) -> None
     assert "192.0.2.66" not in path.read_text()
 
 
+def test_where_not_all_can_be_written_none_is(tmp_path: Path) -> None:
+    class Dry(SystemEntropy):
+        """Fails where a full disk would: between the first file and the second."""
+
+        def secret(self, size: int) -> bytes:
+            if (tmp_path / ".north.new").exists():
+                raise OSError(28, "No space left on device")
+            return super().secret(size)
+
+    put(tmp_path, FULL)
+    before = (tmp_path / "north.xml").read_text()
+    with pytest.raises(OSError, match="No space left"):
+        GatewayFiles(tmp_path, Dry()).put([replace(FULL, port=5099), PLAIN])
+    assert (tmp_path / "north.xml").read_text() == before
+    put(tmp_path, FULL)
+    assert listed(tmp_path) == ["north.xml"]
+
+
 def test_a_directory_that_cannot_be_written_keeps_nobody_from_calling(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "full").write_text("no directory")
     places = Files(tmp_path, tmp_path, cast("Any", None), SystemEntropy(), tmp_path / "full" / "gateways")
-    assert driver._put(places, [PLAIN]) is None
+    assert driver._first_put(places, [PLAIN]) is None
     assert "FreeSWITCH keeps those it has" in caplog.text

@@ -45,6 +45,11 @@ class LinkServiceStub:
                 request_serializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainRequest.SerializeToString,
                 response_deserializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainResponse.FromString,
                 _registered_method=True)
+        self.ReadGateways = channel.unary_unary(
+                '/tandem.internal.link.v1.LinkService/ReadGateways',
+                request_serializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ReadGatewaysRequest.SerializeToString,
+                response_deserializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ReadGatewaysResponse.FromString,
+                _registered_method=True)
 
 
 class LinkServiceServicer:
@@ -66,6 +71,14 @@ class LinkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadGateways(self, request, context):
+        """Has the node read its carriers from its settings again, all or none. FAILED_PRECONDITION says what is wrong
+        with them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LinkServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +91,11 @@ def add_LinkServiceServicer_to_server(servicer, server):
                     servicer.Drain,
                     request_deserializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainRequest.FromString,
                     response_serializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainResponse.SerializeToString,
+            ),
+            'ReadGateways': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadGateways,
+                    request_deserializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ReadGatewaysRequest.FromString,
+                    response_serializer=tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ReadGatewaysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +153,33 @@ class LinkService:
             '/tandem.internal.link.v1.LinkService/Drain',
             tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainRequest.SerializeToString,
             tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.DrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadGateways(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.internal.link.v1.LinkService/ReadGateways',
+            tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ReadGatewaysRequest.SerializeToString,
+            tandem_dot_internal_dot_link_dot_v1_dot_link__pb2.ReadGatewaysResponse.FromString,
             options,
             channel_credentials,
             insecure,

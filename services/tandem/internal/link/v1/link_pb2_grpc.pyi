@@ -45,6 +45,10 @@ class LinkServiceStub:
     """Has the node take no new callers, or take them again. Tells how far it is, now and at each change,
     until the operator has seen enough.
     """
+    ReadGateways: _grpc.UnaryUnaryMultiCallable[_link_pb2.ReadGatewaysRequest, _link_pb2.ReadGatewaysResponse]
+    """Has the node read its carriers from its settings again, all or none. FAILED_PRECONDITION says what is wrong
+    with them.
+    """
 
 @_typing.type_check_only
 class LinkServiceAsyncStub(LinkServiceStub):
@@ -56,6 +60,10 @@ class LinkServiceAsyncStub(LinkServiceStub):
     Drain: _aio.UnaryStreamMultiCallable[_link_pb2.DrainRequest, _link_pb2.DrainResponse]  # type: ignore[assignment]
     """Has the node take no new callers, or take them again. Tells how far it is, now and at each change,
     until the operator has seen enough.
+    """
+    ReadGateways: _aio.UnaryUnaryMultiCallable[_link_pb2.ReadGatewaysRequest, _link_pb2.ReadGatewaysResponse]  # type: ignore[assignment]
+    """Has the node read its carriers from its settings again, all or none. FAILED_PRECONDITION says what is wrong
+    with them.
     """
 
 class LinkServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -77,6 +85,16 @@ class LinkServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_link_pb2.DrainResponse], _abc.AsyncIterator[_link_pb2.DrainResponse]]:
         """Has the node take no new callers, or take them again. Tells how far it is, now and at each change,
         until the operator has seen enough.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadGateways(
+        self,
+        request: _link_pb2.ReadGatewaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_link_pb2.ReadGatewaysResponse, _abc.Awaitable[_link_pb2.ReadGatewaysResponse]]:
+        """Has the node read its carriers from its settings again, all or none. FAILED_PRECONDITION says what is wrong
+        with them.
         """
 
 def add_LinkServiceServicer_to_server(servicer: LinkServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
