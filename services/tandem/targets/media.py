@@ -98,6 +98,7 @@ async def run_media(config: Config, points: Points, ready: Callable[[], None]) -
         media.node_key_file or default_node_key_file(os.environ),
         media.allow_node_key_on_disk,
         sample_ratio=traced_ratio(config),
+        takes_over=media.backend == "freeswitch" and media.freeswitch.behind_door,
     )
     blobs = await LocalBlobs.open(config.data_dir / "blobs")
     make = freeswitch_backend if media.backend == "freeswitch" else _builtin
