@@ -31,11 +31,13 @@ class Door:
 
 
 @asynccontextmanager
-async def door(home: Path, nodes: Sequence[int], **settings: str | int) -> AsyncIterator[Door]:
-    """A door to nodes at these ports, that ends with the block. `settings` are written as in settings.cfg."""
+async def door(home: Path, nodes: Sequence[int | str], **settings: str | int) -> AsyncIterator[Door]:
+    """A door to nodes at these ports of 127.0.0.1, or at these addresses, that ends with the block. `settings` are
+    written as in settings.cfg."""
     home.mkdir(exist_ok=True)
     port = free_udp_port()
-    (home / "nodes.list").write_text("".join(f"1 sip:127.0.0.1:{node}\n" for node in nodes))
+    places = [f"127.0.0.1:{node}" if isinstance(node, int) else node for node in nodes]
+    (home / "nodes.list").write_text("".join(f"1 sip:{place}\n" for place in places))
     given = {"DOOR_PORT": port, "NODES_FILE": f'"{home / "nodes.list"}"', "PING_S": 1} | settings
     defines = [part for name, value in given.items() for part in ("-A", f"{name}={value}")]
     program = Program(

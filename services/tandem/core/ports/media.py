@@ -223,8 +223,8 @@ class HandOut:
     and nothing changes for the caller; again it describes the leg anew.
 
     Only a caller who waits can be moved. Fails with NO_DOOR (the node stands behind none, so that the phone speaks
-    to this node's own address), NOT_WAITING (not answered, in a bridge or conference, or recorded), CANNOT_MOVE
-    (by browser, encrypted, or not over UDP), NOT_ON_THIS_BACKEND.
+    to this node's own address), NOT_WAITING (not answered, or the phone has not acknowledged it yet; in a menu, bridge
+    or conference; recorded), CANNOT_MOVE (by browser, encrypted, or not over UDP), NOT_ON_THIS_BACKEND.
     """
 
 
@@ -235,8 +235,8 @@ class TakeOver:
     Settles done after `LegTakenOver`: the leg is up and silent here, and the caller's audio comes and goes here.
     Failed: this node has nothing of the leg, and its caller has heard of nothing. DRAINING, CAPACITY,
     NOT_ON_THIS_BACKEND, NO_DOOR, BAD_DIALOG (not written by a node of this release), NO_ANSWER (the caller's phone
-    did not say yes to this node), CALL_GONE (it said that it knows no such call), CANNOT_WRITE (FreeSWITCH's
-    database). Unknown: the switch died with it.
+    did not say yes to this node), CALL_GONE (it said that it knows no such call), NO_PORT (its audio's port is not
+    free here), CANNOT_WRITE (FreeSWITCH's database), LEG_EXISTS. Unknown: the switch died with it.
     """
 
     dialog: Private
