@@ -36,6 +36,8 @@ class SwitchBackend(NodeBackend):
         self._switch = switch
         self._reader, self._frames = esl.EslReader(), deque[esl.Frame]()
         self.notices: list[str] = []
+        self.unwritable = ""
+        """Why the switch's database cannot be written."""
         config = FreeswitchConfig(behind_door=behind_door)
         self.node = Node(config, agent, PROMPTS, switch.password, gateways, switch.files)
 
@@ -71,7 +73,10 @@ class SwitchBackend(NodeBackend):
         for seal in out.seals:
             stored = RecordingStored(seal.name.rpartition("/")[2], seal.name, 8000, 1, "", seal.truncated)
             self.node.recording_stored(seal.name, stored, self._at())
-        return bool(frame is not None or out.data or out.records or out.seals)
+        for row in out.rows:
+            self._switch.recovery = {row.channel: row.row}
+            self.node.written(row.channel, self.unwritable, self._at())
+        return bool(frame is not None or out.data or out.records or out.seals or out.rows)
 
 
 class FreeswitchWorld(AgentWorld):

@@ -116,7 +116,8 @@ class Verbs:
         elif leg.stage is Stage.FALLBACK and not isinstance(verb, Stop | RecordStop):
             self._board.settle(leg.tenant, leg.id, command.key, now, "FALLBACK")
         elif leg.stage is not Stage.UP and not isinstance(verb, Answer | RecordStop | Stop):
-            self._board.settle(leg.tenant, leg.id, command.key, now, "NOT_ANSWERED")
+            reason = "NOT_WAITING" if isinstance(verb, HandOut) else "NOT_ANSWERED"
+            self._board.settle(leg.tenant, leg.id, command.key, now, reason)
         elif leg.stage is Stage.ARRIVED and not leg.taken:
             self._arrivals.take(leg)
             return False
