@@ -210,6 +210,17 @@ async def test_a_phone_that_does_not_come_stays_where_it_is(says: str, reason: s
     assert await here.legs() == [leg]
 
 
+async def test_a_channel_is_nobodys_leg_before_it_is_parked() -> None:
+    """What is sent to it before that would run first, and end when it is parked."""
+    here, there, leg = await pair()
+    channel = channel_of_caller(leg) or ""
+    there.world.switch.reinvites[channel] = "at once"
+    key = there.owner.command(leg, TakeOver(await here.handed_out(leg)))
+    await there.world.until(lambda: there.owner.of(LegTakenOver, leg))
+    assert there.world.switch.channels[channel].parks_at is None
+    assert there.owner.outcomes(key)[0].outcome is Outcome.DONE
+
+
 async def test_a_node_that_is_full_takes_nobody_over() -> None:
     here, there, leg = await pair()
     there.world.switch.max_callers = 1
@@ -304,8 +315,10 @@ async def test_a_switch_that_dies_in_a_take_over_leaves_it_in_doubt() -> None:
 async def test_a_move_outlives_an_agent_that_is_killed_in_it(step: type[Verb], turns: int, cut: bool) -> None:
     here, there, leg = await pair(turns, cut=cut)
     dialog = await here.handed_out(leg, dies=step is HandOut)
+    began_ms = there.world.now_ms
     settled = await there.order(leg, TakeOver(dialog), dies=step is TakeOver)
     if settled.outcome is Outcome.FAILED:
+        assert there.world.now_ms - began_ms < 3_000, "nobody waits for a phone that was not asked"
         assert (there.channels, await there.legs()) == ([], [])
         await there.does(leg, TakeOver(await here.handed_out(leg)))
     told = [type(event.body) for event in there.owner.events() if event.leg == leg]
@@ -315,6 +328,27 @@ async def test_a_move_outlives_an_agent_that_is_killed_in_it(step: type[Verb], t
     ends = [event.body for event in here.owner.events() if isinstance(event.body, LegEnded)]
     assert [(end.cause, end.by) for end in ends] == [(Cause.MOVED, By.TANDEM)]
     await is_there(here, there, leg)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["dies", "connection lost"])
+@pytest.mark.parametrize("turns", TURNS)
+async def test_an_end_that_follows_outlives_the_agent_too(turns: int, cut: bool) -> None:
+    here, there, leg = await pair(turns, cut=cut)
+    dialog = await here.handed_out(leg)
+    owner = there.owner
+
+    def both() -> None:
+        owner.command(leg, TakeOver(dialog), "take")
+        owner.command(leg, HangUp(), "end")
+
+    await there.world.restart_before_events(both)
+    if owner.closed is not None:
+        there.owner = await there.world.owner(2)
+    assert (await there.world.done(there.owner, "end")).outcome is Outcome.DONE
+    taken = (await there.world.done(there.owner, "take")).outcome is Outcome.DONE
+    await there.world.rest()
+    assert (there.channels, await there.legs()) == ([], [])
+    assert there.world.switch.byes == [channel_of_caller(leg)] * taken
 
 
 async def test_an_end_that_was_ordered_is_told_the_phone_also_by_the_agents_next_life() -> None:

@@ -67,6 +67,7 @@ class Channel:
     job: str = ""
     reinvited_at: float | None = None
     """When its phone answers the re-INVITE of a switch that has taken it up."""
+    parks_at: float | None = None
     reinvited: str = ""
     """What it answers: a status, 200 for yes."""
 
@@ -115,8 +116,8 @@ class ScriptedSwitch:
         self.byes: list[str] = []
         """Channels whose phones were told that the call has ended."""
         self.reinvites: dict[str, str] = {}
-        """Channel -> what its phone says to a re-INVITE, if not 200: a status, `silent`, or `port` for one that is not
-        sent, because its port is taken."""
+        """Channel -> what its phone says to a re-INVITE, if not 200: a status, `silent`, `port` for one that
+        is not sent, because its port is taken, or `at once`: before the switch has parked the channel."""
         self.paused = False
         """Everything new that comes in gets 503, OPTIONS too."""
         self.subscribed: set[str] = set()
@@ -366,6 +367,9 @@ class ScriptedSwitch:
                     self._collected(channel, running, "timeout")
                 else:
                     self._over(channel, running, "FILE PLAYED")
+            if channel.parks_at is not None and channel.parks_at <= now:
+                channel.parks_at = None
+                self.fire("CHANNEL_PARK", channel)
             if channel.reinvited_at is not None and channel.reinvited_at <= now:
                 channel.reinvited_at = None
                 if channel.reinvited == "200":
@@ -462,6 +466,10 @@ class ScriptedSwitch:
             says = self.reinvites.get(uuid, "200")
             if says == "port":
                 self._end(channel, "INCOMPATIBLE_DESTINATION", "")
+                continue
+            if says == "at once":
+                channel.variables["sip_cseq"] = variables["sip_invite_cseq"]
+                channel.parks_at = self.now + REINVITED_S
                 continue
             if says != "silent":
                 channel.reinvited_at, channel.reinvited = self.now + REINVITED_S, says
