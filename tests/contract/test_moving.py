@@ -34,8 +34,8 @@ from tandem.media.freeswitch.ids import channel_of_caller
 from tests.contract.freeswitch_media_world import FreeswitchWorld
 from tests.contract.media_contract import DEVICES, PROMPT, Owner
 
-TURNS = range(9)
-"""An agent is killed after so many of its turns; a take-over has eight."""
+TURNS = range(10)
+"""An agent is killed after so many of its turns; a take-over has nine."""
 
 
 @dataclass
@@ -98,6 +98,15 @@ async def pair(turns: int = 0, *, cut: bool = False) -> tuple[Node, Node, str]:
     leg = await here.world.answered(here.owner)
     await here.does(leg, Play((PROMPT,), loop=True))
     return here, there, leg
+
+
+async def the_next_one_moves(here: Node, there: Node) -> None:
+    """And hangs up there."""
+    leg = await here.world.answered(here.owner)
+    await there.does(leg, TakeOver(await here.handed_out(leg)))
+    await here.does(leg, LetGo())
+    await there.world.hang_up(leg)
+    await there.world.rest()
 
 
 async def is_there(here: Node, there: Node, leg: str) -> None:
@@ -325,7 +334,8 @@ async def test_a_move_outlives_an_agent_that_is_killed_in_it(step: type[Verb], t
     assert told.count(LegTakenOver) == 1
     assert LegAnswered not in told
     await here.does(leg, LetGo(), dies=step is LetGo)
-    ends = [event.body for event in here.owner.events() if isinstance(event.body, LegEnded)]
+    await the_next_one_moves(here, there)
+    ends = here.owner.of(LegEnded, leg)
     assert [(end.cause, end.by) for end in ends] == [(Cause.MOVED, By.TANDEM)]
     await is_there(here, there, leg)
 

@@ -21,6 +21,7 @@ MOVED = "sip_bye_h_X-Tandem-Moved"
 """With this variable a channel's BYE is answered by the door."""
 REINVITED_S = 0.05
 """How long a phone takes to answer a re-INVITE."""
+PARKS_LATE_S = 0.5
 SILENCE = b"\xff\xff" * 8000
 """A second of stereo mu-law."""
 
@@ -469,7 +470,7 @@ class ScriptedSwitch:
                 continue
             if says == "at once":
                 channel.variables["sip_cseq"] = variables["sip_invite_cseq"]
-                channel.parks_at = self.now + REINVITED_S
+                channel.parks_at = self.now + PARKS_LATE_S
                 continue
             if says != "silent":
                 channel.reinvited_at, channel.reinvited = self.now + REINVITED_S, says
