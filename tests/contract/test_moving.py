@@ -219,6 +219,16 @@ async def test_a_phone_that_does_not_come_stays_where_it_is(says: str, reason: s
     assert await here.legs() == [leg]
 
 
+async def test_a_phone_that_asks_for_something_itself_is_asked_again() -> None:
+    here, there, leg = await pair()
+    there.world.switch.reinvites[channel_of_caller(leg) or ""] = "491"
+    began_ms = there.world.now_ms
+    await there.does(leg, TakeOver(await here.handed_out(leg)))
+    assert there.world.now_ms - began_ms > 2_000
+    await here.does(leg, LetGo())
+    await is_there(here, there, leg)
+
+
 async def test_a_channel_is_nobodys_leg_before_it_is_parked() -> None:
     """What is sent to it before that would run first, and end when it is parked."""
     here, there, leg = await pair()

@@ -116,6 +116,8 @@ class ScriptedSwitch:
         """Rows of calls that are not of this life, in the database: they stay when it dies."""
         self.byes: list[str] = []
         """Channels whose phones were told that the call has ended."""
+        self.cseq: dict[str, int] = {}
+        """Of the last re-INVITE, by channel."""
         self.reinvites: dict[str, str] = {}
         """Channel -> what its phone says to a re-INVITE, if not 200: a status, `silent`, `port` for one that
         is not sent, because its port is taken, or `at once`: before the switch has parked the channel."""
@@ -465,6 +467,10 @@ class ScriptedSwitch:
             channel = self.channels[uuid] = Channel(uuid, True, number[1], True, variables=variables)
             channel.answered_us = self._us
             says = self.reinvites.get(uuid, "200")
+            if says == "491":  # it has asked for something itself, and is done with that soon
+                del self.reinvites[uuid]
+            assert int(variables["sip_invite_cseq"]) > self.cseq.get(uuid, 0), "a phone refuses what is not newer"
+            self.cseq[uuid] = int(variables["sip_invite_cseq"])
             if says == "port":
                 self._end(channel, "INCOMPATIBLE_DESTINATION", "")
                 continue

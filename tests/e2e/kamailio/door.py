@@ -61,10 +61,12 @@ class Stranger:
         self.here = f"{address}:{self._own.getsockname()[1]}"
         self._door = door
 
-    def send(self, method: str, number: str = "4930123456", *, headers: str = "", to_tag: str = "") -> None:
-        """One request, outside of any call if there is no `to_tag`."""
+    def send(
+        self, method: str, number: str = "4930123456", *, at: str = "", headers: str = "", to_tag: str = ""
+    ) -> None:
+        """One request to the door, `at` a node behind it or for itself, outside of any call if there is no `to_tag`."""
         request = (
-            f"{method} sip:{number}@{self._door.sip} SIP/2.0\r\n"
+            f"{method} sip:{number}@{at or self._door.sip} SIP/2.0\r\n"
             f"Via: SIP/2.0/UDP {self.here};rport;branch=z9hG4bK{secrets.token_hex(8)}\r\n"
             f"From: <sip:stranger@{self.here}>;tag={secrets.token_hex(4)}\r\n"
             f"To: <sip:{number}@{self._door.sip}>{to_tag}\r\n"

@@ -26,6 +26,8 @@ from tandem.core.ports.media import (
     LegArrived,
     LegEnded,
     LegHandedOut,
+    LegHeld,
+    LegResumed,
     LegTakenOver,
     LetGo,
     Outcome,
@@ -207,6 +209,33 @@ async def test_an_agent_that_is_killed_in_a_step_loses_nobody(pair, tmp_path, st
         await one.here.done(one.leg, LetGo(), dies_after_s=when.get(LetGo))
         one.arrived()
         assert not [event for event in one.phone.events if event["type"] == "CALL_CLOSED"]
+        await one.there.done(one.leg, HangUp())
+        await one.closed()
+
+
+async def test_a_moved_callers_phone_holds_and_goes_on(pair, tmp_path):
+    async with waiting(pair, tmp_path) as one:
+        await one.move()
+        one.phone.command("hold")
+        await one.there.told.until(lambda: one.there.told.of(LegHeld, one.leg))
+        one.phone.command("resume")
+        await one.there.told.until(lambda: one.there.told.of(LegResumed, one.leg))
+        await one.there.done(one.leg, HangUp())
+        await one.closed()
+
+
+async def test_a_caller_whose_phone_holds_is_moved_and_goes_on(pair, tmp_path):
+    """Its hold is still under way when the other node asks: 491, and asked again."""
+    async with waiting(pair, tmp_path) as one:
+        await one.handed_out()
+        one.phone.command("hold")
+        await one.here.told.until(lambda: one.here.told.of(LegHeld, one.leg))
+        await one.move()
+        one.phone.command("resume")
+        await one.there.told.until(lambda: one.there.told.of(LegResumed, one.leg))
+        await one.there.done(one.leg, Play(("elsewhere",), loop=True))
+        # This phone keeps nothing of what it hears after a hold, on any node.
+        assert await one.there.heard_by(one.leg) == {THIRD_HZ}
         await one.there.done(one.leg, HangUp())
         await one.closed()
 

@@ -133,11 +133,12 @@ def read(dialog: Private) -> Dialog | None:
     return Dialog(found["channel"], shard, cseq, created, answered, profile, variables)
 
 
-def row_of(dialog: Dialog, media_ip: str) -> str:
-    """The row that has FreeSWITCH, which sends and takes its audio at `media_ip`, take the call up and park it. As long
-    as it has `MOVED` its end is not told to the phone."""
+def row_of(dialog: Dialog, media_ip: str, tries: int = 1) -> str:
+    """The row that has FreeSWITCH, which sends and takes its audio at `media_ip`, take the call up and park it, for the
+    `tries`-th time: each request counts on. As long as it has `MOVED` its end is not told to the phone."""
     variables = dict(dialog.variables) | {
-        "local_media_ip": media_ip, "advertised_media_ip": media_ip, "sip_invite_cseq": str(dialog.cseq), MOVED: "true",
+        "local_media_ip": media_ip, "advertised_media_ip": media_ip, "sip_invite_cseq": str(dialog.cseq + tries),
+        MOVED: "true",
     }  # fmt: skip
     profile = dict(dialog.profile) | {"dialplan": "XML", "context": "arrivals", "source": "mod_sofia"}
     own = "".join(f"<{name}>{quote(value, safe='')}</{name}>" for name, value in variables.items())

@@ -20,6 +20,9 @@ from tandem.media.freeswitch.ids import channel_of_caller, leg_of_caller
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.wire import esl
 
+TRIES_MAX = 3
+"""How often a phone is asked that has just asked for something itself (RFC 3261, 14.1)."""
+_PENDING = "491"
 UNDER_WAY_MAX = 64
 """Callers who come at once: what an owner sends is far below."""
 _ASKED = (
@@ -158,7 +161,7 @@ class Moving:
         elif not media_ip or not directory.startswith("/"):
             self._fail(coming, "CANNOT_WRITE", now)
         else:
-            row = row_of(coming.dialog, media_ip)
+            row = row_of(coming.dialog, media_ip, coming.tries)
             self._board.rows.append(RecoveryRow(coming.dialog.channel, directory, self._board.switch, row))
 
     def written(self, channel: str, error: str, now: float) -> None:
@@ -237,6 +240,12 @@ class Moving:
         """The phone said no to this node, or FreeSWITCH could not take it up."""
         coming = self._coming[leg_of_caller(event.get("Unique-ID") or "") or ""]
         status = event.get("variable_sip_term_status") or ""
+        if status == _PENDING and coming.tries < TRIES_MAX:
+            coming.recovered = coming.parked = False
+            for what in ("coming", "stays away"):
+                self._board.timers.cancel(what, coming.leg)
+            self._board.timers.set("again", coming.leg, now + self._board.config.again_after_s)
+            return
         if status == "481":
             reason = "CALL_GONE"
         elif status or coming.given_up or event.get("variable_sip_hangup_disposition") == "recv_bye":
@@ -246,6 +255,11 @@ class Moving:
                                "to be taken over is not free: the RTP ports of the nodes must not overlap")  # fmt: skip
             reason = "NO_PORT"
         self._fail(coming, reason, now)
+
+    def again(self, leg: str) -> None:
+        """Its phone may be done with what it asked for itself."""
+        if leg in self._coming:
+            self._waiting.append(leg)
 
     def _fail(self, coming: _Coming, reason: str, now: float, *, in_doubt: bool = False) -> None:
         command = coming.command
@@ -260,7 +274,7 @@ class Moving:
             self._waiting.remove(leg)
         if self._making == leg and not coming.recovered:
             self._making = ""
-        for what in ("coming", "stays away"):
+        for what in ("coming", "stays away", "again"):
             self._board.timers.cancel(what, leg)
 
     def _go_on(self, coming: _Coming) -> None:

@@ -294,6 +294,8 @@ class Node:
                 self._carriers.not_deleted(now)
             elif name.what == "coming":
                 self._moving.look(name.of, now)
+            elif name.what == "again":
+                self._moving.again(name.of)
             elif name.what == "stays away":
                 self._moving.stays_away(name.of, now)
             elif (leg := self._board.legs.get(name.of)) is not None:

@@ -88,7 +88,10 @@ def test_the_door_says_who_is_who_whoever_sent_the_last_request(turned: bool) ->
     [({}, CLOCK), ({"sip_cseq": str(CLOCK + 7)}, CLOCK + 7), ({"sip_invite_cseq": str(CLOCK + 2000)}, CLOCK + 2000)],
 )
 def test_requests_count_on_above_all_that_went_before(told: dict[str, str], least: int) -> None:
-    assert given(**told).cseq == least + 1000
+    dialog = given(**told)
+    assert dialog.cseq == least + 1000
+    again = [int(variables_of(row_of(dialog, "192.0.2.9", tries))["sip_invite_cseq"]) for tries in (1, 2)]
+    assert again == [dialog.cseq + 1, dialog.cseq + 2]
 
 
 @pytest.mark.parametrize(
