@@ -39,6 +39,7 @@ from tandem.core.ports.media import (
     LegHeld,
     LegResumed,
     Legs,
+    LegTakenOver,
     ListLegs,
     MediaEvent,
     Originate,
@@ -377,7 +378,7 @@ class MediaAgent:
             event = self._state.kept_event(tenant, number)
             if isinstance(event.body, LegEnded):
                 legs[tenant, event.leg] = None
-            elif isinstance(event.body, LegArrived):
+            elif isinstance(event.body, LegArrived | LegTakenOver):
                 legs.pop((tenant, event.leg), None)
 
     def is_open(self, tenant: str, key: str) -> bool:

@@ -44,6 +44,7 @@ from tests.e2e.kamailio.door import Door, door
 from tests.e2e.programs import free_ports
 
 pytestmark = [pytest.mark.needs("kamailio"), needs_baresip]
+CALLERS = "limit_usage hash tandem callers"
 SAID = {"music": MUSIC_HZ, "elsewhere": THIRD_HZ}
 
 
@@ -154,6 +155,8 @@ async def test_a_moved_caller_hears_the_other_node_and_is_heard_there(pair, tmp_
     async with waiting(pair, tmp_path) as one:
         await asyncio.sleep(1)
         await one.move()
+        assert await one.there.esl.api(CALLERS) == "1", "it counts"
+        assert await one.here.esl.api(CALLERS) == "0"
         await one.there.done(one.leg, Play(("elsewhere",), loop=True))
         await asyncio.sleep(2)
         collected = asyncio.create_task(one.there.order(one.leg, Collect("menu", (), 1, 10_000)))
@@ -163,6 +166,7 @@ async def test_a_moved_caller_hears_the_other_node_and_is_heard_there(pair, tmp_
         assert one.there.told.of(DigitsCollected, one.leg) == [DigitsCollected("menu", secret("7"), Collected.COMPLETE)]
         await one.there.done(one.leg, HangUp())
         await one.closed()
+        assert await one.there.esl.api(CALLERS) == "0"
         assert tones(await one.phone.heard()) == {MUSIC_HZ, THIRD_HZ}
 
 
@@ -173,6 +177,16 @@ async def test_a_moved_caller_hangs_up(pair, tmp_path):
         await one.there.told.until(lambda: one.there.told.of(LegEnded, one.leg))
         [end] = one.there.told.of(LegEnded, one.leg)
         assert (end.cause, end.by) == (Cause.NORMAL, By.FAR)
+
+
+async def test_a_moved_caller_whose_phone_is_dead_is_noticed_by_the_other_node(pair, tmp_path):
+    async with waiting(pair, tmp_path) as one:
+        await one.here.esl.api(f"uuid_setvar {one.here.channels[one.leg]} media_timeout 2000")
+        await one.move()
+        one.phone.program.kill()
+        await one.there.told.until(lambda: one.there.told.of(LegEnded, one.leg))
+        [end] = one.there.told.of(LegEnded, one.leg)
+        assert end.cause is Cause.NO_MEDIA
 
 
 async def test_a_moved_caller_talks_with_an_agent(pair, tmp_path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
@@ -77,8 +77,8 @@ class Dialog:
     """Below that of the next request."""
     created_us: int
     answered_us: int
-    profile: Mapping[str, str]
-    variables: Mapping[str, str]
+    profile: Mapping[str, str] = field(repr=False)
+    variables: Mapping[str, str] = field(repr=False)
 
 
 def handed_out(channel: JsonEvent, shard: int) -> Secret | str:
