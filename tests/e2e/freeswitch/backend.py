@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from tandem.adapters.blobs import LocalBlobs
+from tandem.adapters.freeswitch_core import insert_call
 from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.media import (
@@ -102,7 +103,7 @@ def _node(
     behind_door: bool = False,
 ) -> FreeswitchNode:
     where = Switch("127.0.0.1", int(switch.settings["esl_port"]), "127.0.0.1", directory_port)
-    files = Files(home / "spool", switch.cdrs, blobs, SystemEntropy(), switch.gateways)
+    files = Files(home / "spool", switch.cdrs, blobs, SystemEntropy(), switch.gateways, insert=insert_call)
     config = FreeswitchConfig(recordings_dir=str(home / "memory"), phones_srtp=phones_srtp, behind_door=behind_door)
     password = str(switch.settings["esl_password"])
     return FreeswitchNode(config, where, password, prompts, files, SystemClock(), told, gateways)

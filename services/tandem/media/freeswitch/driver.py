@@ -79,7 +79,7 @@ class FreeswitchNode:
         self._spool = FileSpool(files.spool_dir, files.blobs, self, files.upload_retry_max_s)
         self._tapes = Tapes(files, Path(config.recordings_dir), self._spool)
         self._records = Records(files.cdr_dir)
-        self._recovery = Recovery()
+        self._recovery = Recovery(files.insert)
         self._directory: MergedDirectory | None = None
         self._accounts = Accounts(switch.lookup_host, switch.lookup_port, lambda: self._directory)
         self._restored = asyncio.Event()

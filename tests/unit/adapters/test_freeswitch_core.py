@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem.media.freeswitch.board import RecoveryRow
-from tandem.media.freeswitch.recovery import CORE, insert
+from tandem.adapters.freeswitch_core import CORE, insert_call
 
 TABLE = """CREATE TABLE recovery (runtime_uuid VARCHAR(255), technology VARCHAR(255), profile_name VARCHAR(255),
            hostname VARCHAR(255), uuid VARCHAR(255), metadata text)"""
@@ -30,8 +29,8 @@ def rows(home: Path) -> list[tuple[str, ...]]:
 
 
 def test_a_row_takes_the_place_of_all_that_are_not_of_this_life(core: Path) -> None:
-    assert insert(RecoveryRow("c1", str(core), "this-life", "<cdr>1</cdr>")) == ""
-    assert insert(RecoveryRow("c2", str(core), "this-life", "<cdr>2</cdr>")) == ""
+    assert insert_call(str(core), "this-life", "c1", "<cdr>1</cdr>") == ""
+    assert insert_call(str(core), "this-life", "c2", "<cdr>2</cdr>") == ""
     assert rows(core) == [
         ("this-life", "sofia", "tandem", "talk", "<cdr/>"),
         ("moved", "sofia", "tandem", "c2", "<cdr>2</cdr>"),
@@ -39,8 +38,8 @@ def test_a_row_takes_the_place_of_all_that_are_not_of_this_life(core: Path) -> N
 
 
 def test_what_cannot_be_written_is_told_and_changes_nothing(core: Path, tmp_path: Path) -> None:
-    assert str(tmp_path / "elsewhere" / CORE) in insert(RecoveryRow("c1", str(tmp_path / "elsewhere"), "life", ""))
+    assert str(tmp_path / "elsewhere" / CORE) in insert_call(str(tmp_path / "elsewhere"), "life", "c1", "")
     assert not (tmp_path / "elsewhere").exists()
     with closing(sqlite3.connect(core / CORE, isolation_level=None)) as made:
         made.execute("DROP TABLE recovery")
-    assert "no such table" in insert(RecoveryRow("c1", str(core), "life", ""))
+    assert "no such table" in insert_call(str(core), "life", "c1", "")
