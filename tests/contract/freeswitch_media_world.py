@@ -10,6 +10,7 @@ from types import MappingProxyType
 from tandem.core.ports.media import RecordingStored
 from tandem.media.agent import MediaAgent
 from tandem.media.agent_io import AgentSettings
+from tandem.media.freeswitch.board import RecoveryRow
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.gateways import Gateway
 from tandem.media.freeswitch.ids import channel_of_caller, leg_of_caller
@@ -36,6 +37,10 @@ class SwitchBackend(NodeBackend):
         self._switch = switch
         self._reader, self._frames = esl.EslReader(), deque[esl.Frame]()
         self.notices: list[str] = []
+        self._rows = deque[RecoveryRow]()
+        """They are being written: a thread of its own does that."""
+        self.unwritable = ""
+        """Why the switch's database cannot be written."""
         config = FreeswitchConfig(behind_door=behind_door)
         self.node = Node(config, agent, PROMPTS, switch.password, gateways, switch.files)
 
@@ -71,7 +76,11 @@ class SwitchBackend(NodeBackend):
         for seal in out.seals:
             stored = RecordingStored(seal.name.rpartition("/")[2], seal.name, 8000, 1, "", seal.truncated)
             self.node.recording_stored(seal.name, stored, self._at())
-        return bool(frame is not None or out.data or out.records or out.seals)
+        rows, self._rows = self._rows, deque(out.rows)
+        for row in rows:
+            self._switch.recovery = {row.channel: row.row}
+            self.node.written(row.channel, self.unwritable, self._at())
+        return bool(frame is not None or out.data or out.records or out.seals or out.rows or rows)
 
 
 class FreeswitchWorld(AgentWorld):

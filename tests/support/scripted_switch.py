@@ -12,11 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 PLAY_S, ANSWERS_AFTER_S, HEARTBEAT_S, FALLBACK_S, SPEAKS_S = 0.4, 1.0, 2.0, 20.0, 5.0
 NOTHING = "-ERR no reply\n"
 """What a command says that prints nothing."""
+MOVED = "sip_bye_h_X-Tandem-Moved"
+"""With this variable a channel's BYE is answered by the door."""
+REINVITED_S = 0.05
+"""How long a phone takes to answer a re-INVITE."""
+PARKS_LATE_S = 0.5
 SILENCE = b"\xff\xff" * 8000
 """A second of stereo mu-law."""
 
@@ -61,6 +66,11 @@ class Channel:
     ends_at: float | None = None
     ends_with: str = ""
     job: str = ""
+    reinvited_at: float | None = None
+    """When its phone answers the re-INVITE of a switch that has taken it up."""
+    parks_at: float | None = None
+    reinvited: str = ""
+    """What it answers: a status, 200 for yes."""
 
 
 @dataclass
@@ -101,6 +111,16 @@ class ScriptedSwitch:
         """Variables of channels that ended: the spool of call records."""
         self.commands: list[str] = []
         self.globals: dict[str, str] = {}
+        self.max_callers = 500
+        self.recovery: dict[str, str] = {}
+        """Rows of calls that are not of this life, in the database: they stay when it dies."""
+        self.byes: list[str] = []
+        """Channels whose phones were told that the call has ended."""
+        self.cseq: dict[str, int] = {}
+        """Of the last re-INVITE, by channel."""
+        self.reinvites: dict[str, str] = {}
+        """Channel -> what its phone says to a re-INVITE, if not 200: a status, `silent`, `port` for one that
+        is not sent, because its port is taken, or `at once`: before the switch has parked the channel."""
         self.paused = False
         """Everything new that comes in gets 503, OPTIONS too."""
         self.subscribed: set[str] = set()
@@ -216,6 +236,7 @@ class ScriptedSwitch:
             "Call-Direction": "inbound" if channel.inbound else "outbound",
             "Answer-State": state,
             "Channel-State": "CS_EXCHANGE_MEDIA" if channel.bridged else "CS_EXECUTE" if parked else "CS_CONSUME_MEDIA",
+            "Event-Date-Timestamp": str(self._us),
             "Caller-Destination-Number": channel.number,
             "Caller-Caller-ID-Number": "4917055",
             "Caller-Context": channel.context,
@@ -231,6 +252,10 @@ class ScriptedSwitch:
 
     # ------------------------------------------------------------------ phones
 
+    def name_from(self, first: int) -> None:
+        """Names of channels begin there: two switches have no channel in common."""
+        self._names = count(first)
+
     def dial(self, number: str) -> str:
         """A caller comes, is told that it rings, and is parked; the channel's name. A node that takes none has none:
         a paused one not even a channel."""
@@ -238,6 +263,11 @@ class ScriptedSwitch:
         if self.paused:
             return uuid
         channel = self.channels[uuid] = Channel(uuid, True, number, progress_us=self._us)
+        channel.variables |= {
+            "sip_via_protocol": "udp", "sip_cseq": "20", "local_media_port": "20000", "rtp_use_ssrc": "77",
+            "sip_full_from": "<sip:cara@192.0.2.1>;tag=phone", "sip_full_to": f"<sip:{number}@192.0.2.1>",
+            "sip_invite_record_route": "<sip:192.0.2.1;lr=on;ftag=phone>",
+        }  # fmt: skip
         if self.globals.get("tandem_draining") == "true":
             self._end(channel, "SWITCH_CONGESTION", "send_refuse")
             return uuid
@@ -344,6 +374,17 @@ class ScriptedSwitch:
                     self._collected(channel, running, "timeout")
                 else:
                     self._over(channel, running, "FILE PLAYED")
+            if channel.parks_at is not None and channel.parks_at <= now:
+                channel.parks_at = None
+                self.fire("CHANNEL_PARK", channel)
+            if channel.reinvited_at is not None and channel.reinvited_at <= now:
+                channel.reinvited_at = None
+                if channel.reinvited == "200":
+                    channel.variables["sip_cseq"] = channel.variables["sip_invite_cseq"]
+                else:
+                    channel.variables["sip_term_status"] = channel.reinvited
+                    self._end(channel, "NORMAL_TEMPORARY_FAILURE", "recv_refuse")
+                    continue
             if channel.fallback_at is not None and channel.fallback_at <= now:
                 channel.context = "fallback"
                 self._end(channel, "NORMAL_TEMPORARY_FAILURE", "send_bye")
@@ -365,7 +406,8 @@ class ScriptedSwitch:
         name, _, rest = line.partition(" ")
         words = rest.split(" ")
         lists: dict[str, Callable[[], str]] = {
-            "global_getvar": lambda: self.life,
+            "global_getvar": lambda: self._get_global(rest),
+            "limit_usage": lambda: str(sum(channel.inbound for channel in self.channels.values())),
             "global_setvar": lambda: self._set_global(rest),
             "fsctl": lambda: self._pause(rest),
             "xml_flush_cache": lambda: "+OK cleared 0 entries\n",
@@ -387,8 +429,12 @@ class ScriptedSwitch:
                 for pair in rest.partition(" ")[2].split(";"):
                     variable, _, value = pair.partition("=")
                     channel.variables[variable] = value
-            case "uuid_setvar":
+            case "uuid_setvar" if len(words) > 2:
                 channel.variables[words[1]] = " ".join(words[2:])
+            case "uuid_setvar":
+                channel.variables.pop(words[1], None)
+            case "uuid_getvar":
+                return channel.variables.get(words[1], "_undef_")
             case "uuid_answer":
                 self._answered(channel)
             case "uuid_kill":
@@ -410,6 +456,41 @@ class ScriptedSwitch:
                 return f"-ERR {name} Command not found!\n"
         return "+OK\n"
 
+    def _get_global(self, name: str) -> str:
+        own = {"core_uuid": self.life, "max_callers": str(self.max_callers), "rtp_ip": "192.0.2.9", "db_dir": "/db"}
+        return own.get(name) or self.globals.get(name, "")
+
+    def _recover(self) -> str:
+        """Every row is taken up, and forgotten. Their channels are parked before their phones are asked."""
+        rows, self.recovery = self.recovery, {}
+        for uuid, row in rows.items():
+            assert uuid not in self.channels, "it has this call"
+            own = re.search(r"<variables>(.*)</variables>", row)
+            assert own is not None
+            variables = {name: unquote(value) for name, value in re.findall(r"<([^>]+)>([^<]*)</\1>", own[1])}
+            assert variables["local_media_ip"] == "192.0.2.9", "it cannot bind another's address: no BYE, and no audio"
+            assert {"sip_cseq", "rtp_use_ssrc"}.isdisjoint(variables)
+            number = re.search(r"<destination_number>([^<]*)<", row)
+            assert number is not None
+            channel = self.channels[uuid] = Channel(uuid, True, number[1], True, variables=variables)
+            channel.answered_us = self._us
+            says = self.reinvites.get(uuid, "200")
+            if says == "491":  # it has asked for something itself, and is done with that soon
+                del self.reinvites[uuid]
+            assert int(variables["sip_invite_cseq"]) > self.cseq.get(uuid, 0), "a phone refuses what is not newer"
+            self.cseq[uuid] = int(variables["sip_invite_cseq"])
+            if says == "port":
+                self._end(channel, "INCOMPATIBLE_DESTINATION", "")
+                continue
+            if says == "at once":
+                channel.variables["sip_cseq"] = variables["sip_invite_cseq"]
+                channel.parks_at = self.now + PARKS_LATE_S
+                continue
+            if says != "silent":
+                channel.reinvited_at, channel.reinvited = self.now + REINVITED_S, says
+            self.fire("CHANNEL_PARK", channel)
+        return f"Recovered {len(rows)} call(s)\n" if rows else "No calls to recover.\n"
+
     def _set_global(self, pair: str) -> str:
         name, _, value = pair.partition("=")
         self.globals[name] = value
@@ -421,7 +502,9 @@ class ScriptedSwitch:
         return "+OK\n"
 
     def _sofia(self, words: list[str]) -> str:
-        """`sofia profile tandem ...`, as far as it is about gateways."""
+        """`sofia recover`, `sofia loglevel ...`, and `sofia profile tandem ...` as far as it is about gateways."""
+        if words == ["recover"]:
+            return self._recover()
         if words[0] == "loglevel":
             return f"Sofia log level for component [{words[1]}] has been set to [{words[2]}]"
         if words[2] == "gwlist":
@@ -583,6 +666,8 @@ class ScriptedSwitch:
     def _answered(self, channel: Channel) -> None:
         if not channel.answered:
             channel.answered, channel.answered_us = True, self._us
+            if channel.inbound and "sip_full_to" in channel.variables:
+                channel.variables["sip_full_to"] += ";tag=switch"  # as of the phone's ACK
             self.fire("CHANNEL_ANSWER", channel)
 
     def _collected(self, channel: Channel, running: Running, result: str) -> None:
@@ -647,6 +732,8 @@ class ScriptedSwitch:
             self._over(channel, channel.running, "_none_")
         self._leave(channel)
         self._end_record(channel)
+        if how == "send_bye" and channel.answered and MOVED not in channel.variables:
+            self.byes.append(channel.uuid)
         last = {"hangup_cause": cause, "sip_hangup_disposition": how}
         channel.variables |= last
         self.records[channel.uuid] = {

@@ -39,11 +39,13 @@ from tandem.core.ports.media import (
     LegHeld,
     LegResumed,
     Legs,
+    LegTakenOver,
     ListLegs,
     MediaEvent,
     Originate,
     Outcome,
     StaleEpoch,
+    TakeOver,
     ToNode,
     Welcome,
     contact_of,
@@ -224,7 +226,10 @@ class MediaAgent:
             self._change(EpochSeen(partition, hello.epoch))
         self._replace(partition, hello.epoch)
         self._take_marks(partition, hello, now_ms)
-        welcome = Welcome(self._settings.node, self._state.incarnation, self._settings.boot_id, now_ms)
+        settings = self._settings
+        welcome = Welcome(
+            settings.node, self._state.incarnation, settings.boot_id, now_ms, self.draining, settings.takes_over
+        )
         self._turn.sends.append((link, welcome))
         for tenant, home in self._state.homes.items():
             if home == partition:
@@ -341,13 +346,18 @@ class MediaAgent:
         if len(self._state.keys) >= limit:
             self._notice(TOO_MANY_KEYS, f"{limit} commands are remembered; raise media.keys_max or end some calls")
             refusal = TOO_MANY_KEYS
-        elif isinstance(command.verb, Originate) and self.draining and not self._state.has_leg(contact_of(command.leg)):
+        elif self.draining and self._is_new(command):
             refusal = DRAINING
         if refusal:
             self._keep(command.tenant, command.leg, CommandSettled(command.key, Outcome.FAILED, refusal), now_ms)
             return
         self._change(KeyTaken(command))
         self._turn.calls.append(Perform(command))
+
+    def _is_new(self, command: Command) -> bool:
+        """Whether it would bring somebody here who is not: what a node that is drained refuses."""
+        ringing = isinstance(command.verb, Originate) and not self._state.has_leg(contact_of(command.leg))
+        return ringing or (isinstance(command.verb, TakeOver) and not self._state.has_leg(command.leg))
 
     def legs(self, link: str, live: tuple[LiveLeg, ...]) -> None:
         """The backend's answer to `AskLegs`."""
@@ -368,7 +378,7 @@ class MediaAgent:
             event = self._state.kept_event(tenant, number)
             if isinstance(event.body, LegEnded):
                 legs[tenant, event.leg] = None
-            elif isinstance(event.body, LegArrived):
+            elif isinstance(event.body, LegArrived | LegTakenOver):
                 legs.pop((tenant, event.leg), None)
 
     def is_open(self, tenant: str, key: str) -> bool:

@@ -52,6 +52,9 @@ class AgentSettings:
     behind_ms: int = BEHIND_MS
     """How long a tenant's events may wait for that before its new calls are refused."""
 
+    takes_over: bool = False
+    """The backend can take callers over from another node."""
+
 
 # --------------------------------------------------------------------- what the backend is asked
 

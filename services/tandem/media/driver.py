@@ -74,6 +74,9 @@ class MediaSettings:
     sample_ratio: float = 0.0
     """See `AgentSettings`."""
 
+    takes_over: bool = False
+    """See `AgentSettings`."""
+
 
 BuildBackend = Callable[[Sink], AbstractAsyncContextManager[Backend]]
 """Makes the backend and ends it. It is restored before the loop runs again after entering, so no
@@ -123,8 +126,9 @@ class MediaProcess:
                     "journal of node %s begins anew, incarnation %s: %s", settings.node, state.incarnation, anew
                 )
             who = AgentSettings(
-                settings.node, self._clock.boot_id(), settings.keys_max, settings.kept_max, settings.sample_ratio
-            )
+                settings.node, self._clock.boot_id(), settings.keys_max, settings.kept_max, settings.sample_ratio,
+                takes_over=settings.takes_over,
+            )  # fmt: skip
             self._agent = MediaAgent(who, state)
             try:
                 async with self._build(self) as backend:

@@ -261,7 +261,8 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
         Meta(
             description="All SIP comes by a door (infra/kamailio), where the phones are registered too. A node that is "
             "drained then answers OPTIONS, registrations and emergency calls with 503, and the door sends them to "
-            "another one. Without a door a drained node refuses callers alone."
+            "another one, and callers who wait on it can be moved there. Without a door a drained node refuses "
+            "callers alone."
         ),
     ] = False
     phones_srtp: Annotated[

@@ -27,6 +27,7 @@ from tandem.core.ports.media import (
     DeviceRegistered,
     DeviceUnregistered,
     DigitsCollected,
+    HandOut,
     HangUp,
     LegAnswered,
     LegArrived,
@@ -37,6 +38,7 @@ from tandem.core.ports.media import (
     LegResumed,
     LegRinging,
     LegUnbridged,
+    LetGo,
     MediaEvent,
     Originate,
     Outcome,
@@ -49,6 +51,7 @@ from tandem.core.ports.media import (
     RecordStop,
     Stop,
     Supervise,
+    TakeOver,
 )
 from tandem.core.seal import Secret, secret
 from tandem.media.agent_io import DRAINING
@@ -291,6 +294,8 @@ class ScriptedMedia:
             if call is not None:
                 self._end(command.leg, verb.cause, By.TANDEM)
             self._settle(command.tenant, command.leg, command.key)
+        elif isinstance(verb, HandOut | TakeOver | LetGo):
+            self._settle(command.tenant, command.leg, command.key, "NOT_ON_THIS_BACKEND")
         elif call is None:
             reason = "" if isinstance(verb, RecordStop) else "LEG_GONE"
             self._settle(command.tenant, command.leg, command.key, reason)

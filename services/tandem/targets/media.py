@@ -100,6 +100,7 @@ async def run_media(
         media.node_key_file or default_node_key_file(os.environ),
         media.allow_node_key_on_disk,
         sample_ratio=traced_ratio(config),
+        takes_over=media.backend == "freeswitch" and media.freeswitch.behind_door,
     )
     blobs = await LocalBlobs.open(config.data_dir / "blobs")
     rereading = Rereading(settings_now)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tandem.adapters.freeswitch_core import insert_call
 from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.clock import Clock
 from tandem.core.ports.entropy import Entropy
@@ -55,7 +56,7 @@ def freeswitch_backend(
     )
     cdrs = given.cdr_dir or config.freeswitch_dir / "storage" / "cdr"
     folder_of_gateways = given.gateways_dir or config.freeswitch_dir / "storage" / "gateways"
-    files = Files(config.data_dir / "media" / "spool", cdrs, blobs, entropy, folder_of_gateways)
+    files = Files(config.data_dir / "media" / "spool", cdrs, blobs, entropy, folder_of_gateways, insert=insert_call)
 
     @asynccontextmanager
     async def build(sink: Sink) -> AsyncIterator[FreeswitchNode]:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from tandem.adapters.blobs import LocalBlobs
+from tandem.adapters.freeswitch_core import insert_call
 from tandem.adapters.system import SystemClock, SystemEntropy
 from tandem.core.ports.blobs import Blobs
 from tandem.core.ports.media import (
@@ -99,10 +100,11 @@ def _node(
     gateways: Sequence[Gateway] = (),
     *,
     phones_srtp: str = "optional",
+    behind_door: bool = False,
 ) -> FreeswitchNode:
     where = Switch("127.0.0.1", int(switch.settings["esl_port"]), "127.0.0.1", directory_port)
-    files = Files(home / "spool", switch.cdrs, blobs, SystemEntropy(), switch.gateways)
-    config = FreeswitchConfig(recordings_dir=str(home / "memory"), phones_srtp=phones_srtp)
+    files = Files(home / "spool", switch.cdrs, blobs, SystemEntropy(), switch.gateways, insert=insert_call)
+    config = FreeswitchConfig(recordings_dir=str(home / "memory"), phones_srtp=phones_srtp, behind_door=behind_door)
     password = str(switch.settings["esl_password"])
     return FreeswitchNode(config, where, password, prompts, files, SystemClock(), told, gateways)
 
@@ -122,6 +124,7 @@ class Ordered:
     prompts: Mapping[str, str]
     gateways: Sequence[Gateway] = ()
     phones_srtp: str = "optional"
+    behind_door: bool = False
     phones: dict[str, Baresip] = field(default_factory=dict)
     node: FreeswitchNode = field(init=False)
     caller: str = ""
@@ -159,7 +162,7 @@ class Ordered:
         """An agent begins on what the journal has."""
         self.node = _node(
             self.switch, self.directory_port, self.home, self.blobs, self.told, self.prompts, self.gateways,
-            phones_srtp=self.phones_srtp,
+            phones_srtp=self.phones_srtp, behind_door=self.behind_door,
         )  # fmt: skip
         await self.node.open()
         self.node.directory(self.directory)
@@ -246,6 +249,7 @@ async def ordered(
     gateways: Sequence[Gateway] = (),
     *,
     phones_srtp: str = "optional",
+    behind_door: bool = False,
     said: Mapping[str, int] = MappingProxyType({}),
 ) -> AsyncIterator[Ordered]:
     """A node that an owner gives orders to; nobody calls yet. Each prompt in `said` is a second of a tone, in Hz."""
@@ -259,7 +263,18 @@ async def ordered(
             write_wav(home / f"{name}.wav", sine(hz, 1))
         directory = accounts(*devices.values())
         made = Ordered(
-            switch, esl, home, directory_port, directory, Told(), blobs, devices, prompts, gateways, phones_srtp
+            switch,
+            esl,
+            home,
+            directory_port,
+            directory,
+            Told(),
+            blobs,
+            devices,
+            prompts,
+            gateways,
+            phones_srtp,
+            behind_door,
         )
         await made.lives()
         stack.push_async_callback(made.dies)

@@ -31,11 +31,13 @@ class Door:
 
 
 @asynccontextmanager
-async def door(home: Path, nodes: Sequence[int], **settings: str | int) -> AsyncIterator[Door]:
-    """A door to nodes at these ports, that ends with the block. `settings` are written as in settings.cfg."""
+async def door(home: Path, nodes: Sequence[int | str], **settings: str | int) -> AsyncIterator[Door]:
+    """A door to nodes at these ports of 127.0.0.1, or at these addresses, that ends with the block. `settings` are
+    written as in settings.cfg."""
     home.mkdir(exist_ok=True)
     port = free_udp_port()
-    (home / "nodes.list").write_text("".join(f"1 sip:127.0.0.1:{node}\n" for node in nodes))
+    places = [f"127.0.0.1:{node}" if isinstance(node, int) else node for node in nodes]
+    (home / "nodes.list").write_text("".join(f"1 sip:{place}\n" for place in places))
     given = {"DOOR_PORT": port, "NODES_FILE": f'"{home / "nodes.list"}"', "PING_S": 1} | settings
     defines = [part for name, value in given.items() for part in ("-A", f"{name}={value}")]
     program = Program(
@@ -59,10 +61,12 @@ class Stranger:
         self.here = f"{address}:{self._own.getsockname()[1]}"
         self._door = door
 
-    def send(self, method: str, number: str = "4930123456", *, headers: str = "", to_tag: str = "") -> None:
-        """One request, outside of any call if there is no `to_tag`."""
+    def send(
+        self, method: str, number: str = "4930123456", *, at: str = "", headers: str = "", to_tag: str = ""
+    ) -> None:
+        """One request to the door, `at` a node behind it or for itself, outside of any call if there is no `to_tag`."""
         request = (
-            f"{method} sip:{number}@{self._door.sip} SIP/2.0\r\n"
+            f"{method} sip:{number}@{at or self._door.sip} SIP/2.0\r\n"
             f"Via: SIP/2.0/UDP {self.here};rport;branch=z9hG4bK{secrets.token_hex(8)}\r\n"
             f"From: <sip:stranger@{self.here}>;tag={secrets.token_hex(4)}\r\n"
             f"To: <sip:{number}@{self._door.sip}>{to_tag}\r\n"

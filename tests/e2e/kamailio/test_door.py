@@ -221,6 +221,17 @@ async def test_what_nobody_needs_is_refused(nodes, tmp_path, method, headers, st
             stranger.close()
 
 
+async def test_a_stranger_does_not_keep_the_end_of_a_call_from_its_node(nodes, tmp_path):
+    async with door(tmp_path / "door", [node.sip_port for node in nodes]) as one:
+        stranger = Stranger("127.0.0.4", one)
+        try:
+            headers = f"Route: <sip:{one.sip};lr>\r\nX-Tandem-Moved: true\r\n"
+            stranger.send("BYE", at=nodes[0].sip, headers=headers, to_tag=";tag=made-up")
+            assert await stranger.answer() == 481, "the node's answer: it was asked, and has no such call"
+        finally:
+            stranger.close()
+
+
 async def test_the_door_carries_nothing_between_two_others(nodes, tmp_path):
     async with door(tmp_path / "door", [node.sip_port for node in nodes]) as one:
         stranger, victim = Stranger("127.0.0.4", one), Stranger("127.0.0.3", one)

@@ -32,6 +32,7 @@ from tandem.core.ports.media import (
     LegHeld,
     LegResumed,
     Legs,
+    LegTakenOver,
     ListLegs,
     MediaEvent,
     Outcome,
@@ -160,6 +161,12 @@ def test_hello_is_answered_with_who_we_are_and_what_was_kept() -> None:
     node.put("a", hello())
     assert node.sent["a"] == [Welcome("m1", "i1", "boot", 1_000), KeptEnd()]
     assert node.backend.asked == [(), (0, True)]
+
+
+def test_a_node_says_whether_it_takes_callers_over() -> None:
+    node = Node(takes_over=True)
+    node.put("a", hello())
+    assert node.sent["a"][0] == Welcome("m1", "i1", "boot", 1_000, draining=False, takes_over=True)
 
 
 def test_the_first_frame_must_be_hello_and_there_is_one() -> None:
@@ -358,12 +365,17 @@ def test_legs_are_listed_as_of_what_their_owner_was_told() -> None:
     node.emit("c3", ARRIVED)
     node.emit("c4", ARRIVED)
     node.emit("c4", ENDED)
+    node.emit("c6", LegTakenOver())
     node.emit("c5", ARRIVED, tenant="t2")
-    node.backend.live = (LiveLeg("t1", 0, "c2"), LiveLeg("t1", 0, "c3"), LiveLeg("t2", 0, "c5"))
+    node.backend.live = tuple(
+        LiveLeg(*leg) for leg in (("t1", 0, "c2"), ("t1", 0, "c3"), ("t1", 0, "c6"), ("t2", 0, "c5"))
+    )
     node.put("a", ListLegs())
     assert sorted(listed(node)) == [("t1", "c1"), ("t1", "c2"), ("t2", "c5")]
     node.put("a", Ack("t1", 4), ListLegs())
     assert sorted(listed(node)) == [("t1", "c2"), ("t1", "c3"), ("t2", "c5")]
+    node.put("a", Ack("t1", 6), ListLegs())
+    assert sorted(listed(node)) == [("t1", "c2"), ("t1", "c3"), ("t1", "c6"), ("t2", "c5")]
 
 
 def listed(node: Node) -> tuple[tuple[str, str], ...]:

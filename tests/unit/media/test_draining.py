@@ -10,6 +10,8 @@ from tandem.core.ports.media import (
     Hello,
     Originate,
     Outcome,
+    TakeOver,
+    Welcome,
 )
 from tandem.core.seal import secret
 from tandem.media.backend import LiveLeg, RowKind
@@ -120,6 +122,19 @@ def test_a_phone_is_rung_for_a_caller_of_this_node_alone():
     assert node.backend.asked == [here, other]
     told = [frame.body for frame in node.sent["a"] if isinstance(frame, Event)]
     assert told == [CommandSettled("k2", Outcome.FAILED, "DRAINING")]
+
+
+def test_nobody_is_taken_over_while_it_drains_and_owners_know_that():
+    node = node_with()
+    node.agent.drain(True, None, node.now_ms)
+    node.agent.receive("a", Hello("live", 0, 1, "", ()), node.now_ms)
+    node.agent.receive("a", Command("t1", "k1", "c1", TakeOver(secret("{}"))), node.now_ms)
+    node.run()
+    welcome, _, told = node.sent["a"]
+    assert isinstance(welcome, Welcome)
+    assert (welcome.draining, welcome.takes_over) == (True, False)
+    assert isinstance(told, Event)
+    assert told.body == CommandSettled("k1", Outcome.FAILED, "DRAINING")
 
 
 def test_the_operator_is_shown_who_is_left():

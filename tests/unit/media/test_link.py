@@ -84,6 +84,13 @@ def test_a_link_says_hello_with_durable_marks_as_soon_as_there_is_a_stream() -> 
     assert sent(stream) == [Hello("live", 0, 4, "i1", (("t1", 7),))]
 
 
+def test_a_node_says_with_its_welcome_whether_it_takes_callers() -> None:
+    stream = stream_with(link_of())
+    assert told(stream, Welcome("m1", "i1", "boot", 0, draining=True, takes_over=True)) == [
+        NodeUp("m1", "i1", draining=True, takes_over=True)
+    ]
+
+
 def test_what_a_node_says_becomes_inputs_in_shard_time() -> None:
     stream = stream_with(link_of())
     heard = told(stream, WELCOME, event(1), KeptEnd(), Legs((("t1", "c1"),)))

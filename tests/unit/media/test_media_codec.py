@@ -21,6 +21,10 @@ def test_a_secret_is_not_written() -> None:
         codec.encode_event_body(DIGITS)
     with pytest.raises(codec.PlainSecret):
         codec.encode_verb(Originate("anna", 15_000, "o1", secret("+49301234567")))
+    with pytest.raises(codec.PlainSecret):
+        codec.encode_verb(media.TakeOver(secret("{}")))
+    with pytest.raises(codec.PlainSecret):
+        codec.encode_event_body(media.LegHandedOut(secret("{}")))
 
 
 def test_sensitive_stays_sensitive() -> None:
@@ -36,6 +40,7 @@ def test_sensitive_stays_sensitive() -> None:
         Collect("menu", (), media.MAX_DIGITS + 1, 5_000),
         media.Bridge("x" * (media.MAX_LEG + 1)),
         Originate("anna", 1, "o1", Secret(bytes(65_537))),
+        media.TakeOver(Secret(bytes(media.MAX_DIALOG_BYTES + 1))),
     ],
 )
 def test_too_long_is_refused_on_the_way_out(verb: media.Verb) -> None:

@@ -33,6 +33,13 @@ CALLER = Secret(b"+49555")
             "contact/c1",
             w.NoteLeg("m1", "c1", 77, media.LegReferred("c1.o1", Withheld())),
         ),
+        (
+            "c1",
+            media.LegHandedOut(Secret(b"{}")),
+            "contact/c1",
+            w.NoteLeg("m1", "c1", 77, media.LegHandedOut(Withheld())),
+        ),
+        ("c1", media.LegTakenOver(), "contact/c1", w.NoteLeg("m1", "c1", 77, media.LegTakenOver())),
         ("", media.DeviceRegistered("anna-desk"), "reception", NoteDevice("anna-desk", "m1", True, 77)),
         ("", media.DeviceUnregistered("anna-desk"), "reception", NoteDevice("anna-desk", "m1", False, 77)),
     ],

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import field
 from enum import StrEnum
 
-from tandem.core.seal import Private
+from tandem.core.seal import MAX_SECRET_BYTES, Private
 from tandem.core.values import dataclass
 
 MAX_LEG = 120
@@ -28,6 +28,8 @@ MAX_DIGITS = 64
 """Digits one `Collect` may ask for."""
 MAX_PROMPTS = 16
 """Prompts in one `Play` or `Collect`."""
+MAX_DIALOG_BYTES = MAX_SECRET_BYTES
+"""A leg as `LegHandedOut` describes it: some 12 KB."""
 
 
 def contact_of(leg: str) -> str:
@@ -49,6 +51,7 @@ class Cause(StrEnum):
     FALLBACK = "FALLBACK"  # no owner took the call; the node played the apology
     REFUSED = "REFUSED"  # the node would not: capacity, malformed request
     FAILED = "FAILED"  # anything else; `detail` says more
+    MOVED = "MOVED"  # the leg lives on another node, which took it over: its phone heard of no end
 
 
 class By(StrEnum):
@@ -214,6 +217,37 @@ class HangUp:
     cause: Cause = Cause.NORMAL
 
 
+@dataclass(frozen=True, slots=True)
+class HandOut:
+    """Describe the leg so that another node can take it over: `LegHandedOut`, then done. Nothing is given up by it,
+    and nothing changes for the caller; again it describes the leg anew.
+
+    Only a caller who waits can be moved. Fails with NO_DOOR (the node stands behind none, so that the phone speaks
+    to this node's own address), NOT_WAITING (not answered, or the phone has not acknowledged it yet; in a menu, bridge
+    or conference; recorded), CANNOT_MOVE (by browser, encrypted, or not over UDP), NOT_ON_THIS_BACKEND.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Take over from another node the leg that its `LegHandedOut` described, under the same id.
+
+    Settles done after `LegTakenOver`: the leg is up and silent here, and the caller's audio comes and goes here.
+    Failed: this node has nothing of the leg, and its caller has heard of nothing. DRAINING, CAPACITY,
+    NOT_ON_THIS_BACKEND, NO_DOOR, BAD_DIALOG (not written by a node of this release), NO_ANSWER (the caller's phone
+    did not say yes to this node), CALL_GONE (it said that it knows no such call), NO_PORT (its audio's port is not
+    free here), CANNOT_WRITE (FreeSWITCH's database), LEG_EXISTS. Unknown: the switch died with it.
+    """
+
+    dialog: Private
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Another node has the leg: end this node's side of it, of which its phone is told nothing, with
+    `LegEnded(MOVED, TANDEM)`. A leg that is gone settles done."""
+
+
 Verb = (
     Answer
     | Play
@@ -228,6 +262,9 @@ Verb = (
     | Supervise
     | Confer
     | HangUp
+    | HandOut
+    | TakeOver
+    | LetGo
 )
 
 
@@ -301,6 +338,19 @@ class LegReferred:
 
     other: str
     target: Private
+
+
+@dataclass(frozen=True, slots=True)
+class LegHandedOut:
+    """All that another node needs to take the leg over. Opaque to owners, and as good as the call itself: it holds
+    numbers, addresses and the names of the dialog. At most `MAX_DIALOG_BYTES`."""
+
+    dialog: Private
+
+
+@dataclass(frozen=True, slots=True)
+class LegTakenOver:
+    """The leg is on this node now: up and silent. The first that this node tells of it."""
 
 
 class Collected(StrEnum):
@@ -390,6 +440,8 @@ MediaEvent = (
     | LegHeld
     | LegResumed
     | LegReferred
+    | LegHandedOut
+    | LegTakenOver
     | DigitsCollected
     | RecordingStored
     | RecordingFailed
@@ -474,12 +526,15 @@ class ListLegs:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The node's answer to `Hello`. `now_ms` is CLOCK_BOOTTIME."""
+    """The node's answer to `Hello`. `now_ms` is CLOCK_BOOTTIME. `draining`: it takes no new callers; `takes_over`:
+    it can carry out `TakeOver`."""
 
     node: str
     incarnation: str
     boot_id: str
     now_ms: int
+    draining: bool = False
+    takes_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

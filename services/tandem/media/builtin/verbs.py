@@ -14,7 +14,9 @@ from tandem.core.ports.media import (
     Command,
     CommandSettled,
     Confer,
+    HandOut,
     HangUp,
+    LetGo,
     Originate,
     Outcome,
     Play,
@@ -24,6 +26,7 @@ from tandem.core.ports.media import (
     RecordStop,
     Stop,
     Supervise,
+    TakeOver,
 )
 from tandem.media.builtin.arrivals import Arrivals
 from tandem.media.builtin.board import Board, media_ms
@@ -35,6 +38,8 @@ from tandem.media.builtin.recorder import Recorder
 
 _HARMLESS_LATE = (HangUp, RecordStop)
 """Verbs that have done their work when the leg is gone."""
+_MOVES = (HandOut, TakeOver, LetGo)
+"""A dialog of this process cannot go on in another one, which has other addresses."""
 NOT_HERE = "NOT_ON_THIS_BACKEND"
 """Why a verb failed that only FreeSWITCH carries out."""
 
@@ -75,7 +80,7 @@ class Verbs:
             self._devices.originate(command.tenant, command.leg, command.key, verb, now)
             return
         leg = self._board.legs.get(command.leg)
-        if leg is None or leg.tenant != command.tenant:
+        if leg is None or leg.tenant != command.tenant or isinstance(verb, _MOVES):
             self._late(command, now)
         elif isinstance(verb, HangUp):
             self._hang_up(leg, command.key, verb, now)
@@ -98,6 +103,9 @@ class Verbs:
             self._late(command, now)
 
     def _late(self, command: Command, now: float) -> None:
+        if isinstance(command.verb, _MOVES):
+            self._board.settle(command.tenant, command.leg, command.key, now, NOT_HERE)
+            return
         reason = "" if isinstance(command.verb, _HARMLESS_LATE) else "LEG_GONE"
         self._board.settle(command.tenant, command.leg, command.key, now, reason)
 

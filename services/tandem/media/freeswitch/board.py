@@ -15,6 +15,7 @@ from tandem.core.ports.media import (
     HangUp,
     LegEnded,
     LegUnbridged,
+    LetGo,
     MediaEvent,
     Originate,
     Outcome,
@@ -61,6 +62,17 @@ class Seal:
     file: str
     key: bytes = field(repr=False)
     truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryRow:
+    """Put `row` into the database of FreeSWITCH that lies in `directory`, in place of all that are not of its life
+    `switch`."""
+
+    channel: str
+    directory: str
+    switch: str
+    row: str = field(repr=False)
 
 
 class InOrder:
@@ -119,6 +131,9 @@ class Board:
     recordings: dict[str, OpenRecording] = field(default_factory=dict)
     """By blob name, from `RecordStart` until stored or failed."""
     seals: list[Seal] = field(default_factory=list)
+    rows: list[RecoveryRow] = field(default_factory=list)
+    followers: list[Command] = field(default_factory=list)
+    """Commands that waited until a leg had been taken over, or had not."""
     records_wanted: list[str] = field(default_factory=list)
     """Channels whose call record is to be read."""
     records_spent: list[str] = field(default_factory=list)
@@ -268,7 +283,7 @@ class Board:
         match command.verb:
             case Originate():
                 self.settle(leg.tenant, leg.id, command.key, now, leg.why or cause.value, in_doubt=unseen)
-            case HangUp() | RecordStop():
+            case HangUp() | RecordStop() | LetGo():
                 self.settle(leg.tenant, leg.id, command.key, now)
             case _:
                 self.settle(leg.tenant, leg.id, command.key, now, "LEG_GONE")

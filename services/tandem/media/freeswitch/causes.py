@@ -67,6 +67,7 @@ _NAME_OF = {
     Cause.FALLBACK: "NORMAL_TEMPORARY_FAILURE",  # 503
     Cause.REFUSED: "SWITCH_CONGESTION",  # 503
     Cause.FAILED: "FACILITY_REJECTED",  # 501
+    Cause.MOVED: "NORMAL_CLEARING",  # to nobody: the door answers the BYE
 }
 
 _WHY = {

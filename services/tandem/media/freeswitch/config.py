@@ -38,6 +38,15 @@ class FreeswitchConfig:
     quiet_after_s: float = 2.0
     """How long a prompt may go on after it was told to end, before the next one begins all the same."""
 
+    look_after_s: float = 0.1
+    """How often it is looked whether the phone of a caller who is taken over has answered: nothing tells it."""
+
+    taken_over_after_s: float = 7.0
+    """How long that answer may be missing. A phone that hears nothing has said so by four tries of an INVITE."""
+
+    again_after_s: float = 2.5
+    """When a phone is asked again that was asking for something itself: RFC 3261 has 2.1 to 4 s."""
+
     in_flight_s: float = 0.3
     """How long what was sent may be under way inside of FreeSWITCH, to a channel's thread, when nobody listens any
     more: so long after that it is asked what has come of it. What is sent again too early happens twice, and a bridge

@@ -18,6 +18,7 @@ from tandem.media.freeswitch.files import Files, Records, Tapes
 from tandem.media.freeswitch.gateway_files import GatewayFiles
 from tandem.media.freeswitch.gateways import Gateway
 from tandem.media.freeswitch.node import Node
+from tandem.media.freeswitch.recovery import Recovery
 from tandem.media.freeswitch.socket_driver import EslSocket, connected
 from tandem.runtime.retry_driver import Retry
 from tandem.runtime.telemetry import names
@@ -78,6 +79,7 @@ class FreeswitchNode:
         self._spool = FileSpool(files.spool_dir, files.blobs, self, files.upload_retry_max_s)
         self._tapes = Tapes(files, Path(config.recordings_dir), self._spool)
         self._records = Records(files.cdr_dir)
+        self._recovery = Recovery(files.insert)
         self._directory: MergedDirectory | None = None
         self._accounts = accounts(switch.lookup_host, switch.lookup_port, lambda: self._directory)
         self._restored = asyncio.Event()
@@ -233,6 +235,7 @@ class FreeswitchNode:
                 handle.cancel()
         await self._accounts.close()
         self._records.close()
+        self._recovery.close()
         self._spool.close()
 
     # ------------------------------------------------------------------ the spool's news
@@ -257,6 +260,10 @@ class FreeswitchNode:
 
     def _found_record(self, channel: str, record: esl.Event | None) -> None:
         self._node.record(channel, record, self._now())
+        self._flush_soon()
+
+    def _written(self, channel: str, error: str) -> None:
+        self._node.written(channel, error, self._now())
         self._flush_soon()
 
     # ------------------------------------------------------------------ in
@@ -328,6 +335,8 @@ class FreeswitchNode:
         for channel in out.records:
             self._records.find(channel, self._found_record)
         self._records.spent(out.spent)
+        for row in out.rows:
+            self._recovery.write(row, self._written)
         link = self._socket
         if link is not None:
             if out.data:

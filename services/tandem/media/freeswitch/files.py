@@ -16,6 +16,7 @@ from tandem.media.builtin.spool import FileSpool
 from tandem.media.freeswitch import records
 from tandem.media.freeswitch.board import Seal
 from tandem.media.freeswitch.recorder import SUFFIX, file_of
+from tandem.media.freeswitch.recovery import Insert
 from tandem.wire import esl
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class Files:
     """Gateways' files; None leaves them to others."""
     upload_retry_max_s: float = 60.0
     """Longest pause between two tries to store a recording."""
+    insert: Insert | None = None
+    """Puts a call into FreeSWITCH's database; with None nobody is taken over."""
 
 
 class Tapes:

@@ -11,7 +11,7 @@ from tandem.media.agent_io import Notice
 from tandem.media.backend import LiveLeg, MergedDirectory, Row, RowKind, Sink
 from tandem.media.freeswitch import ringing
 from tandem.media.freeswitch.arrivals import Arrivals
-from tandem.media.freeswitch.board import Board, InOrder, Seal
+from tandem.media.freeswitch.board import Board, InOrder, RecoveryRow, Seal
 from tandem.media.freeswitch.carriers import Carriers
 from tandem.media.freeswitch.causes import ended, of_carrier, why_of
 from tandem.media.freeswitch.conferring import EVENT as CONFERENCE
@@ -19,10 +19,12 @@ from tandem.media.freeswitch.conferring import Conferring
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.connection import Connection
 from tandem.media.freeswitch.devices import Devices, user_of
+from tandem.media.freeswitch.dialog import MOVED
 from tandem.media.freeswitch.draining import Draining
 from tandem.media.freeswitch.gateways import Gateway
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.media.freeswitch.moving import Moving
 from tandem.media.freeswitch.numbers import Numbers
 from tandem.media.freeswitch.reconcile import Reconcile
 from tandem.media.freeswitch.recorder import Recorder
@@ -47,6 +49,8 @@ class Out:
     """Channels whose call records are to be given to `record`."""
     spent: tuple[str, ...]
     """Channels whose call records nobody will want."""
+    rows: tuple[RecoveryRow, ...]
+    """To be written into FreeSWITCH's database; then `written`."""
 
 
 class Node:
@@ -76,13 +80,14 @@ class Node:
         self._referrals = Referrals(board, self._hearing)
         self._supervising = Supervising(board, self._hearing)
         self._conferring = Conferring(board, self._hearing)
+        self._moving = Moving(board)
         self._verbs = Verbs(
             board, self._hearing, self._arrivals, self._devices, self._numbers, self._recorder, self._supervising,
-            self._conferring,
+            self._conferring, self._moving,
         )  # fmt: skip
         self._reconcile = Reconcile(
             board, self._hearing, self._arrivals, self._devices, self._verbs, self._referrals, self._supervising,
-            self._conferring,
+            self._conferring, self._moving,
         )  # fmt: skip
         self._draining = Draining(board)
         self._connection = Connection(board, password, self._begin, self._carriers.said)
@@ -263,6 +268,11 @@ class Node:
         """It could not be kept."""
         self._recorder.failed(name, reason, now)
 
+    def written(self, channel: str, error: str, now: float) -> None:
+        """A row stands in FreeSWITCH's database, or why it does not."""
+        self._moving.written(channel, error, now)
+        self._go_on(now)
+
     def load(self) -> tuple[int, int, int]:
         """(callers, legs, devices that are registered)."""
         legs = self._board.legs.values()
@@ -289,6 +299,12 @@ class Node:
                 self._recorder.over(name.of)
             elif name.what == "gateways":
                 self._carriers.not_deleted(now)
+            elif name.what == "coming":
+                self._moving.look(name.of, now)
+            elif name.what == "again":
+                self._moving.again(name.of)
+            elif name.what == "stays away":
+                self._moving.stays_away(name.of, now)
             elif (leg := self._board.legs.get(name.of)) is not None:
                 self._due[name.what](leg, now)
         self._go_on(now)
@@ -298,9 +314,9 @@ class Node:
         board = self._board
         out = Out(
             tuple(board.out), tuple(board.notices), self._connection.wants_close, tuple(board.seals),
-            tuple(board.records_wanted), tuple(board.records_spent),
+            tuple(board.records_wanted), tuple(board.records_spent), tuple(board.rows),
         )  # fmt: skip
-        for given in (board.out, board.notices, board.seals, board.records_wanted, board.records_spent):
+        for given in (board.out, board.notices, board.seals, board.records_wanted, board.records_spent, board.rows):
             given.clear()
         return out
 
@@ -315,6 +331,10 @@ class Node:
 
     def _go_on(self, now: float) -> None:
         board = self._board
+        self._moving.run(now)
+        followers, board.followers = board.followers, []
+        for command in followers:
+            self._verbs.perform(command, now)
         while board.stirred:
             stirred, board.stirred = board.stirred, {}
             for leg_id in stirred:
@@ -341,7 +361,9 @@ class Node:
 
     def _parked(self, event: esl.Event, now: float) -> None:
         leg = self._board.leg_on(event.get("Unique-ID"))
-        if leg is None:
+        if leg is None and self._moving.expects(event.get("Unique-ID")):
+            self._moving.parked(event)
+        elif leg is None:
             self._arrivals.parked(event, now)
         else:
             other = leg.peer or leg.lost
@@ -379,7 +401,9 @@ class Node:
         leg = self._board.leg_on(event.get("Unique-ID"))
         self._board.records_spent.append(event.get("Unique-ID") or "")
         self._board.strangers.pop(event.get("Unique-ID") or "", None)
-        if leg is None:
+        if leg is None and self._moving.expects(event.get("Unique-ID")):
+            self._moving.ended(event, now)
+        elif leg is None:
             self._arrivals.turned_away(event, now)
         else:
             self._ended(leg, event, now)
@@ -396,7 +420,10 @@ class Node:
         if leg.gateway and not answered and (leg.hanging_up is None or by is By.FAR):
             cause, by = of_carrier(event, cause, by)
             leg.why = why_of(event.get("Hangup-Cause") or "")
-        if leg.hanging_up is not None and by is not By.FAR:
+        if event.get(f"variable_{MOVED}") and by is not By.FAR:
+            # Also of one that an earlier life of the agent had let go.
+            cause, by = Cause.MOVED, By.TANDEM
+        elif leg.hanging_up is not None and by is not By.FAR:
             cause, by = self._wished(leg), By.NODE if leg.by_node else By.TANDEM
         elif leg.inbound:
             cause, by = self._arrivals.end_of(leg, cause, by)

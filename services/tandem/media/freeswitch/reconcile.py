@@ -18,19 +18,23 @@ from tandem.core.ports.media import (
     Command,
     Confer,
     HangUp,
+    LetGo,
     Originate,
     Play,
     Stop,
     Supervise,
+    TakeOver,
 )
 from tandem.media.freeswitch import ringing
 from tandem.media.freeswitch.arrivals import FALLBACK, Arrivals, dumped
 from tandem.media.freeswitch.board import UNSEEN, Board
 from tandem.media.freeswitch.conferring import Conferring
 from tandem.media.freeswitch.devices import LEG, SHARD, TENANT, Devices
+from tandem.media.freeswitch.dialog import MOVED
 from tandem.media.freeswitch.hearing import HEARD, LOOP, Hearing, argument_of
-from tandem.media.freeswitch.ids import channel_of, token_of
+from tandem.media.freeswitch.ids import channel_of, channel_of_caller, token_of
 from tandem.media.freeswitch.leg import Leg, Sound, Stage
+from tandem.media.freeswitch.moving import Moving
 from tandem.media.freeswitch.referrals import Referrals
 from tandem.media.freeswitch.supervising import Supervising
 from tandem.media.freeswitch.verbs import Verbs
@@ -67,6 +71,7 @@ class Reconcile:
         referrals: Referrals,
         supervising: Supervising,
         conferring: Conferring,
+        moving: Moving,
     ) -> None:
         self._board = board
         self._hearing = hearing
@@ -76,6 +81,7 @@ class Reconcile:
         self._referrals = referrals
         self._supervising = supervising
         self._conferring = conferring
+        self._moving = moving
         self._asked = 0
         self._before: list[str] = []
         """Legs that there were when it was to be found out what became of them."""
@@ -89,19 +95,22 @@ class Reconcile:
         """A command that may have been carried out: settled when the channels are known."""
         self._board.take(command)
         self._doubts[command.tenant, command.key] = command
+        if isinstance(command.verb, TakeOver):
+            self._moving.in_doubt(command)
 
     def begin(self, now: float) -> None:
         """Nothing is known for sure. Ask for everything, once nothing can be under way any more."""
         board = self._board
         board.live, board.asks, board.switch = False, True, ""
         board.strangers.clear()
+        self._moving.gap()
         self._before = list(board.legs)
         for leg in board.legs.values():
             self._doubt_begun(leg)
         for leg in self._leaving():
             leg.moving = True
         heard = any(leg.sound is not None and leg.sound.play_key for leg in board.legs.values())
-        if self._doubts or heard:
+        if self._doubts or heard or any(self._moving.asked()):
             board.timers.set("ask", "", now + board.config.in_flight_s)
         else:
             self.ask(now)
@@ -119,7 +128,15 @@ class Reconcile:
             if isinstance(command.verb, Originate) and command.leg not in board.legs:
                 channel = channel_of(command.tenant, command.key, command.verb)
                 self._ask(f"uuid_dump {channel} json", partial(self._in_doubt, command, channel))
+        for channel in self._moving.asked():
+            self._ask(f"uuid_dump {channel} json", self._coming)
         self._ask("show channels as json", self._channels)
+
+    def _coming(self, reply: esl.Reply | esl.ApiReply, now: float) -> None:
+        """A channel that is being taken over, if it is there."""
+        channel = dumped(reply)
+        if channel is not None and self._moving.expects(channel.get("Unique-ID")):
+            self._moving.found(channel)
 
     def _life(self, reply: esl.Reply | esl.ApiReply, now: float) -> None:
         """Which life of FreeSWITCH it is. The calls of an earlier one died with it."""
@@ -137,6 +154,7 @@ class Reconcile:
         for leg in list(self._board.legs.values()):
             self._board.end(leg, Cause.MEDIA_LOST, By.NODE, self._died_at(now), "the switch is gone")
         self._board.strangers.clear()
+        self._moving.died(now)
 
     def _died_at(self, now: float) -> float:
         """When a switch died, as far as we know: a dead one lets go of its sockets at once."""
@@ -210,6 +228,8 @@ class Reconcile:
         """A channel that is nobody's leg: a call that came in the gap, or one that the journal lost."""
         channel = dumped(reply)
         if channel is None or self._board.leg_on(channel.get("Unique-ID")) is not None:
+            return
+        if self._moving.expects(channel.get("Unique-ID")):
             return
         if channel.get("Call-Direction") == "inbound":
             waits = channel.get("variable_current_application") == "park"
@@ -296,6 +316,9 @@ class Reconcile:
 
     def _see(self, leg: Leg, channel: esl.Event, now: float) -> None:
         """Tell what has become of a leg."""
+        if channel.get(f"variable_{MOVED}") and leg.hanging_up is None:
+            # The agent died as it took the leg over, or as it let it go: that is settled afterwards.
+            self._board.api(f"uuid_setvar {leg.channel} {MOVED}")
         if not leg.inbound and (channel.get("Caller-Channel-Progress-Time") or "0") != "0":
             self._devices.progress(leg, _us(channel.get("Caller-Channel-Progress-Time")), now)
         if not leg.inbound and channel.get("Answer-State") == "early":
@@ -379,6 +402,7 @@ class Reconcile:
                 leg.moving = False
             for leg in self._leaving():
                 self._hearing.on_its_way(leg, now)
+            self._moving.known(now)
         else:
             self._join(now)
         doubts, self._doubts = self._doubts, {}
@@ -415,10 +439,17 @@ class Reconcile:
                 board.timers.set("ring", leg.id, now + leg.ring_limit_s)
             else:
                 board.settle(leg.tenant, leg.id, command.key, now)
+        elif isinstance(command.verb, TakeOver):
+            if leg is not None or not self._moving.expects(channel_of_caller(command.leg)):
+                board.settle(command.tenant, command.leg, command.key, now, "" if leg is not None else "BAD_DIALOG")
+        elif self._moving.follows(command):
+            pass
         elif leg is None or leg.tenant != command.tenant:
             self._verbs.late(command, now)
         elif isinstance(command.verb, HangUp):
             board.kill(leg, command.verb.cause)
+        elif isinstance(command.verb, LetGo):
+            self._moving.let_go(leg, command, now)
         else:
             # An answered leg is not answered again, nor a bridge made that stands.
             again.setdefault(leg.id, []).append(command)

@@ -8,7 +8,9 @@ from tandem.core.ports.media import (
     Collect,
     Command,
     Confer,
+    HandOut,
     HangUp,
+    LetGo,
     Originate,
     Play,
     RecordPause,
@@ -17,6 +19,7 @@ from tandem.core.ports.media import (
     RecordStop,
     Stop,
     Supervise,
+    TakeOver,
 )
 from tandem.media.freeswitch.arrivals import Arrivals
 from tandem.media.freeswitch.board import Board
@@ -24,11 +27,12 @@ from tandem.media.freeswitch.conferring import Conferring
 from tandem.media.freeswitch.devices import Devices
 from tandem.media.freeswitch.hearing import Hearing
 from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.media.freeswitch.moving import Moving
 from tandem.media.freeswitch.numbers import Numbers
 from tandem.media.freeswitch.recorder import Recorder
 from tandem.media.freeswitch.supervising import Supervising
 
-_HARMLESS_LATE = (HangUp, RecordStop)
+_HARMLESS_LATE = (HangUp, RecordStop, LetGo)
 """Verbs that have done their work when the leg is gone."""
 
 
@@ -45,6 +49,7 @@ class Verbs:
         recorder: Recorder,
         supervising: Supervising,
         conferring: Conferring,
+        moving: Moving,
     ) -> None:
         self._board = board
         self._recorder = recorder
@@ -54,6 +59,7 @@ class Verbs:
         self._numbers = numbers
         self._supervising = supervising
         self._conferring = conferring
+        self._moving = moving
 
     def perform(self, command: Command, now: float) -> None:
         """Begin a command, or let it wait behind those of its leg."""
@@ -62,12 +68,19 @@ class Verbs:
         if isinstance(verb, Originate):
             (self._numbers if verb.gateway else self._devices).originate(command, verb, now)
             return
+        if isinstance(verb, TakeOver):
+            self._moving.take_over(command, now)
+            return
         leg = board.legs.get(command.leg)
+        if self._moving.follows(command):
+            return
         if leg is None or leg.tenant != command.tenant:
             self.late(command, now)
         elif isinstance(verb, HangUp) and not _will_answer(leg):
             # It ends what waits before it too, and settles with the leg.
             board.kill(leg, verb.cause)
+        elif isinstance(verb, LetGo):
+            self._moving.let_go(leg, command, now)
         else:
             leg.queue.append(command)
             board.stir(leg)
@@ -103,7 +116,8 @@ class Verbs:
         elif leg.stage is Stage.FALLBACK and not isinstance(verb, Stop | RecordStop):
             self._board.settle(leg.tenant, leg.id, command.key, now, "FALLBACK")
         elif leg.stage is not Stage.UP and not isinstance(verb, Answer | RecordStop | Stop):
-            self._board.settle(leg.tenant, leg.id, command.key, now, "NOT_ANSWERED")
+            reason = "NOT_WAITING" if isinstance(verb, HandOut) else "NOT_ANSWERED"
+            self._board.settle(leg.tenant, leg.id, command.key, now, reason)
         elif leg.stage is Stage.ARRIVED and not leg.taken:
             self._arrivals.take(leg)
             return False
@@ -131,6 +145,8 @@ class Verbs:
                 return self._supervising.supervise(leg, command, verb, now)
             case Confer() as verb:
                 return self._conferring.confer(leg, command, verb, now)
+            case HandOut():
+                return self._moving.hand_out(leg, command, now)
             case RecordPause() | RecordResume() as verb:
                 return self._recorder.pause(leg, command, verb, now)
             case _:

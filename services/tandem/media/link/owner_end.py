@@ -48,10 +48,13 @@ Marks = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class NodeUp:
-    """The node took our Hello; what it kept follows."""
+    """The node took our Hello; what it kept follows. `draining` until `NodeDrains` says otherwise; `takes_over`: it
+    can carry out `TakeOver`."""
 
     node: str
     incarnation: str
+    draining: bool = False
+    takes_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +210,7 @@ class OwnerLink:
         _, marks = self._marks(welcome.incarnation)
         self._last = dict(marks)
         self._phase = _Phase.UP
-        return NodeUp(self.node, welcome.incarnation)
+        return NodeUp(self.node, welcome.incarnation, welcome.draining, welcome.takes_over)
 
     def _event(self, event: Event, now_ms: int, time: NodeTime) -> Heard | None:
         last = self._last.get(event.tenant, 0)

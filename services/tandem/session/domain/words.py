@@ -13,10 +13,12 @@ from tandem.core.ports.media import (
     LegBridged,
     LegEarlyMedia,
     LegEnded,
+    LegHandedOut,
     LegHeld,
     LegReferred,
     LegResumed,
     LegRinging,
+    LegTakenOver,
     LegUnbridged,
     RecordingFailed,
     RecordingStored,
@@ -112,6 +114,8 @@ LegBody = (
     | LegHeld
     | LegResumed
     | LegReferred
+    | LegHandedOut
+    | LegTakenOver
     | RecordingStored
     | RecordingFailed
 )

@@ -126,6 +126,8 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """The node would not: capacity, malformed request."""
     CAUSE_FAILED: _Cause.ValueType  # 11
     """Anything else; `detail` says more."""
+    CAUSE_MOVED: _Cause.ValueType  # 12
+    """The leg lives on another node."""
 
 class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
     """Why a leg ended. Field terms; each backend maps its own (SIP status, Q.850) to these."""
@@ -154,6 +156,8 @@ CAUSE_REFUSED: Cause.ValueType  # 10
 """The node would not: capacity, malformed request."""
 CAUSE_FAILED: Cause.ValueType  # 11
 """Anything else; `detail` says more."""
+CAUSE_MOVED: Cause.ValueType  # 12
+"""The leg lives on another node."""
 Global___Cause: _TypeAlias = Cause  # noqa: Y015
 
 class _EndedBy:

@@ -710,6 +710,8 @@ class Welcome(_message.Message):
     INCARNATION_FIELD_NUMBER: _builtins.int
     BOOT_ID_FIELD_NUMBER: _builtins.int
     NOW_MS_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    TAKES_OVER_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node's name."""
     incarnation: _builtins.str
@@ -718,6 +720,10 @@ class Welcome(_message.Message):
     """The boot of the node's host."""
     now_ms: _builtins.int
     """CLOCK_BOOTTIME of the node, milliseconds."""
+    draining: _builtins.bool
+    """Whether the node takes no new callers."""
+    takes_over: _builtins.bool
+    """Whether it can take callers over from another node."""
     def __init__(
         self,
         *,
@@ -725,10 +731,12 @@ class Welcome(_message.Message):
         incarnation: _builtins.str = ...,
         boot_id: _builtins.str = ...,
         now_ms: _builtins.int = ...,
+        draining: _builtins.bool = ...,
+        takes_over: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "incarnation", b"incarnation", "node", b"node", "now_ms", b"now_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "draining", b"draining", "incarnation", b"incarnation", "node", b"node", "now_ms", b"now_ms", "takes_over", b"takes_over"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

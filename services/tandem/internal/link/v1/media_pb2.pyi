@@ -52,6 +52,8 @@ class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Cause.ValueType
     """The node would not: capacity, or a malformed request."""
     CAUSE_FAILED: _Cause.ValueType  # 11
     """Anything else; the detail says more."""
+    CAUSE_MOVED: _Cause.ValueType  # 12
+    """The leg lives on another node."""
 
 class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
     """Why a leg ended."""
@@ -80,6 +82,8 @@ CAUSE_REFUSED: Cause.ValueType  # 10
 """The node would not: capacity, or a malformed request."""
 CAUSE_FAILED: Cause.ValueType  # 11
 """Anything else; the detail says more."""
+CAUSE_MOVED: Cause.ValueType  # 12
+"""The leg lives on another node."""
 Global___Cause: _TypeAlias = Cause  # noqa: Y015
 
 class _By:
@@ -537,6 +541,64 @@ class HangUp(_message.Message):
 Global___HangUp: _TypeAlias = HangUp  # noqa: Y015
 
 @_typing.final
+class HandOut(_message.Message):
+    """Describe a leg so that another node can take it over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandOut: _TypeAlias = HandOut  # noqa: Y015
+
+@_typing.final
+class TakeOver(_message.Message):
+    """Take a leg over from another node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIALOG_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dialog(self) -> _private_pb2.Private:
+        """What LegHandedOut said."""
+
+    def __init__(
+        self,
+        *,
+        dialog: _private_pb2.Private | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeOver: _TypeAlias = TakeOver  # noqa: Y015
+
+@_typing.final
+class LetGo(_message.Message):
+    """End this node's side of a leg that another node has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LetGo: _TypeAlias = LetGo  # noqa: Y015
+
+@_typing.final
 class Verb(_message.Message):
     """What a command asks of a leg."""
 
@@ -555,6 +617,9 @@ class Verb(_message.Message):
     RECORD_RESUME_FIELD_NUMBER: _builtins.int
     SUPERVISE_FIELD_NUMBER: _builtins.int
     CONFER_FIELD_NUMBER: _builtins.int
+    HAND_OUT_FIELD_NUMBER: _builtins.int
+    TAKE_OVER_FIELD_NUMBER: _builtins.int
+    LET_GO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def answer(self) -> Global___Answer:
         """Answer it."""
@@ -607,6 +672,18 @@ class Verb(_message.Message):
     def confer(self) -> Global___Confer:
         """Have it take part in a conference."""
 
+    @_builtins.property
+    def hand_out(self) -> Global___HandOut:
+        """Describe it."""
+
+    @_builtins.property
+    def take_over(self) -> Global___TakeOver:
+        """Take it over."""
+
+    @_builtins.property
+    def let_go(self) -> Global___LetGo:
+        """Another node has it."""
+
     def __init__(
         self,
         *,
@@ -623,12 +700,15 @@ class Verb(_message.Message):
         record_resume: Global___RecordResume | None = ...,
         supervise: Global___Supervise | None = ...,
         confer: Global___Confer | None = ...,
+        hand_out: Global___HandOut | None = ...,
+        take_over: Global___TakeOver | None = ...,
+        let_go: Global___LetGo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "confer", b"confer", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "confer", b"confer", "hand_out", b"hand_out", "hang_up", b"hang_up", "kind", b"kind", "let_go", b"let_go", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise", "take_over", b"take_over"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "confer", b"confer", "hang_up", b"hang_up", "kind", b"kind", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "bridge", b"bridge", "collect", b"collect", "confer", b"confer", "hand_out", b"hand_out", "hang_up", b"hang_up", "kind", b"kind", "let_go", b"let_go", "originate", b"originate", "play", b"play", "record_pause", b"record_pause", "record_resume", b"record_resume", "record_start", b"record_start", "record_stop", b"record_stop", "stop", b"stop", "supervise", b"supervise", "take_over", b"take_over"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["answer", "play", "stop", "collect", "originate", "bridge", "record_start", "record_stop", "hang_up", "record_pause", "record_resume", "supervise", "confer"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["answer", "play", "stop", "collect", "originate", "bridge", "record_start", "record_stop", "hang_up", "record_pause", "record_resume", "supervise", "confer", "hand_out", "take_over", "let_go"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -854,6 +934,47 @@ class LegReferred(_message.Message):
 Global___LegReferred: _TypeAlias = LegReferred  # noqa: Y015
 
 @_typing.final
+class LegHandedOut(_message.Message):
+    """A leg as another node needs it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIALOG_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dialog(self) -> _private_pb2.Private:
+        """Written and read by nodes."""
+
+    def __init__(
+        self,
+        *,
+        dialog: _private_pb2.Private | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialog", b"dialog"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LegHandedOut: _TypeAlias = LegHandedOut  # noqa: Y015
+
+@_typing.final
+class LegTakenOver(_message.Message):
+    """The leg is on this node now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LegTakenOver: _TypeAlias = LegTakenOver  # noqa: Y015
+
+@_typing.final
 class DigitsCollected(_message.Message):
     """The end of a Collect."""
 
@@ -1076,6 +1197,8 @@ class MediaEvent(_message.Message):
     COMMAND_SETTLED_FIELD_NUMBER: _builtins.int
     LEG_REFERRED_FIELD_NUMBER: _builtins.int
     LEG_EARLY_MEDIA_FIELD_NUMBER: _builtins.int
+    LEG_HANDED_OUT_FIELD_NUMBER: _builtins.int
+    LEG_TAKEN_OVER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def leg_arrived(self) -> Global___LegArrived:
         """A call came in."""
@@ -1144,6 +1267,14 @@ class MediaEvent(_message.Message):
     def leg_early_media(self) -> Global___LegEarlyMedia:
         """A leg can be heard before it is answered."""
 
+    @_builtins.property
+    def leg_handed_out(self) -> Global___LegHandedOut:
+        """A leg was described for another node."""
+
+    @_builtins.property
+    def leg_taken_over(self) -> Global___LegTakenOver:
+        """A leg was taken over from another node."""
+
     def __init__(
         self,
         *,
@@ -1164,12 +1295,14 @@ class MediaEvent(_message.Message):
         command_settled: Global___CommandSettled | None = ...,
         leg_referred: Global___LegReferred | None = ...,
         leg_early_media: Global___LegEarlyMedia | None = ...,
+        leg_handed_out: Global___LegHandedOut | None = ...,
+        leg_taken_over: Global___LegTakenOver | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_early_media", b"leg_early_media", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_early_media", b"leg_early_media", "leg_ended", b"leg_ended", "leg_handed_out", b"leg_handed_out", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_taken_over", b"leg_taken_over", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_early_media", b"leg_early_media", "leg_ended", b"leg_ended", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_refused", b"call_refused", "command_settled", b"command_settled", "device_registered", b"device_registered", "device_unregistered", b"device_unregistered", "digits_collected", b"digits_collected", "kind", b"kind", "leg_answered", b"leg_answered", "leg_arrived", b"leg_arrived", "leg_bridged", b"leg_bridged", "leg_early_media", b"leg_early_media", "leg_ended", b"leg_ended", "leg_handed_out", b"leg_handed_out", "leg_held", b"leg_held", "leg_referred", b"leg_referred", "leg_resumed", b"leg_resumed", "leg_ringing", b"leg_ringing", "leg_taken_over", b"leg_taken_over", "leg_unbridged", b"leg_unbridged", "recording_failed", b"recording_failed", "recording_stored", b"recording_stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["leg_arrived", "leg_ringing", "leg_answered", "leg_ended", "leg_bridged", "leg_unbridged", "leg_held", "leg_resumed", "digits_collected", "recording_stored", "recording_failed", "device_registered", "device_unregistered", "call_refused", "command_settled", "leg_referred", "leg_early_media"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["leg_arrived", "leg_ringing", "leg_answered", "leg_ended", "leg_bridged", "leg_unbridged", "leg_held", "leg_resumed", "digits_collected", "recording_stored", "recording_failed", "device_registered", "device_unregistered", "call_refused", "command_settled", "leg_referred", "leg_early_media", "leg_handed_out", "leg_taken_over"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
