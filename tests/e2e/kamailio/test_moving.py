@@ -170,6 +170,21 @@ async def test_a_moved_caller_hears_the_other_node_and_is_heard_there(pair, tmp_
         assert tones(await one.phone.heard()) == {MUSIC_HZ, THIRD_HZ}
 
 
+async def test_a_caller_is_moved_off_a_node_that_takes_no_calls(pair, tmp_path):
+    async with waiting(pair, tmp_path) as one:
+        place = f"{one.here.switch.settings['sip_ip']}:{one.here.switch.sip_port}"
+        one.here.node.drain(True)
+        try:
+            await one.door.says(f"{place} takes no calls")
+            await one.move()
+        finally:
+            one.here.node.drain(False)
+        await one.door.says(f"{place} takes calls")
+        assert not [event for event in one.phone.events if event["type"] == "CALL_CLOSED"]
+        await one.there.done(one.leg, HangUp())
+        await one.closed()
+
+
 async def test_a_moved_caller_hangs_up(pair, tmp_path):
     async with waiting(pair, tmp_path) as one:
         await one.move()
