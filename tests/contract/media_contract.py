@@ -788,6 +788,25 @@ async def a_supervisor_joins_the_caller(world: MediaWorld) -> None:
 
 
 @clause
+async def who_is_in_a_conference_is_supervised_as_in_a_talk(world: MediaWorld) -> None:
+    if not (world.supervises and world.mixes):
+        return
+    owner = await world.greeted()
+    caller, agent, supervisor = [await world.answered(owner) for _ in range(3)]
+    await world.done(owner, owner.command(supervisor, Supervise(agent, Supervision.MONITOR)))
+    for leg in (caller, agent):
+        assert (await world.done(owner, owner.command(leg, Confer("x")))).outcome is Outcome.DONE
+    for mode in Supervision:
+        done = await world.done(owner, owner.command(supervisor, Supervise(agent, mode)))
+        assert done.outcome is Outcome.DONE
+    await world.rest()
+    assert owner.of(LegUnbridged) == [], "nobody has left"
+    await world.hang_up(agent)
+    await world.until(lambda: owner.of(LegUnbridged, supervisor) and owner.of(LegUnbridged, caller))
+    assert owner.of(LegUnbridged) == [LegUnbridged(agent)] * 2
+
+
+@clause
 async def a_drained_node_refuses_callers_and_serves_those_it_has(world: MediaWorld) -> None:
     owner = await world.greeted()
     await world.register("anna")
