@@ -365,6 +365,11 @@ _line(
     "error",
     "What was written before is stored and marked truncated; the talk goes on unrecorded.",
 )
+_line(
+    "whether the node is drained cannot be written (%s): after a boot of the host it is not",
+    "error",
+    "The disk of the data directory is full or failing; the drain itself is in force.",
+)
 _line("recording %s is lost (%s): look at the disk of media.spool_dir", "error", "It could not be kept.")
 _line("recording %s not stored yet (%s), next try in %g s", "warning", "The blobs are away; it waits in the spool.")
 _line("%s is held by process %s; this one waits for the lock", "info", "A standby, until the owner of the cell ends.")
