@@ -210,7 +210,8 @@ class Replay:
         """The agent dies and lives again on its journal."""
         settled = set(self.tape.settled())
         self.node = self._node()
-        self.node.restore([Row(kind, id, value) for (kind, id), value in self.tape.rows.items()], 0, self.now)
+        rows = [Row(kind, id, value) for (kind, id), value in self.tape.rows.items()]
+        self.node.restore(rows, self.tape.times[-1] if self.tape.times else int(self.now * 1000), self.now)
         for command in self.performed:
             if command.key not in settled:
                 self.node.settle(command, self.now)
