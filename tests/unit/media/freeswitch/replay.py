@@ -211,7 +211,7 @@ class Replay:
         settled = set(self.tape.settled())
         self.node = self._node()
         rows = [Row(kind, id, value) for (kind, id), value in self.tape.rows.items()]
-        self.node.restore(rows, round(self.now * 1000), self.now)
+        self.node.restore(rows, self.tape.times[-1] if self.tape.times else int(self.now * 1000), self.now)
         for command in self.performed:
             if command.key not in settled:
                 self.node.settle(command, self.now)
