@@ -35,6 +35,14 @@ def _recovered(data: Data) -> str:
     return f"{data.get('refused')} could not be decided ({data.get('why')}){rest}"
 
 
+def _pause_begun(data: Data) -> str:
+    return "the recording is to pause" if data.get("paused") else "the recording is to go on"
+
+
+def _pause_failed(data: Data) -> str:
+    return f"the recording could not {'pause' if data.get('paused') else 'go on'}: {data.get('reason', 'unknown')}"
+
+
 def _disconnected(data: Data) -> str:
     by = str(data.get("by", "")).removeprefix("ENDED_BY_").lower()
     outcome = str(data.get("outcome", "")).rpartition("OUTCOME_")[2].lower().replace("_", " ")
@@ -72,6 +80,10 @@ _WORDS: Mapping[str, Callable[[Data], str]] = {
     "contact.connected": lambda data: f"talks with {data.get('agent')}, recorded",
     "contact.held": lambda data: "on hold",
     "contact.resumed": lambda data: "off hold",
+    "contact.recording_pause_begun": _pause_begun,
+    "contact.recording_paused": lambda data: "silence on the recording from here",
+    "contact.recording_resumed": lambda data: "recorded again from here",
+    "contact.recording_pause_failed": _pause_failed,
     "contact.requeued": lambda data: f"back in queue {data.get('queue')} at the old place",
     "contact.queue_rejoined": lambda data: f"back in queue {data.get('queue')} at the old place",
     "contact.offer_not_held": lambda data: "routing asks after an offer that is over; its end is told again",
@@ -79,6 +91,7 @@ _WORDS: Mapping[str, Callable[[Data], str]] = {
     "contact.recovered": _recovered,
     "contact.disconnected": _disconnected,
     "contact.leg_closed": lambda data: "a phone is off the line",
+    "contact.leg_in_doubt": lambda data: "nobody knows whether the agent's phone still rings: it is told to hang up",
     "contact.recording_ended": _recorded,
     "contact.wrap_up_ended": lambda data: "the agent's wrap-up is over",
     "contact.completed": lambda data: "the contact is complete",

@@ -274,6 +274,7 @@ ENDS = [
     (Cause.NORMAL, w.OfferOutcome.UNREACHABLE),
     (Cause.FALLBACK, w.OfferOutcome.UNREACHABLE),
     (Cause.MEDIA_LOST, w.OfferOutcome.UNKNOWN),
+    (Cause.MOVED, w.OfferOutcome.UNREACHABLE),  # only a waiting caller is moved: here nobody rings any more
 ]
 
 
