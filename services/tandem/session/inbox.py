@@ -48,9 +48,8 @@ def media_offer(node: str, incarnation: str, event: Event, at_ms: int) -> Offer:
         case LegReferred(other):
             # Whom the phone named changes nothing, so it goes no further.
             stream, command = _contact(leg), w.NoteLeg(node, leg, at_ms, LegReferred(other, Withheld()))
-        case LegHandedOut():
-            # Opened for a node alone.
-            stream, command = _contact(leg), w.NoteLeg(node, leg, at_ms, LegHandedOut(Withheld()))
+        case LegHandedOut(dialog):
+            stream, command = _contact(leg), w.TakeDialog(leg, at_ms, dialog)
         case _:
             stream, command = _contact(leg), w.NoteLeg(node, leg, at_ms, body)
     return Offer(source, event.number, event.tenant, stream, command, settles=settles)

@@ -14,7 +14,7 @@ from tandem.session.domain.contact import states as st
 from tandem.session.events import EVENTS
 
 _OVER = (st.Closing, st.Ended, st.Done)
-_IN_LINE = (st.Waiting, st.Ringing, st.Connecting)
+_IN_LINE = (st.Waiting, st.Moving, st.Ringing, st.Connecting)
 
 
 def stages(before: Any, after: Any) -> Iterator[Stage]:

@@ -57,6 +57,8 @@ ANSWERED = (*STARTED, w.ContactAnswered(AT), step("welcome", w.StepKind.PLAY, "w
 IN_MENU = (*ANSWERED, menu())
 QUEUED = w.ContactQueued("sales", "sales", (), 0, AT, AT + MAX_WAIT_MS, ("please-wait",), "music")
 IN_LINE = (*IN_MENU, w.MenuChosen("menu", "sales", Withheld(), AT), QUEUED)
+BEGUN = w.CallerMoveBegun("c1.move1", "m2", AT)
+ASKED = (*IN_LINE, BEGUN, w.CallerHandedOut(Withheld(), AT))
 OFFERED = w.AgentOffered("o1", "ana", "ana-phone", LEG, "sales", 15_000, AT)
 RINGING = (*IN_LINE, OFFERED)
 CANCELLING = (*RINGING, w.OfferCancelBegun("o1", w.OfferOutcome.RESCINDED, AT))
@@ -68,6 +70,7 @@ LOST = w.ContactRequeued("sales", AT, "o1", w.WhyRequeued.AGENT_LOST, AT)
 PAST: dict[type, tuple[Any, ...]] = {
     st.InFlow: IN_MENU,
     st.Waiting: IN_LINE,
+    st.Moving: ASKED,
     st.Ringing: RINGING,
     st.Connecting: ACCEPTED,
     st.Talking: TALKING,
@@ -657,7 +660,8 @@ OFFER = w.OfferContact("o2", "ben", "ben-phone", "sales", 15_000)
 
 
 def test_an_offer_to_a_contact_in_any_state_gets_one_closing_answer() -> None:
-    """Turned down at once in every state but Waiting; there it is closed when it ends, as above."""
+    """Turned down at once in every state but Waiting, where it is closed when it ends, as above, and
+    Moving, which keeps it until they may be rung for."""
     ended = given(*TALKING)
     ended.when(leg(LegEnded(Cause.NORMAL, By.FAR)))
     closing = ended.state
@@ -671,6 +675,8 @@ def test_an_offer_to_a_contact_in_any_state_gets_one_closing_answer() -> None:
         when = contact.when(OFFER)
         if state is st.Waiting:
             assert isinstance(when.state, st.Ringing)
+        elif state is st.Moving:
+            when.then([w.OfferKept("o2", "ben", "ben-phone", "sales", 15_000, AT)], [])
         else:
             closed = w.OfferClosed("o2", "c1", w.OfferOutcome.RESCINDED, 0, AT)
             # A desk that offers whom does not wait is told that, too: it would offer them for ever.

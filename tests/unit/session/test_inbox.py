@@ -37,7 +37,7 @@ CALLER = Secret(b"+49555")
             "c1",
             media.LegHandedOut(Secret(b"{}")),
             "contact/c1",
-            w.NoteLeg("m1", "c1", 77, media.LegHandedOut(Withheld())),
+            w.TakeDialog("c1", 77, Secret(b"{}")),
         ),
         ("c1", media.LegTakenOver(), "contact/c1", w.NoteLeg("m1", "c1", 77, media.LegTakenOver())),
         ("", media.DeviceRegistered("anna-desk"), "reception", NoteDevice("anna-desk", "m1", True, 77)),

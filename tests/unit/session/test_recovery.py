@@ -9,7 +9,7 @@ import pytest
 
 from tandem.core.decider import HOPS, EffectEnded, Refusal, Settle, Wake
 from tandem.core.ports import media
-from tandem.core.ports.media import By, Cause, LegAnswered, LegBridged, LegEnded, Outcome
+from tandem.core.ports.media import By, Cause, LegAnswered, LegBridged, LegEnded, LegTakenOver, Outcome
 from tandem.core.seal import Secret, Withheld
 from tandem.session import events as session
 from tandem.session.domain import words as w
@@ -21,6 +21,7 @@ from tandem.session.domain.contact.waiting import MAX_RECOVERIES
 from tests.support.given import AT, Given, When
 from tests.unit.session.test_contact import (
     ACCEPTED,
+    ASKED,
     CANCELLING,
     IN_LINE,
     IN_MENU,
@@ -43,6 +44,7 @@ ENDED = (*CLOSING, w.LegClosed(LEG, Cause.NORMAL, By.TANDEM, AT))
 PASTS: dict[type, tuple[Any, ...]] = {
     st.InFlow: IN_MENU,
     st.Waiting: IN_LINE,
+    st.Moving: ASKED,
     st.Ringing: RINGING,
     st.Connecting: ACCEPTED,
     st.Talking: TALKING,
@@ -55,6 +57,8 @@ SAMPLES: dict[type, Any] = {
     w.NoteLeg: leg(CALLER_LEFT),
     w.NoteNewJournal: w.NoteNewJournal(NODE, AT),
     w.TakeDigits: w.TakeDigits("c1", AT, "menu#1", Secret(b"1"), media.Collected.COMPLETE),
+    w.TakeDialog: w.TakeDialog("c1", AT, Secret(b"{}")),
+    w.MoveCaller: w.MoveCaller("m2"),
     w.OfferContact: OFFER,
     w.RescindOffer: w.RescindOffer("o1", "OVERDUE"),
     w.AskPlace: w.AskPlace("sales"),
@@ -89,9 +93,9 @@ SORRY = order("play", media.Play(("apology",)), deadline_ms=90_000)
 
 
 def _facts() -> list[Any]:
-    bodies: list[Any] = [CALLER_LEFT, LegAnswered(), LegBridged(LEG), LegEnded(Cause.DECLINED, By.FAR)]
-    legs = [leg(body, name) for body in bodies for name in ("c1", LEG, "c1.other")]
-    calls = ("answer", "play", "announce", "ring", "bridge", f"hangup/{LEG}", "hangup/c1")
+    bodies: list[Any] = [CALLER_LEFT, LegAnswered(), LegBridged(LEG), LegEnded(Cause.DECLINED, By.FAR), LegTakenOver()]
+    legs = [leg(body, name) for body in bodies for name in ("c1", LEG, "c1.other", "c1.move1")]
+    calls = ("answer", "play", "announce", "handout", "takeover", "ring", "bridge", f"hangup/{LEG}", "hangup/c1")
     names = (*calls, "record/c1-o1", "pause/c1-o1", "")
     return [
         *legs,
@@ -176,13 +180,14 @@ def test_that_the_leg_was_answered_is_a_fact_whatever_the_flow_made_of_it() -> N
     assert when.events == [noted(leg(LegAnswered())), w.ContactAnswered(AT), APOLOGISES]
 
 
-@pytest.mark.parametrize("state", [st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking])
+@pytest.mark.parametrize("state", typing.get_args(st.Live), ids=lambda cls: cls.__name__)
 def test_that_the_caller_left_is_a_fact_in_every_state(state: type) -> None:
     when = refused(PASTS[state], leg(CALLER_LEFT))
     (over,) = [event for event in when.events if isinstance(event, w.ContactDisconnected)]
     assert over.outcome is (w.ContactOutcome.HANDLED if state is st.Talking else w.ContactOutcome.FAILED)
     assert over.by is w.EndedBy.CALLER
-    assert over.open == ((LEG,) if state in (st.Ringing, st.Connecting, st.Talking) else ())
+    others = {st.Moving: ("c1.move1",), **dict.fromkeys((st.Ringing, st.Connecting, st.Talking), (LEG,))}
+    assert over.open == others.get(state, ())
 
 
 # ------------------------------------------------------------------- in line
@@ -376,7 +381,7 @@ def test_who_does_not_wait_has_no_place_and_who_does_keeps_it(state: type) -> No
     """That it left the line may have been lost with a desk that was out of service."""
     ask = w.AskPlace("sales")
     when = given(*PASTS[state]).when(ask)
-    if state in (st.Waiting, st.Ringing):
+    if state in typing.get_args(st.InLine):
         when.nothing()
     else:
         why = "CONNECTED" if state in (st.Connecting, st.Talking) else "NOT_WAITING"

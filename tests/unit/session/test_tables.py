@@ -11,7 +11,7 @@ from tandem.session import events as session
 from tandem.session.domain import erasure, gate, late, retention
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
-from tandem.session.domain.contact import ending, flow, offers, pausing, recordings, talking, waiting
+from tandem.session.domain.contact import ending, flow, moving, offers, pausing, recordings, talking, waiting
 from tandem.session.domain.contact import states as st
 from tandem.session.domain.contact.decide import HANDLERS
 from tandem.session.domain.contact.evolve import EVENTS
@@ -35,6 +35,8 @@ NO_LINE = "the wait is over: the wake was settled with it, or lost the race"
 IT_WAITS = "the place is the contact's: nothing is to be answered"
 NOT_ENDED = "only an ended contact waits to be completed"
 NO_WRAP_UP = "the wrap-up of an earlier talk of this contact, which goes on without it"
+NOT_TO_MOVE = "only a caller who waits is moved, and once at a time"
+NOT_MOVING = "the move was given up meanwhile"
 REFUSED_BEFORE = "the queue was refused or left before"
 
 NOTHING: dict[tuple[type, type], str] = {
@@ -51,8 +53,10 @@ NOTHING: dict[tuple[type, type], str] = {
         (state, w.RejoinQueue): NO_LINE
         for state in (st.InFlow, st.Ringing, st.Connecting, st.Talking, st.Closing, st.Ended)
     },
-    **{(state, w.AskPlace): IT_WAITS for state in (st.Waiting, st.Ringing)},
-    **{(state, w.EndWrapUp): NO_WRAP_UP for state in (st.InFlow, st.Waiting, st.Ringing, st.Connecting, st.Talking)},
+    **{(state, w.AskPlace): IT_WAITS for state in typing.get_args(st.InLine)},
+    **{(state, w.EndWrapUp): NO_WRAP_UP for state in typing.get_args(st.Live)},
+    **{(state, w.MoveCaller): NOT_TO_MOVE for state in STATES[1:-1] if state is not st.Waiting},
+    **{(state, w.TakeDialog): NOT_MOVING for state in STATES[1:-1] if state is not st.Moving},
     **{(state, w.CompleteAnyway): NOT_ENDED for state in STATES[1:-2]},
 }
 
@@ -76,5 +80,5 @@ def test_every_event_of_a_contact_has_a_name_and_changes_or_keeps_the_state() ->
 
 
 def test_no_pair_is_decided_by_two_phases() -> None:
-    phases = (flow, waiting, offers, talking, pausing, ending, recordings)
+    phases = (flow, waiting, moving, offers, talking, pausing, ending, recordings)
     assert sum(len(phase.HANDLERS) for phase in phases) == len(HANDLERS)

@@ -13,7 +13,6 @@ from tandem.core.ports.media import (
     LegBridged,
     LegEarlyMedia,
     LegEnded,
-    LegHandedOut,
     LegHeld,
     LegReferred,
     LegResumed,
@@ -114,7 +113,6 @@ LegBody = (
     | LegHeld
     | LegResumed
     | LegReferred
-    | LegHandedOut
     | LegTakenOver
     | RecordingStored
     | RecordingFailed
@@ -140,6 +138,22 @@ class TakeDigits:
     step: str
     digits: Private
     why: Collected
+
+
+@dataclass(frozen=True, slots=True)
+class MoveCaller:
+    """From the runtime: the node on which the caller waits is being emptied, `node` can take them over."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeDialog:
+    """A node has described a leg for another one (port: LegHandedOut)."""
+
+    leg: str
+    at_ms: int
+    dialog: Private
 
 
 @dataclass(frozen=True, slots=True)
@@ -579,6 +593,56 @@ class LegInDoubt:
     """Nobody knows any more whether an agent's leg rings, or talks to nobody: it is taken down."""
 
     leg: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallerMoveBegun:
+    """The node on which the caller waits is being emptied, and is asked to describe the call: `node` is to have it as
+    `leg`. The place is kept, and they hear what they heard."""
+
+    leg: str
+    node: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallerHandedOut:
+    """The first node has described the call, and the other one is asked to take it over."""
+
+    dialog: Private
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallerMoved:
+    """The caller is on `node` as `leg` from now on."""
+
+    leg: str
+    node: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallerMoveFailed:
+    """The caller stays where they are, at least until `stays_ms`. `doubt`: the other node may have the leg, and lets
+    it go."""
+
+    reason: str
+    doubt: bool
+    stays_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferKept:
+    """An agent was found while another node takes the caller over: they are rung when that is over."""
+
+    offer: str
+    agent: str
+    device: str
+    queue: str
+    ring_timeout_ms: int
     at_ms: int
 
 

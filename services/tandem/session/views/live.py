@@ -11,6 +11,7 @@ from tandem.session.views.rows import ContactRow, LegRow, Party, Phase
 _PHASES: dict[type, Phase] = {
     st.InFlow: Phase.IN_FLOW,
     st.Waiting: Phase.WAITING,
+    st.Moving: Phase.WAITING,
     st.Ringing: Phase.RINGING,
     st.Connecting: Phase.CONNECTING,
     st.Talking: Phase.TALKING,

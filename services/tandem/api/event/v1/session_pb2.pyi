@@ -1257,6 +1257,170 @@ class LegInDoubt(_message.Message):
 Global___LegInDoubt: _TypeAlias = LegInDoubt  # noqa: Y015
 
 @_typing.final
+class CallerMoveBegun(_message.Message):
+    """The node on which the caller waits is being emptied: it is asked to describe the call to another one. The caller
+    keeps their place, and hears what they heard.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEG_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    leg: _builtins.str
+    """Leg id of the caller on the other node."""
+    node: _builtins.str
+    """The other media node."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        leg: _builtins.str = ...,
+        node: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "leg", b"leg", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallerMoveBegun: _TypeAlias = CallerMoveBegun  # noqa: Y015
+
+@_typing.final
+class CallerHandedOut(_message.Message):
+    """The first node has described the call, and the other one is asked to take it over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIALOG_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    dialog: _builtins.bytes
+    """The call as nodes write and read it, private."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        dialog: _builtins.bytes = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "dialog", b"dialog"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallerHandedOut: _TypeAlias = CallerHandedOut  # noqa: Y015
+
+@_typing.final
+class CallerMoved(_message.Message):
+    """The caller is on the other node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEG_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    leg: _builtins.str
+    """Leg id of the caller from now on."""
+    node: _builtins.str
+    """Media node."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        leg: _builtins.str = ...,
+        node: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "leg", b"leg", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallerMoved: _TypeAlias = CallerMoved  # noqa: Y015
+
+@_typing.final
+class CallerMoveFailed(_message.Message):
+    """The caller stays where they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    DOUBT_FIELD_NUMBER: _builtins.int
+    STAYS_MS_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Stable word for why."""
+    doubt: _builtins.bool
+    """The other node may have the leg, which is let go there."""
+    stays_ms: _builtins.int
+    """Not tried again before, Unix milliseconds of shard time."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        doubt: _builtins.bool = ...,
+        stays_ms: _builtins.int = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "doubt", b"doubt", "reason", b"reason", "stays_ms", b"stays_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallerMoveFailed: _TypeAlias = CallerMoveFailed  # noqa: Y015
+
+@_typing.final
+class OfferKept(_message.Message):
+    """An agent was found while another node takes the caller over: they are rung when that is over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFER_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    RING_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    offer: _builtins.str
+    """Offer id."""
+    agent: _builtins.str
+    """Agent id."""
+    device: _builtins.str
+    """SIP user of the device."""
+    queue: _builtins.str
+    """Queue id."""
+    ring_timeout_ms: _builtins.int
+    """How long the device rings, milliseconds."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    def __init__(
+        self,
+        *,
+        offer: _builtins.str = ...,
+        agent: _builtins.str = ...,
+        device: _builtins.str = ...,
+        queue: _builtins.str = ...,
+        ring_timeout_ms: _builtins.int = ...,
+        at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "at_ms", b"at_ms", "device", b"device", "offer", b"offer", "queue", b"queue", "ring_timeout_ms", b"ring_timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferKept: _TypeAlias = OfferKept  # noqa: Y015
+
+@_typing.final
 class WrapUpEnded(_message.Message):
     """The agent's after-call work is over."""
 

@@ -220,6 +220,58 @@ class TakeDigits(_message.Message):
 Global___TakeDigits: _TypeAlias = TakeDigits  # noqa: Y015
 
 @_typing.final
+class MoveCaller(_message.Message):
+    """From the runtime: the node on which the caller waits is being emptied, another one can take them over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """The other media node."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveCaller: _TypeAlias = MoveCaller  # noqa: Y015
+
+@_typing.final
+class TakeDialog(_message.Message):
+    """A node has described a leg for another one (port: LegHandedOut)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEG_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    DIALOG_FIELD_NUMBER: _builtins.int
+    leg: _builtins.str
+    """Leg id."""
+    at_ms: _builtins.int
+    """When, Unix milliseconds of shard time."""
+    dialog: _builtins.bytes
+    """What it said, private."""
+    def __init__(
+        self,
+        *,
+        leg: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+        dialog: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "dialog", b"dialog", "leg", b"leg"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeDialog: _TypeAlias = TakeDialog  # noqa: Y015
+
+@_typing.final
 class OfferContact(_message.Message):
     """From routing: ring this agent for the contact. Answered by exactly one `OfferClosed`."""
 

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from tandem.core.decider import Context, dispatch
-from tandem.session.domain.contact import ending, flow, offers, parting, pausing, recordings, talking, waiting
+from tandem.session.domain.contact import ending, flow, moving, offers, parting, pausing, recordings, talking, waiting
 from tandem.session.domain.contact import states as st
 
 HANDLERS: dict[tuple[type, type], Any] = {
     **flow.HANDLERS,
     **waiting.HANDLERS,
     **offers.HANDLERS,
+    **moving.HANDLERS,
     **talking.HANDLERS,
     **pausing.HANDLERS,
     **ending.HANDLERS,

@@ -19,10 +19,11 @@ def caller_gone(
     state: st.Live,
     ended: LegEnded,
     at_ms: int,
+    leg: str = "",
 ) -> Events:
-    """The caller's leg has ended: the contact has its outcome, an agent's leg goes down."""
-    contact = state.call.contact
-    open_ = tuple(leg for _, leg in st.legs(state) if leg != contact)
+    """The caller's leg has ended: the contact has its outcome, all others go down. `leg`, if they have another one."""
+    caller = leg or state.call.leg
+    open_ = tuple(leg for _, leg in st.legs(state) if leg != caller)
     if ended.cause is Cause.MEDIA_LOST:
         outcome, by = w.ContactOutcome.MEDIA_LOST, w.EndedBy.NODE
     elif ended.cause is Cause.FALLBACK:
@@ -34,11 +35,18 @@ def caller_gone(
     else:
         outcome, by = w.ContactOutcome.ABANDONED, _side(ended, w.EndedBy.CALLER)
     events = (
+        *nobody_offered(state, at_ms),
         w.ContactDisconnected(outcome, by, ended.cause, open_, at_ms),
-        w.LegClosed(contact, ended.cause, ended.by, at_ms),
+        w.LegClosed(caller, ended.cause, ended.by, at_ms),
     )
     waits = bool(open_) or bool(getattr(state, "recordings", ()))
     return events if waits else (*events, w.ContactCompleted(at_ms))
+
+
+def nobody_offered(state: Any, at_ms: int) -> Events:
+    """An offer that was kept for the end of a move is turned down."""
+    kept: w.OfferContact | None = getattr(state, "kept", None)
+    return () if kept is None else (w.OfferTurnedDown(kept.offer, kept.agent, at_ms),)
 
 
 def _side(ended: LegEnded, far: w.EndedBy) -> w.EndedBy:
@@ -49,7 +57,8 @@ def _hang_up(state: st.Live, command: w.HangUpContact, context: Context) -> Even
     open_ = tuple(leg for _, leg in st.legs(state))
     talked = isinstance(state, st.Talking)
     outcome = w.ContactOutcome.HANDLED if talked else w.ContactOutcome.HUNG_UP
-    return (w.ContactDisconnected(outcome, w.EndedBy.API, Cause.NORMAL, open_, context.now_ms),)
+    over = w.ContactDisconnected(outcome, w.EndedBy.API, Cause.NORMAL, open_, context.now_ms)
+    return *nobody_offered(state, context.now_ms), over
 
 
 def _hang_up_ended(state: st.State, command: w.HangUpContact, context: Context) -> Events:

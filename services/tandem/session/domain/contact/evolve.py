@@ -46,6 +46,38 @@ def _dequeued(state: st.Waiting, event: w.ContactDequeued) -> st.State:
     return st.InFlow(state.call, state.place.step, 0, state.recordings)
 
 
+def _move_begun(state: st.Waiting, event: w.CallerMoveBegun) -> st.State:
+    call = changed(state.call, moves=state.call.moves + 1)
+    return st.Moving(call, state.place, event.leg, event.node, recordings=state.recordings)
+
+
+def _handed_out(state: st.Moving, event: w.CallerHandedOut) -> st.State:
+    return changed(state, asked=True)
+
+
+def _kept(state: st.Moving, event: w.OfferKept) -> st.State:
+    offer = w.OfferContact(event.offer, event.agent, event.device, event.queue, event.ring_timeout_ms)
+    return changed(state, kept=offer)
+
+
+def _turned_down(state: Any, event: w.OfferTurnedDown) -> st.State:
+    dropped = isinstance(state, st.Moving) and state.kept is not None and state.kept.offer == event.offer
+    return changed(state, kept=None) if dropped else _same(state, event)
+
+
+def _moved(state: st.Moving, event: w.CallerMoved) -> st.State:
+    call = state.call
+    left = {} if state.lost else {"parting": (call.leg,), "elsewhere": (call.leg, call.node)}
+    call = changed(call, node=event.node, moved_leg=event.leg, **left)
+    return st.Waiting(call, state.place, state.recordings)
+
+
+def _not_moved(state: st.Moving, event: w.CallerMoveFailed) -> st.State:
+    left = {"parting": (state.leg,), "elsewhere": (state.leg, state.node)} if event.doubt else {}
+    call = changed(state.call, stays_ms=event.stays_ms, **left)
+    return st.Waiting(call, state.place, state.recordings)
+
+
 def _offered(state: st.Waiting, event: w.AgentOffered) -> st.State:
     offered = st.Offered(event.offer, event.agent, event.device, event.leg, event.ring_timeout_ms, event.at_ms)
     return st.Ringing(state.call, state.place, offered, None, state.recordings)
@@ -101,6 +133,8 @@ def _disconnected(state: Any, event: w.ContactDisconnected) -> st.State:
     recordings = getattr(state, "recordings", ())
     open_ = (*event.open, *(leg for leg in state.call.parting if leg not in event.open))
     call = changed(state.call, parting=())
+    if isinstance(state, st.Moving):
+        call = changed(call, elsewhere=(state.leg, state.node))
     return _closed_or_closing(
         st.Closing(call, event.outcome, event.at_ms, open_, place, offered, accepted, audio, recordings)
     )
@@ -116,6 +150,8 @@ def _closed_or_closing(state: st.Closing) -> st.State:
 
 
 def _leg_closed(state: Any, event: w.LegClosed) -> st.State:
+    if isinstance(state, st.Moving) and event.leg == state.call.leg:
+        return changed(state, lost=True)
     if not isinstance(state, st.Closing):
         return _parted(state, event.leg)
     return _closed_or_closing(changed(state, open=tuple(leg for leg in state.open if leg != event.leg)))
@@ -125,7 +161,9 @@ def _parted(state: Any, leg: str) -> st.State:
     parting = getattr(getattr(state, "call", None), "parting", ())
     if leg not in parting:
         return state  # type: ignore[no-any-return]
-    return _with(state, call=changed(state.call, parting=tuple(other for other in parting if other != leg)))
+    rest = tuple(other for other in parting if other != leg)
+    elsewhere = None if state.call.node_of(leg) != state.call.node else state.call.elsewhere
+    return _with(state, call=changed(state.call, parting=rest, elsewhere=elsewhere))
 
 
 def _in_doubt(state: Any, event: w.LegInDoubt) -> st.State:
@@ -186,7 +224,7 @@ _EVOLVE: dict[type, Callable[[Any, Any], st.State]] = {
     w.AgentRinging: _ringing,
     w.OfferCancelBegun: _cancel,
     w.OfferEnded: _offer_ended,
-    w.OfferTurnedDown: _same,
+    w.OfferTurnedDown: _turned_down,
     w.AgentAnswered: _accepted,
     w.ContactConnected: _connected,
     w.ContactHeld: _held,
@@ -199,6 +237,11 @@ _EVOLVE: dict[type, Callable[[Any, Any], st.State]] = {
     w.ContactDisconnected: _disconnected,
     w.LegClosed: _leg_closed,
     w.LegInDoubt: _in_doubt,
+    w.CallerMoveBegun: _move_begun,
+    w.CallerHandedOut: _handed_out,
+    w.CallerMoved: _moved,
+    w.CallerMoveFailed: _not_moved,
+    w.OfferKept: _kept,
     w.RecordingEnded: _recording,
     w.WrapUpEnded: _wrapped,
     w.ContactRecovered: _recovered,

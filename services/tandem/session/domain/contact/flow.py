@@ -41,19 +41,19 @@ def _take_call(state: st.New, command: w.TakeCall, context: Context) -> Events:
         # The number was withdrawn while the call was on its way.
         outcome, open_ = w.ContactOutcome.FLOW_ENDED, (contact,)
         return started, w.ContactDisconnected(outcome, w.EndedBy.FLOW, Cause.NORMAL, open_, at)
-    return started, *_enter(flow, flow.steps[0].id, context, at, answered=False)
+    return started, *_enter(flow, flow.steps[0].id, contact, at, answered=False)
 
 
 def _refusal(state: st.New, command: w.NoteRefusal, context: Context) -> Events:
     return (w.ContactTurnedAway(command.number, command.reason, command.at_ms),)
 
 
-def _enter(flow: Flow, step: str, context: Context, at_ms: int, answered: bool) -> Events:
-    """Go on with a step. Waiting begins with its own event, which is the place in line."""
+def _enter(flow: Flow, step: str, caller: str, at_ms: int, answered: bool) -> Events:
+    """Go on with a step, for the leg of a caller. Waiting begins with its own event, which is the place in line."""
     match flow.step(step):
         case AnswerStep(next=then) if answered:
             # Validation has seen to it that such steps do not go round for ever.
-            return _entered(step, w.StepKind.ANSWER, at_ms), *_enter(flow, then, context, at_ms, answered)
+            return _entered(step, w.StepKind.ANSWER, at_ms), *_enter(flow, then, caller, at_ms, answered)
         case AnswerStep():
             return (_entered(step, w.StepKind.ANSWER, at_ms),)
         case PlayStep(prompts=prompts):
@@ -68,10 +68,9 @@ def _enter(flow: Flow, step: str, context: Context, at_ms: int, answered: bool) 
                 ),
             )
         case HangUpStep(prompts=()):
-            contact = st.id_of(context.stream)
             return (
                 _entered(step, w.StepKind.HANG_UP, at_ms),
-                w.ContactDisconnected(w.ContactOutcome.FLOW_ENDED, w.EndedBy.FLOW, Cause.NORMAL, (contact,), at_ms),
+                w.ContactDisconnected(w.ContactOutcome.FLOW_ENDED, w.EndedBy.FLOW, Cause.NORMAL, (caller,), at_ms),
             )
         case HangUpStep(prompts=prompts):
             return (_entered(step, w.StepKind.HANG_UP, at_ms, prompts),)
@@ -94,12 +93,12 @@ def flow_of(call: st.Call, context: Context) -> Flow | None:
 def go_on(call: st.Call, step: str, context: Context, at_ms: int) -> Events:
     """The flow goes on with that step."""
     flow = flow_of(call, context)
-    return _flow_gone(call, at_ms) if flow is None else _enter(flow, step, context, at_ms, answered=True)
+    return _flow_gone(call, at_ms) if flow is None else _enter(flow, step, call.leg, at_ms, answered=True)
 
 
 def _flow_gone(call: st.Call, at_ms: int) -> Events:
     """More than MAX_VERSIONS were published while this caller was in the flow."""
-    return (w.ContactDisconnected(w.ContactOutcome.FAILED, w.EndedBy.FLOW, Cause.FAILED, (call.contact,), at_ms),)
+    return (w.ContactDisconnected(w.ContactOutcome.FAILED, w.EndedBy.FLOW, Cause.FAILED, (call.leg,), at_ms),)
 
 
 def _flow_effect(state: st.InFlow, command: EffectEnded, context: Context) -> Events:
@@ -116,8 +115,8 @@ def _flow_effect(state: st.InFlow, command: EffectEnded, context: Context) -> Ev
         return _flow_gone(state.call, at)
     match command.name, flow.step(state.step):
         case "answer", AnswerStep() if failed:
-            contact = state.call.contact
-            return (w.ContactDisconnected(w.ContactOutcome.FAILED, w.EndedBy.NODE, Cause.FAILED, (contact,), at),)
+            caller = state.call.leg
+            return (w.ContactDisconnected(w.ContactOutcome.FAILED, w.EndedBy.NODE, Cause.FAILED, (caller,), at),)
         case "answer", AnswerStep(next=step):
             # The leg's own event comes first; it was lost with the node's journal.
             return w.ContactAnswered(at), *go_on(state.call, step, context, at)
@@ -127,17 +126,16 @@ def _flow_effect(state: st.InFlow, command: EffectEnded, context: Context) -> Ev
         case "play", PlayStep(next=step):
             return go_on(state.call, step, context, at)
         case "play", HangUpStep():
-            contact = state.call.contact
-            return (w.ContactDisconnected(w.ContactOutcome.FLOW_ENDED, w.EndedBy.FLOW, Cause.NORMAL, (contact,), at),)
+            caller = state.call.leg
+            return (w.ContactDisconnected(w.ContactOutcome.FLOW_ENDED, w.EndedBy.FLOW, Cause.NORMAL, (caller,), at),)
         case _:
             return ()  # answered: the leg's own event has said so before
 
 
 def _apologised(state: st.InFlow, at_ms: int) -> Events:
     """The apology was heard, or could not be played: the contact ends."""
-    contact = state.call.contact
     failed = w.ContactOutcome.FAILED
-    return (w.ContactDisconnected(failed, w.EndedBy.FLOW, Cause.FAILED, (contact,), at_ms),)
+    return (w.ContactDisconnected(failed, w.EndedBy.FLOW, Cause.FAILED, (state.call.leg,), at_ms),)
 
 
 def _digits(state: st.InFlow, command: w.TakeDigits, context: Context) -> Events:
@@ -178,7 +176,7 @@ def _missed(state: st.InFlow, menu: MenuStep, timeout: bool, digits: Any, contex
 
 def _flow_leg(state: st.InFlow, command: w.NoteLeg, context: Context) -> Events:
     match command.body:
-        case LegAnswered() if command.leg == state.call.contact:
+        case LegAnswered() if command.leg == state.call.leg:
             answered = w.ContactAnswered(command.at_ms)
             if state.step == APOLOGY:
                 return (answered,)
@@ -189,7 +187,7 @@ def _flow_leg(state: st.InFlow, command: w.NoteLeg, context: Context) -> Events:
             if isinstance(body, AnswerStep):
                 return answered, *go_on(state.call, body.next, context, command.at_ms)
             return (answered,)
-        case LegEnded() as ended if command.leg == state.call.contact:
+        case LegEnded() as ended if command.leg == state.call.leg:
             return caller_gone(state, ended, command.at_ms)
         case RecordingStored() | RecordingFailed():
             return recording_over(state, command)

@@ -42,18 +42,13 @@ def offer_outcome(cause: Cause, by: By) -> w.OfferOutcome:
 
 
 def _offer(state: st.Waiting, command: w.OfferContact, context: Context) -> Events:
-    leg = f"{state.call.contact}.{command.offer}"
-    return (
-        w.AgentOffered(
-            command.offer,
-            command.agent,
-            command.device,
-            leg,
-            command.queue,
-            command.ring_timeout_ms,
-            context.now_ms,
-        ),
-    )
+    return (offered(state.call, command, context.now_ms),)
+
+
+def offered(call: st.Call, offer: w.OfferContact, at_ms: int) -> w.AgentOffered:
+    """The agent's device is to ring."""
+    leg = f"{call.contact}.{offer.offer}"
+    return w.AgentOffered(offer.offer, offer.agent, offer.device, leg, offer.queue, offer.ring_timeout_ms, at_ms)
 
 
 def _turn_down(state: st.State, command: w.OfferContact, context: Context) -> Events:
@@ -62,7 +57,7 @@ def _turn_down(state: st.State, command: w.OfferContact, context: Context) -> Ev
     return (w.OfferTurnedDown(command.offer, command.agent, context.now_ms),)
 
 
-def _not_held(state: st.State, command: w.RescindOffer, context: Context) -> Events:
+def not_held(state: st.State, command: w.RescindOffer, context: Context) -> Events:
     """Each question has its answer, also when the first one was lost: or the agent stays reserved."""
     if holds(state, command.offer):
         return ()
@@ -82,7 +77,7 @@ def holds(state: Any, offer: str) -> bool:
 def _ringing_leg(state: st.Ringing, command: w.NoteLeg, context: Context) -> Events:
     call, offered, at = state.call, state.offered, command.at_ms
     match command.body:
-        case LegEnded() as ended if command.leg == call.contact:
+        case LegEnded() as ended if command.leg == call.leg:
             # The caller hung up before the agent answered: CANCEL, no blame, idle time kept.
             return caller_gone(state, ended, at)
         case LegRinging() if command.leg == offered.leg and not offered.ringing:
@@ -126,7 +121,7 @@ def _ringing_effect(state: st.Ringing, command: EffectEnded, context: Context) -
 
 def _rescind(state: st.Ringing, command: w.RescindOffer, context: Context) -> Events:
     if command.offer != state.offered.offer:
-        return _not_held(state, command, context)
+        return not_held(state, command, context)
     if state.cancel is not None:
         return ()
     return (w.OfferCancelBegun(command.offer, w.OfferOutcome.RESCINDED, context.now_ms),)
@@ -142,7 +137,7 @@ HANDLERS: dict[tuple[type, type], Any] = {
         for state in (st.InFlow, st.Ringing, st.Connecting, st.Talking, st.Closing, st.Ended)
     },
     **{
-        (state, w.RescindOffer): _not_held
+        (state, w.RescindOffer): not_held
         for state in (st.InFlow, st.Waiting, st.Connecting, st.Talking, st.Closing, st.Ended)
     },
 }

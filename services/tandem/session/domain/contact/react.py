@@ -25,6 +25,8 @@ LONG_DEADLINE_MS = 90_000
 """The same for prompts and menus."""
 RING_GRACE_MS = 5_000
 """The ring limit is the media node's; past it by this much the owner asks (spine 5)."""
+TAKE_OVER_DEADLINE_MS = 20_000
+"""A phone has seven seconds to answer another node, and callers come one after the other."""
 REJOIN_MS = 1_000
 """How long a contact that could not be offered stays out of line: a loop goes round once in it."""
 COMPLETION_MS = 3_600_000
@@ -34,7 +36,7 @@ Actions = Sequence[Action]
 
 
 def _order(call: st.Call, name: str, verb: media.Verb, leg: str = "", deadline_ms: int = ORDER_DEADLINE_MS) -> Act:
-    return Act(name, "media", w.MediaOrder(call.node, leg or call.contact, verb), deadline_ms)
+    return Act(name, "media", w.MediaOrder(call.node_of(leg), leg or call.leg, verb), deadline_ms)
 
 
 def _music(call: st.Call, music: str) -> Act:
@@ -81,12 +83,12 @@ def _queued(state: st.Waiting, event: w.ContactQueued) -> Actions:
     return sound, _enqueue(call, state.place), *_give_up(state)
 
 
-def _give_up(state: st.Waiting) -> Actions:
+def _give_up(state: st.Waiting | st.Moving) -> Actions:
     place = state.place
     return (Wake("give_up", place.give_up_ms, w.GiveUpWaiting(place.step)),) if place.give_up_ms else ()
 
 
-def _music_started(state: st.Waiting | st.Ringing, event: w.QueueMusicStarted) -> Actions:
+def _music_started(state: st.InLine, event: w.QueueMusicStarted) -> Actions:
     return (_music(state.call, state.place.music),)
 
 
@@ -97,6 +99,27 @@ def _dequeued(state: st.InFlow, event: w.ContactDequeued) -> Actions:
         Settle("rejoin"),
         Tell(DESK, w.LeaveQueue(state.call.contact, event.why)),
     )
+
+
+def _describe(state: st.Moving, event: w.CallerMoveBegun) -> Actions:
+    return (_order(state.call, "handout", media.HandOut()),)
+
+
+def _take_over(state: st.Moving, event: w.CallerHandedOut) -> Actions:
+    order = w.MediaOrder(state.node, state.leg, media.TakeOver(event.dialog))
+    return Settle("handout"), Act("takeover", "media", order, TAKE_OVER_DEADLINE_MS)
+
+
+def _moved(state: st.Waiting, event: w.CallerMoved) -> Actions:
+    call = state.call
+    heard = (Settle("takeover"), Settle("announce"), Settle("play"), _music(call, state.place.music))
+    return *heard, *(leave(call, leg) for leg in call.parting), *_give_up(state)
+
+
+def _not_moved(state: st.Waiting, event: w.CallerMoveFailed) -> Actions:
+    call = state.call
+    left = (leave(call, leg) for leg in call.parting)
+    return Settle("handout"), Settle("takeover"), *left, *_give_up(state)
 
 
 def _offered(state: st.Ringing, event: w.AgentOffered) -> Actions:
@@ -113,6 +136,13 @@ def _hang_up(call: st.Call, leg: str, cause: media.Cause = media.Cause.NORMAL) -
     return _order(call, f"hangup/{leg}", media.HangUp(cause), leg)
 
 
+def leave(call: st.Call, leg: str, cause: media.Cause = media.Cause.NORMAL) -> Act:
+    """A leg that the contact has left behind goes down. The phone of a caller who is on another node now is not to
+    hear of it."""
+    verb = media.HangUp(cause) if call.node_of(leg) == call.node else media.LetGo()
+    return _order(call, f"hangup/{leg}", verb, leg)
+
+
 def _offer_ended(state: Any, event: w.OfferEnded) -> Actions:
     contact = state.call.contact
     closed = w.OfferClosed(event.offer, contact, event.outcome, event.rang_ms, event.at_ms)
@@ -125,7 +155,7 @@ def _offer_ended(state: Any, event: w.OfferEnded) -> Actions:
 def _turned_down(state: Any, event: w.OfferTurnedDown) -> Actions:
     contact = state.call.contact
     closed = Tell(DESK, w.OfferClosed(event.offer, contact, w.OfferOutcome.RESCINDED, 0, event.at_ms))
-    if isinstance(state, st.Waiting | st.Ringing):
+    if isinstance(state, st.InLine):
         return (closed,)
     # A desk that offers whom does not wait has missed that they left: it must not offer them again.
     return Tell(DESK, w.LeaveQueue(contact, "NOT_WAITING")), closed
@@ -147,13 +177,13 @@ def _no_place(state: Any, event: w.PlaceNotHeld) -> Actions:
 def _recovered(state: Any, event: w.ContactRecovered) -> Actions:
     """What may never have been ordered is ordered again, under the same names."""
     if event.half and isinstance(state, st.Live):
-        return *(_hang_up(state.call, leg) for leg in state.call.parting), *_as_recovered(state, event)
+        return *(leave(state.call, leg) for leg in state.call.parting), *_as_recovered(state, event)
     return _as_recovered(state, event)
 
 
 def _as_recovered(state: Any, event: w.ContactRecovered) -> Actions:
     match state:
-        case st.Waiting():
+        case st.Waiting() | st.Moving():
             return _waits_again(state, event)
         case st.Ringing(cancel=cancel) if event.half and cancel is not None:
             return (_hang_up(state.call, state.offered.leg, media.Cause.CANCELED),)
@@ -165,7 +195,7 @@ def _as_recovered(state: Any, event: w.ContactRecovered) -> Actions:
             return ()
 
 
-def _waits_again(state: st.Waiting, event: w.ContactRecovered) -> Actions:
+def _waits_again(state: st.Waiting | st.Moving, event: w.ContactRecovered) -> Actions:
     actions: list[Action] = []
     if event.half or event.refused == "effect.ended":
         actions.append(_music(state.call, state.place.music))  # the announcement is over, or missing
@@ -177,7 +207,7 @@ def _waits_again(state: st.Waiting, event: w.ContactRecovered) -> Actions:
     return actions
 
 
-def _rejoined(state: st.Waiting, event: w.QueueRejoined) -> Actions:
+def _rejoined(state: st.Waiting | st.Moving, event: w.QueueRejoined) -> Actions:
     return (_enqueue(state.call, state.place),)
 
 
@@ -222,7 +252,8 @@ def _requeued(state: st.Waiting, event: w.ContactRequeued) -> Actions:
 def _disconnected(state: st.Closing | st.Ended, event: w.ContactDisconnected) -> Actions:
     call = state.call
     actions: list[Action] = [
-        Settle(name) for name in ("answer", "play", "announce", "give_up", "rejoin", "ring", "bridge")
+        Settle(name)
+        for name in ("answer", "play", "announce", "give_up", "rejoin", "handout", "takeover", "ring", "bridge")
     ]
     actions += [_hang_up(call, leg) for leg in event.open]
     waited = state.place is not None and not (isinstance(state, st.Closing) and state.accepted)
@@ -305,6 +336,10 @@ _REACT: dict[type, Callable[[Any, Any], Actions]] = {
     w.ContactDisconnected: _disconnected,
     w.LegClosed: _leg_closed,
     w.LegInDoubt: _in_doubt,
+    w.CallerMoveBegun: _describe,
+    w.CallerHandedOut: _take_over,
+    w.CallerMoved: _moved,
+    w.CallerMoveFailed: _not_moved,
     w.RecordingEnded: _recording,
     w.ContactRecovered: _recovered,
     w.QueueRejoined: _rejoined,

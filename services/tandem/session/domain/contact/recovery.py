@@ -13,17 +13,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from tandem.core.changed import changed
 from tandem.core.decider import HOPS, Act, Answer, Context, EffectEnded, Refusal, Rescue, Tell
-from tandem.core.ports.media import By, Cause, HangUp, LegAnswered, LegBridged, LegEnded, Outcome
+from tandem.core.ports.media import By, Cause, HangUp, LegAnswered, LegBridged, LegEnded, LegTakenOver, Outcome
 from tandem.core.values import dataclass
 from tandem.session.domain import words as w
-from tandem.session.domain.contact import parting
+from tandem.session.domain.contact import moving, parting
 from tandem.session.domain.contact import states as st
 from tandem.session.domain.contact.decide import decide as decide_contact
-from tandem.session.domain.contact.ending import closed
+from tandem.session.domain.contact.ending import closed, nobody_offered
 from tandem.session.domain.contact.flow import APOLOGY
 from tandem.session.domain.contact.offers import holds
-from tandem.session.domain.contact.react import DESK, ORDER_DEADLINE_MS, expected
+from tandem.session.domain.contact.react import DESK, ORDER_DEADLINE_MS, expected, leave
 from tandem.session.domain.contact.talking import connected
 from tandem.session.domain.contact.waiting import MAX_RECOVERIES
 
@@ -41,7 +42,7 @@ Events = Sequence[Any]
 @dataclass(frozen=True, slots=True)
 class Recover:
     """From the runtime: `refused` could not be decided. The rest is what it said that the Media
-    port knows: a leg, whether it was answered, bridged or has ended, an order that ended; and
+    port knows: a leg, whether it was answered, bridged, taken over or has ended, an order that ended; and
     the offer or the queue that it was about."""
 
     refused: str
@@ -52,6 +53,7 @@ class Recover:
     leg: str = ""
     answered: bool = False
     bridged: bool = False
+    taken: bool = False
     ended: LegEnded | None = None
     order: str = ""
     offer: str = ""
@@ -68,7 +70,8 @@ def recover(refusal: Refusal, now_ms: int) -> Recover:
         case w.NoteLeg(leg=leg, body=LegEnded() as ended):
             return replace(plain, leg=leg, ended=ended)
         case w.NoteLeg(leg=leg, body=body):
-            return replace(plain, leg=leg, answered=isinstance(body, LegAnswered), bridged=isinstance(body, LegBridged))
+            answered, bridged, taken = (isinstance(body, kind) for kind in (LegAnswered, LegBridged, LegTakenOver))
+            return replace(plain, leg=leg, answered=answered, bridged=bridged, taken=taken)
         case w.OfferContact(offer=offer, agent=agent):
             return replace(plain, offer=offer, agent=agent)
         case w.RescindOffer(offer=offer) | w.EndWrapUp(offer=offer):
@@ -76,7 +79,8 @@ def recover(refusal: Refusal, now_ms: int) -> Recover:
         case w.AskPlace(queue=queue):
             return replace(plain, queue=queue)
         case EffectEnded(name=name, outcome=outcome):
-            return replace(plain, order=name, bridged=name == "bridge" and outcome is Outcome.DONE)
+            done = name if outcome is Outcome.DONE else ""
+            return replace(plain, order=name, bridged=done == "bridge", taken=done == "takeover")
         case _:
             return plain
 
@@ -93,7 +97,7 @@ def decide(state: st.State, command: Any, context: Context) -> Events:
         case _:
             # A message past the hop limit is not the contact's doing.
             counted = command.why != HOPS
-            rejoin = isinstance(state, st.Waiting) and _stays(state, command) and _left_line(command)
+            rejoin = isinstance(state, st.Waiting | st.Moving) and _stays(state, command) and _left_line(state, command)
             half, at_ms = command.half, command.at_ms
             noted = w.ContactRecovered(command.refused, command.why, counted, rejoin, half, at_ms)
             return noted, *(_parted(state, command) or _fallback(state, command, context))
@@ -127,7 +131,9 @@ def _fallback(state: Any, command: Recover, context: Context) -> Events:
             return _closing(state, command)
         case st.Ended():
             return _ended(state, command)
-        case _ if command.ended is not None and command.leg == state.call.contact:
+        case st.Moving():
+            return _moving(state, command)
+        case _ if command.ended is not None and command.leg == state.call.leg:
             return _caller_gone(state, command.ended, command)
         case st.InFlow():
             return _in_flow(state, command)
@@ -153,7 +159,7 @@ def _disconnected(
 
 
 def _caller_gone(state: Any, ended: LegEnded, command: Recover) -> Events:
-    caller, at_ms = state.call.contact, command.at_ms
+    caller, at_ms = command.leg, command.at_ms
     open_ = tuple(leg for _, leg in st.legs(state) if leg != caller)
     outcome = w.ContactOutcome.HANDLED if isinstance(state, st.Talking) else w.ContactOutcome.FAILED
     by = w.EndedBy.CALLER if ended.by is By.FAR else w.EndedBy.NODE
@@ -169,7 +175,7 @@ def _told(command: Recover) -> Events:
 
 
 def _in_flow(state: st.InFlow, command: Recover) -> Events:
-    if (not command.half and command.refused in NOT_OF_THE_FLOW) or (command.leg and command.leg != state.call.contact):
+    if (not command.half and command.refused in NOT_OF_THE_FLOW) or (command.leg and command.leg != state.call.leg):
         return _told(command)
     answered = command.answered and not state.call.answered_ms
     events: Events = (w.ContactAnswered(command.at_ms),) if answered else ()
@@ -179,23 +185,53 @@ def _in_flow(state: st.InFlow, command: Recover) -> Events:
 def _apology(state: Any, command: Recover, answered: bool) -> Events:
     """Say sorry to who can hear it, once; then the call ends."""
     if not answered or (isinstance(state, st.InFlow) and state.step == APOLOGY and state.attempt):
-        return (_disconnected((state.call.contact,), command.at_ms),)
+        return (_disconnected((state.call.leg,), command.at_ms),)
     return (w.FlowStepEntered(APOLOGY, w.StepKind.HANG_UP, 1, (APOLOGY_PROMPT,), 0, False, command.at_ms),)
 
 
-def _stays(state: st.Waiting, command: Recover) -> bool:
-    return command.refused not in NO_WAY_BACK and state.call.recoveries < MAX_RECOVERIES
+def _stays(state: st.Waiting | st.Moving, command: Recover) -> bool:
+    way_back = isinstance(state, st.Moving) or command.refused not in NO_WAY_BACK
+    return way_back and state.call.recoveries < MAX_RECOVERIES
 
 
-def _left_line(command: Recover) -> bool:
+def _left_line(state: st.Waiting | st.Moving, command: Recover) -> bool:
+    if isinstance(state, st.Moving) and command.refused == "session.refuse_queue":
+        return True  # the desk is asked again when the move is over
     return command.half or command.refused in (OFFER, "session.rejoin_queue")
 
 
 def _waiting(state: st.Waiting, command: Recover) -> Events:
     if _stays(state, command):
         return _told(command)
+    return _out_of_line(state, command)
+
+
+def _out_of_line(state: st.Waiting | st.Moving, command: Recover) -> Events:
     dequeued = w.ContactDequeued(state.place.queue, "FAILED", command.at_ms)
     return dequeued, *_told(command), *_apology(state, command, True)
+
+
+def _moving(state: st.Moving, command: Recover) -> Events:
+    """Who has the caller is a fact, and is taken as one. Without it they stay where they are."""
+    at_ms = command.at_ms
+    ended = command.ended
+    if ended is not None and ended.by is By.FAR and command.leg in (state.call.leg, state.leg):
+        return *nobody_offered(state, at_ms), *_caller_gone(state, ended, command)
+    if ended is not None:
+        return moving.leg_ended(state, command.leg, ended, at_ms)
+    if command.taken and state.asked:
+        return moving.moved(state, at_ms)
+    if command.refused == RESCIND and state.kept is not None and state.kept.offer == command.offer:
+        return nobody_offered(state, at_ms)
+    gone = _left_line(state, command) and state.call.recoveries >= MAX_RECOVERIES
+    steps = command.order in ("handout", "takeover") or command.refused == "media.take_dialog"
+    if not gone and not steps and not command.half:
+        return _told(command)
+    alone = changed(state, kept=None)
+    back = *nobody_offered(state, at_ms), *moving.failed(alone, "RECOVERED", at_ms, doubt=state.asked)
+    if not gone or state.lost:
+        return *_told(command), *back
+    return *back, *_out_of_line(state, command)
 
 
 def _ringing(state: st.Ringing, command: Recover) -> Events:
@@ -233,7 +269,7 @@ def _with_agent(state: st.Connecting | st.Talking, command: Recover) -> Events:
         return (requeued, w.LegClosed(offered.leg, ended.cause, ended.by, at_ms)) if ended else (requeued,)
     if ended is not None:
         by = w.EndedBy.AGENT if ended.by is By.FAR else w.EndedBy.NODE
-        over = _disconnected((state.call.contact,), at_ms, w.ContactOutcome.HANDLED, by, ended.cause)
+        over = _disconnected((state.call.leg,), at_ms, w.ContactOutcome.HANDLED, by, ended.cause)
         return over, w.LegClosed(offered.leg, ended.cause, ended.by, at_ms)
     return ()
 
@@ -273,7 +309,7 @@ def part(state: Any, stream: str, now_ms: int) -> Sequence[Act | Tell]:
     left = Tell(DESK, w.LeaveQueue(st.id_of(stream), "QUARANTINED"))
     if isinstance(state, st.Connecting | st.Talking):
         # Their talk goes on, or is just beginning.
-        return left, *(_down(state.call.node, leg) for leg in state.call.parting)
+        return left, *(leave(state.call, leg, Cause.FAILED) for leg in state.call.parting)
     return left, *(_down(node, leg) for node, leg in st.legs(state))
 
 
@@ -285,11 +321,11 @@ def leg_over(
     another agent by now."""
     contact = st.id_of(stream)
     down = tuple(_down(node, other) for node, other in rest)
-    offer = leg.removeprefix(f"{contact}.")
-    if offer == leg:
-        return down
-    closed = w.OfferClosed(offer, contact, w.OfferOutcome.UNKNOWN, 0, now_ms)
-    talks_on = guessed or any(other != contact for _, other in rest)
+    if st.is_callers(leg):
+        # With another one left, it was what a move left behind.
+        return () if any(st.is_callers(other) for _, other in rest) else down
+    closed = w.OfferClosed(leg.removeprefix(f"{contact}."), contact, w.OfferOutcome.UNKNOWN, 0, now_ms)
+    talks_on = guessed or any(not st.is_callers(other) for _, other in rest)
     return Tell(DESK, closed), *(() if talks_on else down)
 
 

@@ -2,20 +2,23 @@
 
 New -> InFlow -> Waiting -> Ringing -> Connecting -> Talking -> Closing -> Ended -> Done
           ^---------|  ^------|-----------|-----------|
+                    Moving (from one media node to another, and back to Waiting)
 """
 
 from __future__ import annotations
+
+import re
 
 from tandem.core.flow import SkillNeed
 from tandem.core.ports.media import By, Cause
 from tandem.core.seal import Private
 from tandem.core.values import dataclass
-from tandem.session.domain.words import ContactOutcome, EndedBy, OfferOutcome
+from tandem.session.domain.words import ContactOutcome, EndedBy, OfferContact, OfferOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is known of a contact in every state. The caller's leg has the contact's own id."""
+    """What is known of a contact in every state. `node` is where its legs are."""
 
     contact: str
     node: str
@@ -27,7 +30,20 @@ class Call:
     answered_ms: int = 0
     connected_ms: int = 0  # first talk
     recoveries: int = 0  # things told of it that could not be decided
-    parting: tuple[str, ...] = ()  # legs of agents that it has left behind, and that are going down
+    parting: tuple[str, ...] = ()  # legs that it has left behind, and that are going down
+    moved_leg: str = ""  # the caller's leg, once another node has taken the caller over
+    moves: int = 0  # begun; each has a leg id of its own
+    stays_ms: int = 0  # not to be moved before
+    elsewhere: tuple[str, str] | None = None  # (leg, node): of a leg that is not on `node`
+
+    @property
+    def leg(self) -> str:
+        """The caller's leg. On the node where the call came in it has the contact's own id."""
+        return self.moved_leg or self.contact
+
+    def node_of(self, leg: str) -> str:
+        """The media node of one of the contact's legs."""
+        return self.elsewhere[1] if self.elsewhere is not None and self.elsewhere[0] == leg else self.node
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +106,21 @@ class Waiting:
 
     call: Call
     place: Place
+    recordings: tuple[Recording, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """In line; `node` is to take the caller over as `leg`. `asked`: it is told to. `lost`: the leg on the node that
+    has them died meanwhile. `kept` is an agent's offer that came meanwhile."""
+
+    call: Call
+    place: Place
+    leg: str
+    node: str
+    asked: bool = False
+    lost: bool = False
+    kept: OfferContact | None = None
     recordings: tuple[Recording, ...] = ()
 
 
@@ -160,16 +191,17 @@ class Done:
     """Over."""
 
 
-InLine = Waiting | Ringing
+InLine = Waiting | Moving | Ringing
 WithAgent = Connecting | Talking
-Live = InFlow | Waiting | Ringing | Connecting | Talking
+Live = InFlow | Waiting | Moving | Ringing | Connecting | Talking
 Begun = Live | Closing | Ended
-State = New | InFlow | Waiting | Ringing | Connecting | Talking | Closing | Ended | Done
+State = New | InFlow | Waiting | Moving | Ringing | Connecting | Talking | Closing | Ended | Done
 
 STATES: tuple[type, ...] = (
     New,
     InFlow,
     Waiting,
+    Moving,
     Ringing,
     Connecting,
     Talking,
@@ -183,6 +215,7 @@ STATES: tuple[type, ...] = (
     OfferOutcome,
     ContactOutcome,
     EndedBy,
+    OfferContact,
     SkillNeed,
     Cause,
     By,
@@ -198,14 +231,34 @@ def legs(state: State) -> tuple[tuple[str, str], ...]:
     """(node, leg) of every leg that is up or on its way."""
     match state:
         case InFlow(call) | Waiting(call):
-            up = (call.contact, *call.parting)
+            up = (call.leg, *call.parting)
         case Ringing(call, _, offered) | Connecting(call, _, offered) | Talking(call, _, offered):
-            up = (call.contact, offered.leg, *call.parting)
+            up = (call.leg, offered.leg, *call.parting)
+        case Moving(call):
+            return *_of(call, (call.leg,) * (not state.lost)), *(((state.node, state.leg),) * state.asked)
         case Closing(call, open=open_):
             up = open_
         case _:
             return ()
-    return tuple((call.node, leg) for leg in up)
+    return _of(call, up)
+
+
+def _of(call: Call, legs: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((call.node_of(leg), leg) for leg in legs)
+
+
+_MOVED = re.compile(r"move[0-9]+")
+
+
+def moved_leg(contact: str, move: int) -> str:
+    """The caller's leg on the node that takes them over in that move of theirs."""
+    return f"{contact}.move{move}"
+
+
+def is_callers(leg: str) -> bool:
+    """Whether it is a leg of the caller: a contact's other legs are called after its offers."""
+    _, dot, rest = leg.partition(".")
+    return not dot or _MOVED.fullmatch(rest) is not None
 
 
 def id_of(stream: str) -> str:

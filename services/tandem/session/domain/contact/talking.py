@@ -30,7 +30,7 @@ Events = Sequence[Any]
 def _connecting_leg(state: st.Connecting, command: w.NoteLeg, context: Context) -> Events:
     call, offered, at = state.call, state.offered, command.at_ms
     match command.body:
-        case LegEnded() as ended if command.leg == call.contact:
+        case LegEnded() as ended if command.leg == call.leg:
             # Between the agent's answer and the bridge: no audio, so no wrap-up.
             return caller_gone(state, ended, at)
         case LegEnded() as ended if command.leg == offered.leg:
@@ -75,9 +75,9 @@ def _connecting_effect(state: st.Connecting, command: EffectEnded, context: Cont
 
 def _talking_leg(state: st.Talking, command: w.NoteLeg, context: Context) -> Events:
     call, offered, at = state.call, state.offered, command.at_ms
-    by = w.EndedBy.CALLER if command.leg == call.contact else w.EndedBy.AGENT
+    by = w.EndedBy.CALLER if command.leg == call.leg else w.EndedBy.AGENT
     match command.body:
-        case LegEnded() as ended if command.leg == call.contact:
+        case LegEnded() as ended if command.leg == call.leg:
             return caller_gone(state, ended, at)
         case LegEnded() as ended if command.leg == offered.leg:
             return _agent_gone(state, ended, at)
@@ -100,7 +100,7 @@ def _referred(state: st.Talking, by: w.EndedBy, at_ms: int) -> Events:
         # The agent has let go of a caller who is not served yet: back to their place, never into silence.
         return (w.ContactRequeued(place.queue, place.enqueued_ms, offered.offer, w.WhyRequeued.REFERRED, at_ms),)
     # The caller wanted to leave the agent, and has.
-    open_ = (call.contact, offered.leg)
+    open_ = (call.leg, offered.leg)
     return (w.ContactDisconnected(w.ContactOutcome.HANDLED, w.EndedBy.CALLER, Cause.NORMAL, open_, at_ms),)
 
 
@@ -115,7 +115,7 @@ def _agent_gone(state: st.Talking, ended: LegEnded, at_ms: int) -> Events:
         outcome, by = w.ContactOutcome.MEDIA_LOST, w.EndedBy.NODE
     else:
         outcome, by = w.ContactOutcome.HANDLED, w.EndedBy.AGENT
-    return w.ContactDisconnected(outcome, by, ended.cause, (call.contact,), at_ms), closed
+    return w.ContactDisconnected(outcome, by, ended.cause, (call.leg,), at_ms), closed
 
 
 HANDLERS: dict[tuple[type, type], Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from tandem.core.decider import Context, EffectEnded
 from tandem.core.flow import QueueStep
@@ -24,7 +24,7 @@ MAX_RECOVERIES = 3
 
 def _waiting_leg(state: st.Waiting, command: w.NoteLeg, context: Context) -> Events:
     match command.body:
-        case LegEnded() as ended if command.leg == state.call.contact:
+        case LegEnded() as ended if command.leg == state.call.leg:
             return caller_gone(state, ended, command.at_ms)
         case RecordingStored() | RecordingFailed():
             return recording_over(state, command)
@@ -39,25 +39,26 @@ def _waiting_effect(state: st.Waiting, command: EffectEnded, context: Context) -
     return never_recorded(state, command, context)
 
 
-def _give_up(state: st.Waiting | st.Ringing, command: w.GiveUpWaiting, context: Context) -> Events:
+def _give_up(state: st.InLine, command: w.GiveUpWaiting, context: Context) -> Events:
     if command.step != state.place.step:
         return ()
-    if isinstance(state, st.Ringing):
-        return ()  # an agent's phone rings: the offer stands; the wake is set again when it ends
+    if not isinstance(state, st.Waiting):
+        return ()  # an agent's phone rings, or another node takes them over: the wake is set again when that ends
     return _out_of_line(state, "MAX_WAIT", context)
 
 
-def _out_of_line(state: st.Waiting, why: str, context: Context) -> Events:
+def _out_of_line(state: st.Waiting | st.Moving, why: str, context: Context) -> Events:
     flow, at = flow_of(state.call, context), context.now_ms
     body = flow.step(state.place.step) if flow else None
     dequeued = w.ContactDequeued(state.place.queue, why, at)
     if isinstance(body, QueueStep) and body.otherwise:
         return dequeued, *go_on(state.call, body.otherwise, context, at)
-    contact = state.call.contact
-    return dequeued, w.ContactDisconnected(w.ContactOutcome.FAILED, w.EndedBy.FLOW, Cause.FAILED, (contact,), at)
+    caller = state.call.leg
+    return dequeued, w.ContactDisconnected(w.ContactOutcome.FAILED, w.EndedBy.FLOW, Cause.FAILED, (caller,), at)
 
 
-def _queue_refused(state: st.Waiting, command: w.RefuseQueue, context: Context) -> Events:
+def queue_refused(state: st.Waiting | st.Moving, command: w.RefuseQueue, context: Context) -> Events:
+    """They go on in their flow, unless the desk may be asked again."""
     if command.queue != state.place.queue:
         return ()
     if command.why == DESK_GONE and state.call.recoveries < MAX_RECOVERIES:
@@ -66,7 +67,8 @@ def _queue_refused(state: st.Waiting, command: w.RefuseQueue, context: Context) 
     return _out_of_line(state, command.why, context)
 
 
-def _rejoin(state: st.Waiting, command: w.RejoinQueue, context: Context) -> Events:
+def rejoin(state: st.Waiting | st.Moving, command: w.RejoinQueue, context: Context) -> Events:
+    """The desk is asked for the place again."""
     return (w.QueueRejoined(state.place.queue, state.place.enqueued_ms, context.now_ms),)
 
 
@@ -78,8 +80,8 @@ def _no_place(state: st.State, command: w.AskPlace, context: Context) -> Events:
 HANDLERS: dict[tuple[type, type], Any] = {
     (st.Waiting, w.NoteLeg): _waiting_leg,
     (st.Waiting, EffectEnded): _waiting_effect,
-    (st.Waiting, w.RefuseQueue): _queue_refused,
-    (st.Waiting, w.RejoinQueue): _rejoin,
+    (st.Waiting, w.RefuseQueue): queue_refused,
+    (st.Waiting, w.RejoinQueue): rejoin,
     **{(state, w.AskPlace): _no_place for state in (st.InFlow, st.Connecting, st.Talking, st.Closing, st.Ended)},
-    **{(state, w.GiveUpWaiting): _give_up for state in (st.Waiting, st.Ringing)},
+    **{(state, w.GiveUpWaiting): _give_up for state in get_args(st.InLine)},
 }
