@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tandem.core.decider import EffectEnded
-from tandem.core.ports.media import Originate, Outcome
+from tandem.core.ports.media import Originate, Outcome, TakeOver
 from tandem.runtime.ledger import Ledger
 from tandem.runtime.service import Group
 from tandem.runtime.step import Offer
@@ -22,7 +22,8 @@ Marks = tuple[tuple[str, int], ...]
 class _Node:
     """Introduced, kept events heard, asked for its legs, of which it should have those `expected`,
     legs listed; those `listed_legs` are to be looked through for strays when what came `before_list`
-    is decided. Away since `away_ms`, if it is not up."""
+    is decided. Away since `away_ms`, if it is not up. `draining`: it is being emptied; `takes_over`: it
+    can take callers of other nodes."""
 
     incarnation: str = ""
     up: bool = False
@@ -34,6 +35,8 @@ class _Node:
     before_list: Earlier | None = None
     away_ms: int = 0
     given_up: bool = False
+    draining: bool = False
+    takes_over: bool = False
 
 
 class Nodes:
@@ -53,10 +56,11 @@ class Nodes:
 
     # ---------------------------------------------------------------- what they tell
 
-    def up(self, node: str, incarnation: str, now_ms: int) -> None:
+    def up(self, node: str, incarnation: str, now_ms: int, *, draining: bool = False, takes_over: bool = False) -> None:
         """The node has answered our Hello; what it kept follows."""
         row = self._rows.setdefault(node, _Node())
         row.incarnation, row.up = incarnation, True
+        row.draining, row.takes_over = draining, takes_over
         row.asked = row.listed = row.given_up = False
         row.heard = None
         prefix = f"media/{node}/"
@@ -75,6 +79,10 @@ class Nodes:
         row.up = row.asked = row.listed = False
         row.heard = None
         row.listed_legs = ()
+
+    def drains(self, node: str, draining: bool) -> None:
+        """The node is being emptied, or is not any more."""
+        self._rows.setdefault(node, _Node()).draining = draining
 
     def kept(self, node: str, earlier: Earlier) -> None:
         """All that the node had kept has been offered: it is among what waits."""
@@ -128,17 +136,27 @@ class Nodes:
         return row is not None and row.asked
 
     @property
+    def emptied(self) -> list[str]:
+        """Nodes that are up and being emptied."""
+        return [name for name, row in self._rows.items() if row.asked and row.draining]
+
+    @property
+    def takers(self) -> list[str]:
+        """Nodes that can take callers of others now."""
+        return [name for name, row in self._rows.items() if row.asked and row.takes_over and not row.draining]
+
+    @property
     def all_listed(self) -> bool:
         """Whether each has told of its legs."""
         return all(row.listed for row in self._rows.values())
 
     def _expected(self, node: str) -> tuple[tuple[str, str, str], ...]:
         """(tenant, stream, leg) of what the node must have if it has not told of its end. A leg
-        whose `Originate` is pending may come to be after the answer; its outcome says more."""
+        whose `Originate` or `TakeOver` is pending may come to be after the answer; its outcome says more."""
         coming = {
             (pending.effect.tenant, pending.payload.leg)
             for pending in self._ledger.pending.values()
-            if pending.effect.kind == "media" and isinstance(pending.payload.verb, Originate)
+            if pending.effect.kind == "media" and isinstance(pending.payload.verb, Originate | TakeOver)
         }
         return tuple(
             (tenant, stream, leg)

@@ -81,7 +81,9 @@ class Service:
     `missing_leg(node, leg, now_ms)` makes the command that ends a leg which its media node
     does not have any more. `stray_leg(node, leg, now_ms)` gives the kind, and the command, of an
     aggregate that hangs up a leg which nobody holds. `new_journal(node, now_ms)` gives the
-    kinds whose aggregates are told that a node's journal was lost, and the command.
+    kinds whose aggregates are told that a node's journal was lost, and the command. `move(state,
+    node, now_ms)` makes the command by which an aggregate in that state has its legs moved to the
+    node, None for one that cannot be moved now.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Service:
     missing_leg: Callable[[str, str, int], Any] | None = None
     stray_leg: Callable[[str, str, int], tuple[str, Any]] | None = None
     new_journal: Callable[[str, int], tuple[tuple[str, ...], Any]] | None = None
+    move: Callable[[Any, str, int], Any] | None = None
 
 
 class Group:
@@ -116,6 +119,7 @@ class Group:
         self.missing_leg = makers[0] if makers else None
         self.stray_leg = next((s.stray_leg for s in self.services if s.stray_leg is not None), None)
         self.new_journal = next((s.new_journal for s in self.services if s.new_journal is not None), None)
+        self.move = next((s.move for s in self.services if s.move is not None), None)
         self.commands: dict[str, Codec] = {}
         """Of each kind's service."""
         for service in self.services:

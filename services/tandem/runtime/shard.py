@@ -31,6 +31,7 @@ from tandem.runtime.counts import Counts
 from tandem.runtime.inflight import Appended, InFlight
 from tandem.runtime.keyring import KeyRing
 from tandem.runtime.ledger import STATE_HASHED, STEPPED, Ledger
+from tandem.runtime.moves import Moves
 from tandem.runtime.nodes import NODE_LOST_MS, Nodes
 from tandem.runtime.outputs import Append, AskLegs, Introduce, Lost, Noted, Output, Perform, Rebuild, Taken
 from tandem.runtime.sealing import KeysNeeded, Sealer
@@ -107,6 +108,7 @@ class Shard:
         self._known_keys = keys or {}
         self._timers = Timers(self.ledger)
         self._nodes = Nodes(nodes, group, self.ledger, self._turns.add, node_lost_ms)
+        self._moves = Moves(group, self.ledger, self._nodes, self._turns.add)
         self._deadline_ms = 0
         self._last_told: Earlier | None = None  # by the nodes, before the shard may be live
         self._durable_marks: dict[tuple[str, str], int] = {}
@@ -235,9 +237,13 @@ class Shard:
         """The answer to `LoadKeys`."""
         self._keys.loaded(allocated, got)
 
-    def node_up(self, node: str, incarnation: str) -> None:
+    def node_up(self, node: str, incarnation: str, *, draining: bool = False, takes_over: bool = False) -> None:
         """The node has answered our Hello; what it kept follows."""
-        self._nodes.up(node, incarnation, self._now_ms)
+        self._nodes.up(node, incarnation, self._now_ms, draining=draining, takes_over=takes_over)
+
+    def node_drains(self, node: str, draining: bool) -> None:
+        """The node is being emptied, or is not any more."""
+        self._nodes.drains(node, draining)
 
     def node_down(self, node: str) -> None:
         """The link is gone."""
@@ -342,6 +348,7 @@ class Shard:
             before = self.phase
             if before is Phase.LIVE:
                 self._nodes.give_up(self._now_ms)
+                self._moves.run(self._now_ms)
             self._decide()
             if not self._keys.incomplete:
                 idle = not len(self._turns)
@@ -402,6 +409,8 @@ class Shard:
             if (armed := self._timers.next_ms()) is not None:
                 due.append(armed)
             due += self._nodes.give_up_ms()
+            if (look := self._moves.next_ms()) is not None:
+                due.append(look)
         return now.boottime_ms + max(0, min(due) - self._now_ms) if due else None
 
     def key(self, key_id: str) -> bytes | None:

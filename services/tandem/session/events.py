@@ -23,7 +23,7 @@ from tandem.runtime.service import RUNTIME_EVENTS, Service
 from tandem.session.domain import erasure, gate, late, reception, retention, stray
 from tandem.session.domain import reception as r
 from tandem.session.domain import words as w
-from tandem.session.domain.contact import evolve, react, recovery, states
+from tandem.session.domain.contact import evolve, moving, react, recovery, states
 
 BEGUN = "erasure.begun"
 ERASED = "contact.erased"
@@ -112,6 +112,7 @@ COMMANDS = Codec(
     ("session.hang_up", w.HangUpContact, own.HangUpContact),
     ("session.pause_recording", w.PauseRecording, own.PauseRecording),
     ("session.give_up_waiting", w.GiveUpWaiting, own.GiveUpWaiting),
+    ("session.end_move", w.EndMove, own.EndMove),
     ("session.rejoin_queue", w.RejoinQueue, own.RejoinQueue),
     ("session.complete_anyway", w.CompleteAnyway, own.CompleteAnyway),
     ("config.number", r.PublishNumber, config.NumberPublished),
@@ -172,6 +173,11 @@ def new_journal(node: str, now_ms: int) -> tuple[tuple[str, ...], Any]:
     return (CONTACT.name, late.LATE), w.NoteNewJournal(node, now_ms)
 
 
+def move(state: Any, node: str, now_ms: int) -> Any:
+    """What moves a caller who waits to another media node; None for everybody else."""
+    return w.MoveCaller(node) if moving.can_move(state, now_ms) else None
+
+
 CONTACT = Kind(
     name="contact",
     start=states.New,
@@ -201,4 +207,5 @@ SERVICE = Service(
     missing_leg=missing_leg,
     stray_leg=stray_leg,
     new_journal=new_journal,
+    move=move,
 )

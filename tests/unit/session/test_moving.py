@@ -54,6 +54,13 @@ def stays(reason: str, *, doubt: bool = False, again_ms: int = AGAIN_MS) -> w.Ca
     return w.CallerMoveFailed(reason, doubt, AT + again_ms, AT)
 
 
+OVER = [Settle("handout"), Settle("takeover"), Settle("moving"), GIVE_UP]
+
+
+def word(ms: int, leg: str = MOVED_LEG) -> Wake:
+    return Wake("moving", AT + ms, w.EndMove(leg))
+
+
 LET_GO = order("hangup/c1", media.LetGo())
 MUSIC_THERE = there("play", media.Play(("music",), loop=True))
 
@@ -62,20 +69,22 @@ MUSIC_THERE = there("play", media.Play(("music",), loop=True))
 
 
 def test_the_node_that_has_them_describes_the_call() -> None:
-    given(*IN_LINE).when(w.MoveCaller(THERE)).then([BEGUN], [order("handout", media.HandOut())])
+    given(*IN_LINE).when(w.MoveCaller(THERE)).then([BEGUN], [order("handout", media.HandOut()), word(5_000)])
 
 
 def test_the_other_one_is_asked_to_take_it_over_as_a_leg_of_its_own() -> None:
     when = given(*IN_LINE, BEGUN).when(w.TakeDialog("c1", AT, DIALOG))
     asked = there("takeover", media.TakeOver(DIALOG), deadline_ms=TAKE_OVER_DEADLINE_MS)
-    when.then([w.CallerHandedOut(DIALOG, AT)], [Settle("handout"), asked])
+    settled = (Settle("handout"), Settle("moving"))
+    when.then([w.CallerHandedOut(DIALOG, AT)], [*settled, asked, word(TAKE_OVER_DEADLINE_MS)])
     assert st.legs(when.state) == ((NODE, "c1"), (THERE, MOVED_LEG))
 
 
 @pytest.mark.parametrize("told", [TAKEN, EffectEnded("takeover", Outcome.DONE)], ids=["told", "outcome alone"])
 def test_then_the_first_lets_go_and_the_music_plays_on_the_other(told: Any) -> None:
     when = given(*ASKED).when(told)
-    when.then([MOVED], [Settle("takeover"), Settle("announce"), Settle("play"), MUSIC_THERE, LET_GO, GIVE_UP])
+    settled = [Settle(name) for name in ("takeover", "moving", "announce", "play")]
+    when.then([MOVED], [*settled, MUSIC_THERE, LET_GO, GIVE_UP])
     assert isinstance(when.state, st.Waiting) and when.state.place.enqueued_ms == AT
     assert st.legs(when.state) == ((THERE, MOVED_LEG), (NODE, "c1"))
 
@@ -118,7 +127,7 @@ def test_they_move_on_as_another_leg() -> None:
     back = given(*LEFT_BEHIND).when(w.MoveCaller(NODE))
     back.then(
         [w.CallerMoveBegun("c1.move2", NODE, AT)],
-        [there("handout", media.HandOut())],
+        [there("handout", media.HandOut()), word(5_000, "c1.move2")],
     )
 
 
@@ -151,7 +160,7 @@ def test_nobody_is_moved_to_where_they_are() -> None:
 )
 def test_whom_a_node_does_not_hand_out_stays_and_is_tried_again_later(reason: str, again_ms: int) -> None:
     when = given(*IN_LINE, BEGUN).when(EffectEnded("handout", Outcome.FAILED, reason))
-    when.then([stays(reason, again_ms=again_ms)], [Settle("handout"), Settle("takeover"), GIVE_UP])
+    when.then([stays(reason, again_ms=again_ms)], OVER)
     assert st.legs(when.state) == ((NODE, "c1"),)
     assert [can_move(when.state, AT + again_ms + ms) for ms in (-1, 0)] == [False, True]
 
@@ -166,7 +175,7 @@ def test_without_the_description_there_is_nothing_to_go_on_with() -> None:
 
 def test_whom_the_other_node_does_not_get_stays() -> None:
     when = given(*ASKED).when(EffectEnded("takeover", Outcome.FAILED, "NO_ANSWER"))
-    when.then([stays("NO_ANSWER")], [Settle("handout"), Settle("takeover"), GIVE_UP])
+    when.then([stays("NO_ANSWER")], OVER)
     assert st.legs(when.state) == ((NODE, "c1"),)
 
 
@@ -187,6 +196,16 @@ def test_who_hangs_up_before_the_other_node_is_asked_has_left() -> None:
     when = given(*IN_LINE, BEGUN).when(leg(LEFT))
     when.then([gone, w.LegClosed("c1", Cause.NORMAL, By.FAR, AT), w.ContactCompleted(AT)])
     assert Settle("handout") in when.actions
+
+
+def test_a_node_that_is_away_holds_nobody_up_for_ever() -> None:
+    """Agents' offers are kept meanwhile, and the caller would not be served."""
+    assert given(*IN_LINE, BEGUN).when(w.EndMove(MOVED_LEG)).events == [stays("NO_WORD")]
+    late = given(*ASKED, KEPT).when(w.EndMove(MOVED_LEG))
+    assert late.events == [stays("NO_WORD", doubt=True), RUNG]
+    assert there(f"hangup/{MOVED_LEG}", media.LetGo()) in late.actions
+    given(*ASKED).when(w.EndMove("c1.move0")).nothing()
+    given(*ASKED, w.LegClosed("c1", Cause.NO_MEDIA, By.NODE, AT)).when(w.EndMove(MOVED_LEG)).nothing()
 
 
 @pytest.mark.parametrize(("where", "other"), [("c1", MOVED_LEG), (MOVED_LEG, "c1")])

@@ -59,6 +59,7 @@ SAMPLES: dict[type, Any] = {
     w.TakeDigits: w.TakeDigits("c1", AT, "menu#1", Secret(b"1"), media.Collected.COMPLETE),
     w.TakeDialog: w.TakeDialog("c1", AT, Secret(b"{}")),
     w.MoveCaller: w.MoveCaller("m2"),
+    w.EndMove: w.EndMove("c1.move1"),
     w.OfferContact: OFFER,
     w.RescindOffer: w.RescindOffer("o1", "OVERDUE"),
     w.AskPlace: w.AskPlace("sales"),

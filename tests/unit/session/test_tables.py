@@ -57,6 +57,7 @@ NOTHING: dict[tuple[type, type], str] = {
     **{(state, w.EndWrapUp): NO_WRAP_UP for state in typing.get_args(st.Live)},
     **{(state, w.MoveCaller): NOT_TO_MOVE for state in STATES[1:-1] if state is not st.Waiting},
     **{(state, w.TakeDialog): NOT_MOVING for state in STATES[1:-1] if state is not st.Moving},
+    **{(state, w.EndMove): NOT_MOVING for state in STATES[1:-1] if state is not st.Moving},
     **{(state, w.CompleteAnyway): NOT_ENDED for state in STATES[1:-2]},
 }
 

@@ -171,9 +171,9 @@ class MediaOwners:
         match told:
             case Heard():
                 driver.offer(self._translate(told))
-            case NodeUp(node, incarnation):
+            case NodeUp(node, incarnation, draining, takes_over):
                 _log.info("media node up", node=node, partition=str(driver.partition))
-                driver.told(lambda shard: shard.node_up(node, incarnation))
+                driver.told(lambda shard: shard.node_up(node, incarnation, draining=draining, takes_over=takes_over))
                 self._stale[driver].set()
             case KeptHeard(node):
                 driver.told(lambda shard: shard.node_kept(node))
@@ -183,6 +183,7 @@ class MediaOwners:
                 _log.warning("media node down", node=node, partition=str(driver.partition), reason=reason)
                 driver.told(lambda shard: shard.node_down(node))
             case NodeDrains(node, draining):
+                driver.told(lambda shard: shard.node_drains(node, draining))
                 if draining:
                     _log.info("media node takes no new callers", node=node, partition=str(driver.partition))
                 else:

@@ -228,6 +228,13 @@ class GiveUpWaiting:
 
 
 @dataclass(frozen=True, slots=True)
+class EndMove:
+    """Wake: nothing was heard of the move that was to bring this leg about."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
 class RejoinQueue:
     """Wake: back to the place in line."""
 

@@ -27,7 +27,7 @@ from tandem.internal.link.v1 import media_pb2 as tandem_dot_internal_dot_link_do
 from tandem.internal.type.v1 import private_pb2 as tandem_dot_internal_dot_type_dot_v1_dot_private__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tandem/internal/session/v1/session.proto\x12\x1atandem.internal.session.v1\x1a&tandem/internal/config/v1/config.proto\x1a#tandem/internal/link/v1/media.proto\x1a%tandem/internal/type/v1/private.proto\"G\n\x08TakeCall\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x04 \x01(\t\"J\n\x0bNoteRefusal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"f\n\x07NoteLeg\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x03\x12\x31\n\x04\x62ody\x18\x04 \x01(\x0b\x32#.tandem.internal.link.v1.MediaEvent\"-\n\x0eNoteNewJournal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"7\n\x0bHangUpStray\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x03\"w\n\nTakeDigits\x12\x0b\n\x03leg\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x0e\n\x06\x64igits\x18\x04 \x01(\t\x12/\n\x03why\x18\x05 \x01(\x0e\x32\".tandem.internal.link.v1.Collected\"\x1a\n\nMoveCaller\x12\x0c\n\x04node\x18\x01 \x01(\t\"8\n\nTakeDialog\x12\x0b\n\x03leg\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x64ialog\x18\x03 \x01(\x0c\"d\n\x0cOfferContact\x12\r\n\x05offer\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\x17\n\x0fring_timeout_ms\x18\x05 \x01(\r\"*\n\x0cRescindOffer\x12\r\n\x05offer\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\"\x19\n\x08\x41skPlace\x12\r\n\x05queue\x18\x01 \x01(\t\")\n\x0bRefuseQueue\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\")\n\tEndWrapUp\x12\r\n\x05offer\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"\x0f\n\rHangUpContact\"/\n\x0ePauseRecording\x12\x0e\n\x06paused\x18\x01 \x01(\x08\x12\r\n\x05\x61gent\x18\x02 \x01(\t\"\x1d\n\rGiveUpWaiting\x12\x0c\n\x04step\x18\x01 \x01(\t\"\r\n\x0bRejoinQueue\"\x10\n\x0e\x43ompleteAnyway\"\x1e\n\x0bHangUpBegun\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\"#\n\x10RecordingOrdered\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\"T\n\nMediaOrder\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12+\n\x04verb\x18\x03 \x01(\x0b\x32\x1d.tandem.internal.link.v1.Verb\"M\n\nNoteDevice\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x12\n\nregistered\x18\x03 \x01(\x08\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\"n\n\rDeviceChanged\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\nregistered\x18\x04 \x01(\x08\x12\r\n\x05\x61t_ms\x18\x05 \x01(\x03\x12\r\n\x05\x61gain\x18\x06 \x01(\x08\"D\n\nAskDevices\x12\x36\n\x05known\x18\x01 \x03(\x0b\x32\'.tandem.internal.session.v1.KnownDevice\":\n\x0bKnownDevice\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\"\x0f\n\rReviewDevices\"\xcb\x01\n\x10\x44\x65viceConfigured\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\r\n\x05realm\x18\x04 \x01(\t\x12\x31\n\x07ha1_md5\x18\x05 \x01(\x0b\x32 .tandem.internal.type.v1.Private\x12\x34\n\nha1_sha256\x18\x06 \x01(\x0b\x32 .tandem.internal.type.v1.Private\x12\x0f\n\x07\x64\x65leted\x18\x07 \x01(\x08\"c\n\x0e\x46lowConfigured\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x32\n\x05steps\x18\x03 \x03(\x0b\x32#.tandem.internal.config.v1.FlowStepb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tandem/internal/session/v1/session.proto\x12\x1atandem.internal.session.v1\x1a&tandem/internal/config/v1/config.proto\x1a#tandem/internal/link/v1/media.proto\x1a%tandem/internal/type/v1/private.proto\"G\n\x08TakeCall\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x04 \x01(\t\"J\n\x0bNoteRefusal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"f\n\x07NoteLeg\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x03\x12\x31\n\x04\x62ody\x18\x04 \x01(\x0b\x32#.tandem.internal.link.v1.MediaEvent\"-\n\x0eNoteNewJournal\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"7\n\x0bHangUpStray\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12\r\n\x05\x61t_ms\x18\x03 \x01(\x03\"w\n\nTakeDigits\x12\x0b\n\x03leg\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0c\n\x04step\x18\x03 \x01(\t\x12\x0e\n\x06\x64igits\x18\x04 \x01(\t\x12/\n\x03why\x18\x05 \x01(\x0e\x32\".tandem.internal.link.v1.Collected\"\x1a\n\nMoveCaller\x12\x0c\n\x04node\x18\x01 \x01(\t\"8\n\nTakeDialog\x12\x0b\n\x03leg\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x64ialog\x18\x03 \x01(\x0c\"d\n\x0cOfferContact\x12\r\n\x05offer\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\r\n\x05queue\x18\x04 \x01(\t\x12\x17\n\x0fring_timeout_ms\x18\x05 \x01(\r\"*\n\x0cRescindOffer\x12\r\n\x05offer\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\"\x19\n\x08\x41skPlace\x12\r\n\x05queue\x18\x01 \x01(\t\")\n\x0bRefuseQueue\x12\r\n\x05queue\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\")\n\tEndWrapUp\x12\r\n\x05offer\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\"\x0f\n\rHangUpContact\"/\n\x0ePauseRecording\x12\x0e\n\x06paused\x18\x01 \x01(\x08\x12\r\n\x05\x61gent\x18\x02 \x01(\t\"\x1d\n\rGiveUpWaiting\x12\x0c\n\x04step\x18\x01 \x01(\t\"\x16\n\x07\x45ndMove\x12\x0b\n\x03leg\x18\x01 \x01(\t\"\r\n\x0bRejoinQueue\"\x10\n\x0e\x43ompleteAnyway\"\x1e\n\x0bHangUpBegun\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\"#\n\x10RecordingOrdered\x12\x0f\n\x07\x63ontact\x18\x01 \x01(\t\"T\n\nMediaOrder\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03leg\x18\x02 \x01(\t\x12+\n\x04verb\x18\x03 \x01(\x0b\x32\x1d.tandem.internal.link.v1.Verb\"M\n\nNoteDevice\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x12\n\nregistered\x18\x03 \x01(\x08\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\"n\n\rDeviceChanged\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\nregistered\x18\x04 \x01(\x08\x12\r\n\x05\x61t_ms\x18\x05 \x01(\x03\x12\r\n\x05\x61gain\x18\x06 \x01(\x08\"D\n\nAskDevices\x12\x36\n\x05known\x18\x01 \x03(\x0b\x32\'.tandem.internal.session.v1.KnownDevice\":\n\x0bKnownDevice\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\"\x0f\n\rReviewDevices\"\xcb\x01\n\x10\x44\x65viceConfigured\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\r\n\x05realm\x18\x04 \x01(\t\x12\x31\n\x07ha1_md5\x18\x05 \x01(\x0b\x32 .tandem.internal.type.v1.Private\x12\x34\n\nha1_sha256\x18\x06 \x01(\x0b\x32 .tandem.internal.type.v1.Private\x12\x0f\n\x07\x64\x65leted\x18\x07 \x01(\x08\"c\n\x0e\x46lowConfigured\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x32\n\x05steps\x18\x03 \x03(\x0b\x32#.tandem.internal.config.v1.FlowStepb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -66,28 +66,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAUSERECORDING']._serialized_end=1075
   _globals['_GIVEUPWAITING']._serialized_start=1077
   _globals['_GIVEUPWAITING']._serialized_end=1106
-  _globals['_REJOINQUEUE']._serialized_start=1108
-  _globals['_REJOINQUEUE']._serialized_end=1121
-  _globals['_COMPLETEANYWAY']._serialized_start=1123
-  _globals['_COMPLETEANYWAY']._serialized_end=1139
-  _globals['_HANGUPBEGUN']._serialized_start=1141
-  _globals['_HANGUPBEGUN']._serialized_end=1171
-  _globals['_RECORDINGORDERED']._serialized_start=1173
-  _globals['_RECORDINGORDERED']._serialized_end=1208
-  _globals['_MEDIAORDER']._serialized_start=1210
-  _globals['_MEDIAORDER']._serialized_end=1294
-  _globals['_NOTEDEVICE']._serialized_start=1296
-  _globals['_NOTEDEVICE']._serialized_end=1373
-  _globals['_DEVICECHANGED']._serialized_start=1375
-  _globals['_DEVICECHANGED']._serialized_end=1485
-  _globals['_ASKDEVICES']._serialized_start=1487
-  _globals['_ASKDEVICES']._serialized_end=1555
-  _globals['_KNOWNDEVICE']._serialized_start=1557
-  _globals['_KNOWNDEVICE']._serialized_end=1615
-  _globals['_REVIEWDEVICES']._serialized_start=1617
-  _globals['_REVIEWDEVICES']._serialized_end=1632
-  _globals['_DEVICECONFIGURED']._serialized_start=1635
-  _globals['_DEVICECONFIGURED']._serialized_end=1838
-  _globals['_FLOWCONFIGURED']._serialized_start=1840
-  _globals['_FLOWCONFIGURED']._serialized_end=1939
+  _globals['_ENDMOVE']._serialized_start=1108
+  _globals['_ENDMOVE']._serialized_end=1130
+  _globals['_REJOINQUEUE']._serialized_start=1132
+  _globals['_REJOINQUEUE']._serialized_end=1145
+  _globals['_COMPLETEANYWAY']._serialized_start=1147
+  _globals['_COMPLETEANYWAY']._serialized_end=1163
+  _globals['_HANGUPBEGUN']._serialized_start=1165
+  _globals['_HANGUPBEGUN']._serialized_end=1195
+  _globals['_RECORDINGORDERED']._serialized_start=1197
+  _globals['_RECORDINGORDERED']._serialized_end=1232
+  _globals['_MEDIAORDER']._serialized_start=1234
+  _globals['_MEDIAORDER']._serialized_end=1318
+  _globals['_NOTEDEVICE']._serialized_start=1320
+  _globals['_NOTEDEVICE']._serialized_end=1397
+  _globals['_DEVICECHANGED']._serialized_start=1399
+  _globals['_DEVICECHANGED']._serialized_end=1509
+  _globals['_ASKDEVICES']._serialized_start=1511
+  _globals['_ASKDEVICES']._serialized_end=1579
+  _globals['_KNOWNDEVICE']._serialized_start=1581
+  _globals['_KNOWNDEVICE']._serialized_end=1639
+  _globals['_REVIEWDEVICES']._serialized_start=1641
+  _globals['_REVIEWDEVICES']._serialized_end=1656
+  _globals['_DEVICECONFIGURED']._serialized_start=1659
+  _globals['_DEVICECONFIGURED']._serialized_end=1862
+  _globals['_FLOWCONFIGURED']._serialized_start=1864
+  _globals['_FLOWCONFIGURED']._serialized_end=1963
 # @@protoc_insertion_point(module_scope)

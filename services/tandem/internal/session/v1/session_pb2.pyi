@@ -475,6 +475,28 @@ class GiveUpWaiting(_message.Message):
 Global___GiveUpWaiting: _TypeAlias = GiveUpWaiting  # noqa: Y015
 
 @_typing.final
+class EndMove(_message.Message):
+    """Wake: nothing was heard of a move."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEG_FIELD_NUMBER: _builtins.int
+    leg: _builtins.str
+    """The leg that was to be."""
+    def __init__(
+        self,
+        *,
+        leg: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leg", b"leg"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndMove: _TypeAlias = EndMove  # noqa: Y015
+
+@_typing.final
 class RejoinQueue(_message.Message):
     """Wake: back to the place in line."""
 

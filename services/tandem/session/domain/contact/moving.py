@@ -26,6 +26,7 @@ AGAIN_MS = 60_000
 _AGAIN_MS = {
     "OFFERED": 0,
     "NOT_WAITING": 5_000,  # the phone had not acknowledged its answer yet
+    "CAPACITY": 5_000,
     # What will not change as long as the call lasts.
     **dict.fromkeys(("CANNOT_MOVE", "NO_DOOR", "NOT_ON_THIS_BACKEND"), 86_400_000),
 }
@@ -110,6 +111,14 @@ def _effect(state: st.Moving, command: EffectEnded, context: Context) -> Events:
             return never_recorded(state, command, context)
 
 
+def _overdue(state: st.Moving, command: w.EndMove, context: Context) -> Events:
+    """A node is away. One that had taken the caller over unheard would have cost the first its audio, and that its
+    leg, by now; whose leg is gone has the other node's word to wait for."""
+    if command.leg != state.leg or state.lost:
+        return ()
+    return failed(state, "NO_WORD", context.now_ms, doubt=state.asked)
+
+
 def _offer(state: st.Moving, command: w.OfferContact, context: Context) -> Events:
     """An agent matters more than the move; once the other node is asked it is quicker to wait for it."""
     at = context.now_ms
@@ -140,6 +149,7 @@ HANDLERS: dict[tuple[type, type], Any] = {
     (st.Moving, w.TakeDialog): _described,
     (st.Moving, w.NoteLeg): _leg,
     (st.Moving, EffectEnded): _effect,
+    (st.Moving, w.EndMove): _overdue,
     (st.Moving, w.OfferContact): _offer,
     (st.Moving, w.RescindOffer): _rescind,
     (st.Moving, w.RefuseQueue): _refused,

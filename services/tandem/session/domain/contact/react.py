@@ -25,8 +25,11 @@ LONG_DEADLINE_MS = 90_000
 """The same for prompts and menus."""
 RING_GRACE_MS = 5_000
 """The ring limit is the media node's; past it by this much the owner asks (spine 5)."""
-TAKE_OVER_DEADLINE_MS = 20_000
-"""A phone has seven seconds to answer another node, and callers come one after the other."""
+TAKE_OVER_DEADLINE_MS = 45_000
+"""A phone has seven seconds to answer another node, and callers come one after the other. A node whose caller another
+one has hears nothing of them any more and ends its leg for that after 30 s: past this it has not happened."""
+HEARD, MOVE = ("answer", "play", "announce"), ("handout", "takeover", "moving")
+"""Orders, by what they are about."""
 REJOIN_MS = 1_000
 """How long a contact that could not be offered stays out of line: a loop goes round once in it."""
 COMPLETION_MS = 3_600_000
@@ -102,24 +105,29 @@ def _dequeued(state: st.InFlow, event: w.ContactDequeued) -> Actions:
 
 
 def _describe(state: st.Moving, event: w.CallerMoveBegun) -> Actions:
-    return (_order(state.call, "handout", media.HandOut()),)
+    return _order(state.call, "handout", media.HandOut()), _word(state, event.at_ms + ORDER_DEADLINE_MS)
+
+
+def _word(state: st.Moving, at_ms: int) -> Wake:
+    return Wake("moving", at_ms, w.EndMove(state.leg))
 
 
 def _take_over(state: st.Moving, event: w.CallerHandedOut) -> Actions:
     order = w.MediaOrder(state.node, state.leg, media.TakeOver(event.dialog))
-    return Settle("handout"), Act("takeover", "media", order, TAKE_OVER_DEADLINE_MS)
+    ask = Act("takeover", "media", order, TAKE_OVER_DEADLINE_MS)
+    return Settle("handout"), Settle("moving"), ask, _word(state, event.at_ms + TAKE_OVER_DEADLINE_MS)
 
 
 def _moved(state: st.Waiting, event: w.CallerMoved) -> Actions:
     call = state.call
-    heard = (Settle("takeover"), Settle("announce"), Settle("play"), _music(call, state.place.music))
-    return *heard, *(leave(call, leg) for leg in call.parting), *_give_up(state)
+    heard = (Settle("announce"), Settle("play"), _music(call, state.place.music))
+    return Settle("takeover"), Settle("moving"), *heard, *(leave(call, leg) for leg in call.parting), *_give_up(state)
 
 
 def _not_moved(state: st.Waiting, event: w.CallerMoveFailed) -> Actions:
     call = state.call
     left = (leave(call, leg) for leg in call.parting)
-    return Settle("handout"), Settle("takeover"), *left, *_give_up(state)
+    return Settle("handout"), Settle("takeover"), Settle("moving"), *left, *_give_up(state)
 
 
 def _offered(state: st.Ringing, event: w.AgentOffered) -> Actions:
@@ -251,10 +259,7 @@ def _requeued(state: st.Waiting, event: w.ContactRequeued) -> Actions:
 
 def _disconnected(state: st.Closing | st.Ended, event: w.ContactDisconnected) -> Actions:
     call = state.call
-    actions: list[Action] = [
-        Settle(name)
-        for name in ("answer", "play", "announce", "give_up", "rejoin", "handout", "takeover", "ring", "bridge")
-    ]
+    actions: list[Action] = [Settle(name) for name in (*HEARD, "give_up", "rejoin", *MOVE, "ring", "bridge")]
     actions += [_hang_up(call, leg) for leg in event.open]
     waited = state.place is not None and not (isinstance(state, st.Closing) and state.accepted)
     if waited:

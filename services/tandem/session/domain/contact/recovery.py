@@ -31,6 +31,7 @@ from tandem.session.domain.contact.waiting import MAX_RECOVERIES
 APOLOGY_PROMPT = "apology"
 OFFER, RESCIND = "session.offer_contact", "session.rescind_offer"
 ASK_PLACE = "session.ask_place"
+OF_A_MOVE = ("media.take_dialog", "session.end_move")
 NO_WAY_BACK = ("session.refuse_queue", "session.give_up_waiting")
 """After these a contact does not wait any more, whatever else cannot be decided."""
 NOT_OF_THE_FLOW = (OFFER, RESCIND, "session.refuse_queue", "session.end_wrap_up", "session.rejoin_queue")
@@ -224,7 +225,7 @@ def _moving(state: st.Moving, command: Recover) -> Events:
     if command.refused == RESCIND and state.kept is not None and state.kept.offer == command.offer:
         return nobody_offered(state, at_ms)
     gone = _left_line(state, command) and state.call.recoveries >= MAX_RECOVERIES
-    steps = command.order in ("handout", "takeover") or command.refused == "media.take_dialog"
+    steps = command.order in ("handout", "takeover") or command.refused in OF_A_MOVE
     if not gone and not steps and not command.half:
         return _told(command)
     alone = changed(state, kept=None)
