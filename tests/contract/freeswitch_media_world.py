@@ -13,7 +13,7 @@ from tandem.media.agent_io import AgentSettings
 from tandem.media.freeswitch.board import RecoveryRow
 from tandem.media.freeswitch.config import FreeswitchConfig
 from tandem.media.freeswitch.gateways import Gateway
-from tandem.media.freeswitch.ids import channel_of_caller, leg_of_caller
+from tandem.media.freeswitch.ids import leg_of_caller
 from tandem.media.freeswitch.node import Node
 from tandem.media.freeswitch.records import event_of
 from tandem.media.journal.file import MemoryStore
@@ -142,15 +142,26 @@ class FreeswitchWorld(AgentWorld):
     def options(self) -> int:
         return 503 if self.switch.paused else 200
 
+    def channel_of(self, leg: str) -> str:
+        """Where a leg that has one place is."""
+        [channel] = self._channels_of(leg)
+        return channel
+
+    def _channels_of(self, leg: str) -> list[str]:
+        return [
+            channel.uuid
+            for channel in self.switch.channels.values()
+            if leg == (channel.variables.get("tandem_leg") or leg_of_caller(channel.uuid))
+        ]
+
     async def press(self, leg: str, digits: str) -> None:
         for digit in digits:
-            self.switch.press(channel_of_caller(leg) or "", digit)
+            self.switch.press(self.channel_of(leg), digit)
             self._step()
 
     async def hang_up(self, leg: str) -> None:
-        for channel in list(self.switch.channels.values()):
-            if leg in (channel.variables.get("tandem_leg"), leg_of_caller(channel.uuid)):
-                self.switch.hang_up(channel.uuid)
+        for channel in self._channels_of(leg):
+            self.switch.hang_up(channel)
         self._run()
 
     async def outside(self, number: str, does: str) -> None:
@@ -164,7 +175,7 @@ class FreeswitchWorld(AgentWorld):
         return self.switch.called.count(number)
 
     async def refer(self, leg: str, target: str) -> None:
-        self.switch.refer(channel_of_caller(leg) or "", target)
+        self.switch.refer(self.channel_of(leg), target)
         self._run()
 
     async def register(self, device: str, *, answers: bool = True) -> None:
@@ -207,6 +218,20 @@ class FreeswitchWorld(AgentWorld):
     async def restart(self) -> None:
         self._run()
         self._die()
+
+    async def restart_without_journal(self) -> None:
+        """The agent's disk was lost with it. The switch is there as soon as it is connected to."""
+        self._run()
+        self.store.replace(b"")
+        super()._die()
+        self.switch.cut()
+        self._begin(self._new_backend)
+        self._deliver()
+
+    async def connect_switch(self) -> None:
+        """After that."""
+        self.backend.connect()
+        self._run()
 
     async def restart_after(self, happens: Callable[[], Awaitable[None]]) -> None:
         self._run()

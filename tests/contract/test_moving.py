@@ -21,6 +21,7 @@ from tandem.core.ports.media import (
     LegHandedOut,
     Legs,
     LegTakenOver,
+    LegUnbridged,
     LetGo,
     ListLegs,
     Outcome,
@@ -28,11 +29,12 @@ from tandem.core.ports.media import (
     RecordStart,
     TakeOver,
     Verb,
+    contact_of,
 )
 from tandem.core.seal import Private, Secret, secret
-from tandem.media.freeswitch.ids import channel_of_caller
+from tandem.media.freeswitch.ids import channel_of_caller, channel_of_moved
 from tests.contract.freeswitch_media_world import FreeswitchWorld
-from tests.contract.media_contract import DEVICES, PROMPT, Owner
+from tests.contract.media_contract import DEVICES, PROMPT, T1, Owner
 
 TURNS = range(10)
 """An agent is killed after so many of its turns; a take-over has nine."""
@@ -100,36 +102,45 @@ async def pair(turns: int = 0, *, cut: bool = False) -> tuple[Node, Node, str]:
     return here, there, leg
 
 
+def moved(leg: str, times: int = 1) -> str:
+    """What a caller's leg is called on the node that takes it over."""
+    return f"{contact_of(leg)}.move{times}"
+
+
+def phone(leg: str) -> str:
+    """The phone of a caller, by the name of its call."""
+    return channel_of_caller(contact_of(leg)) or ""
+
+
 async def the_next_one_moves(here: Node, there: Node) -> None:
     """And hangs up there."""
     leg = await here.world.answered(here.owner)
-    await there.does(leg, TakeOver(await here.handed_out(leg)))
+    await there.does(moved(leg), TakeOver(await here.handed_out(leg)))
     await here.does(leg, LetGo())
-    await there.world.hang_up(leg)
+    await there.world.hang_up(moved(leg))
     await there.world.rest()
 
 
 async def is_there(here: Node, there: Node, leg: str) -> None:
     """The caller is on the second node and on no other; nobody told the phone that anything had ended."""
-    channel = channel_of_caller(leg)
-    assert (here.channels, there.channels) == ([], [channel])
+    assert (here.channels, there.channels) == ([], [channel_of_moved(T1, leg)])
     assert (await here.legs(), await there.legs()) == ([], [leg])
     assert here.world.switch.byes == there.world.switch.byes == []
     await there.does(leg, HangUp())
-    assert there.world.switch.byes == [channel], "and of the end that is one it hears"
+    assert there.world.switch.byes == [phone(leg)], "and of the end that is one it hears"
 
 
 async def test_a_caller_is_moved_and_their_phone_hears_of_no_end() -> None:
     here, there, leg = await pair()
     dialog = await here.handed_out(leg)
-    assert here.world.switch.channels[channel_of_caller(leg) or ""].running is not None, "the music goes on"
-    await there.does(leg, TakeOver(dialog))
-    told = [type(event.body) for event in there.owner.events() if event.leg == leg]
+    assert here.world.switch.channels[phone(leg)].running is not None, "the music goes on"
+    await there.does(moved(leg), TakeOver(dialog))
+    told = [type(event.body) for event in there.owner.events() if event.leg == moved(leg)]
     assert told == [LegTakenOver, CommandSettled]
     await here.does(leg, LetGo())
     assert here.owner.of(LegEnded, leg) == [LegEnded(Cause.MOVED, By.TANDEM, 0, "NORMAL_CLEARING")]
-    await there.does(leg, Play((PROMPT,)))
-    await is_there(here, there, leg)
+    await there.does(moved(leg), Play((PROMPT,)))
+    await is_there(here, there, moved(leg))
 
 
 async def test_handing_out_gives_nothing_up_and_may_be_repeated() -> None:
@@ -139,16 +150,16 @@ async def test_handing_out_gives_nothing_up_and_may_be_repeated() -> None:
     await here.does(leg, Play((PROMPT,)))
     assert await here.legs() == [leg]
     await here.does(leg, HangUp())
-    assert here.world.switch.byes == [channel_of_caller(leg)]
+    assert here.world.switch.byes == [phone(leg)]
 
 
 async def test_a_caller_moves_there_and_back() -> None:
     here, there, leg = await pair()
-    await there.does(leg, TakeOver(await here.handed_out(leg)))
+    await there.does(moved(leg), TakeOver(await here.handed_out(leg)))
     await here.does(leg, LetGo())
-    await here.does(leg, TakeOver(await there.handed_out(leg)))
-    await there.does(leg, LetGo())
-    await is_there(there, here, leg)
+    await here.does(moved(leg, 2), TakeOver(await there.handed_out(moved(leg))))
+    await there.does(moved(leg), LetGo())
+    await is_there(there, here, moved(leg, 2))
 
 
 async def test_only_a_caller_who_waits_is_handed_out() -> None:
@@ -185,13 +196,13 @@ async def test_only_a_caller_who_waits_is_handed_out() -> None:
 )
 async def test_whose_call_cannot_go_on_elsewhere_is_not_handed_out(variables: dict[str, str]) -> None:
     here, _, leg = await pair()
-    here.world.switch.channels[channel_of_caller(leg) or ""].variables |= variables
+    here.world.switch.channels[phone(leg)].variables |= variables
     assert await here.fails(leg, HandOut()) == "CANNOT_MOVE"
 
 
 async def test_a_phone_that_has_not_acknowledged_its_answer_is_asked_again_later() -> None:
     here, _, leg = await pair()
-    channel = here.world.switch.channels[channel_of_caller(leg) or ""]
+    channel = here.world.switch.channels[phone(leg)]
     channel.variables["sip_full_to"] = "<sip:4930100@192.0.2.1>"
     assert await here.fails(leg, HandOut()) == "NOT_WAITING"
 
@@ -201,7 +212,7 @@ async def test_without_a_door_nobody_moves() -> None:
     dialog = await here.handed_out(leg)
     alone = await Node.made(behind_door=False)
     assert await alone.fails(await alone.world.answered(alone.owner), HandOut()) == "NO_DOOR"
-    assert await alone.fails("c" * 32, TakeOver(dialog)) == "NO_DOOR"
+    assert await alone.fails(moved(leg), TakeOver(dialog)) == "NO_DOOR"
 
 
 @pytest.mark.parametrize(
@@ -210,33 +221,32 @@ async def test_without_a_door_nobody_moves() -> None:
 async def test_a_phone_that_does_not_come_stays_where_it_is(says: str, reason: str) -> None:
     here, there, leg = await pair()
     dialog = await here.handed_out(leg)
-    there.world.switch.reinvites[channel_of_caller(leg) or ""] = says
+    there.world.switch.reinvites[phone(leg)] = says
     began_ms = there.world.now_ms
-    assert await there.fails(leg, TakeOver(dialog)) == reason
+    assert await there.fails(moved(leg), TakeOver(dialog)) == reason
     assert there.world.now_ms - began_ms < 9_000
     assert (there.channels, await there.legs(), there.world.switch.byes) == ([], [], [])
-    assert [type(event.body) for event in there.owner.events() if event.leg == leg] == [CommandSettled]
+    assert [type(event.body) for event in there.owner.events() if event.leg == moved(leg)] == [CommandSettled]
     assert await here.legs() == [leg]
 
 
 async def test_a_phone_that_asks_for_something_itself_is_asked_again() -> None:
     here, there, leg = await pair()
-    there.world.switch.reinvites[channel_of_caller(leg) or ""] = "491"
+    there.world.switch.reinvites[phone(leg)] = "491"
     began_ms = there.world.now_ms
-    await there.does(leg, TakeOver(await here.handed_out(leg)))
+    await there.does(moved(leg), TakeOver(await here.handed_out(leg)))
     assert there.world.now_ms - began_ms > 2_000
     await here.does(leg, LetGo())
-    await is_there(here, there, leg)
+    await is_there(here, there, moved(leg))
 
 
 async def test_a_channel_is_nobodys_leg_before_it_is_parked() -> None:
     """What is sent to it before that would run first, and end when it is parked."""
     here, there, leg = await pair()
-    channel = channel_of_caller(leg) or ""
-    there.world.switch.reinvites[channel] = "at once"
-    key = there.owner.command(leg, TakeOver(await here.handed_out(leg)))
-    await there.world.until(lambda: there.owner.of(LegTakenOver, leg))
-    assert there.world.switch.channels[channel].parks_at is None
+    there.world.switch.reinvites[phone(leg)] = "at once"
+    key = there.owner.command(moved(leg), TakeOver(await here.handed_out(leg)))
+    await there.world.until(lambda: there.owner.of(LegTakenOver, moved(leg)))
+    assert there.world.switch.channels[channel_of_moved(T1, moved(leg))].parks_at is None
     assert there.owner.outcomes(key)[0].outcome is Outcome.DONE
 
 
@@ -244,7 +254,7 @@ async def test_a_node_that_is_full_takes_nobody_over() -> None:
     here, there, leg = await pair()
     there.world.switch.max_callers = 1
     await there.world.answered(there.owner)
-    assert await there.fails(leg, TakeOver(await here.handed_out(leg))) == "CAPACITY"
+    assert await there.fails(moved(leg), TakeOver(await here.handed_out(leg))) == "CAPACITY"
 
 
 async def test_a_node_that_is_drained_takes_nobody_over() -> None:
@@ -252,30 +262,94 @@ async def test_a_node_that_is_drained_takes_nobody_over() -> None:
     await here.world.drain()
     dialog = await here.handed_out(leg)
     await there.world.drain()
-    assert await there.fails(leg, TakeOver(dialog)) == "DRAINING"
+    assert await there.fails(moved(leg), TakeOver(dialog)) == "DRAINING"
 
 
 async def test_a_database_that_cannot_be_written_is_told() -> None:
     here, there, leg = await pair()
     there.world.backend.unwritable = "read-only"
-    assert await there.fails(leg, TakeOver(await here.handed_out(leg))) == "CANNOT_WRITE"
+    assert await there.fails(moved(leg), TakeOver(await here.handed_out(leg))) == "CANNOT_WRITE"
     assert "CANNOT_WRITE" in there.world.backend.notices
 
 
-@pytest.mark.parametrize("dialog", ["", "{}", "[]", '{"format":2}', "\x00" * 9, '{"format":1,"channel":7}'])
+@pytest.mark.parametrize("dialog", ["", "{}", "[]", '{"format":2}', "\x00" * 9, '{"format":2,"leg":7}'])
 async def test_what_no_node_wrote_is_refused(dialog: str) -> None:
-    here, there, leg = await pair()
-    assert await there.fails(leg, TakeOver(secret(dialog))) == "BAD_DIALOG"
-    other = "0" * 31 + "f"
-    assert await there.fails(other, TakeOver(await here.handed_out(leg))) == "BAD_DIALOG", "the dialog of another leg"
+    _, there, leg = await pair()
+    assert await there.fails(moved(leg), TakeOver(secret(dialog))) == "BAD_DIALOG"
 
 
-async def test_who_is_here_is_not_taken_over_again() -> None:
+async def test_a_leg_is_taken_over_as_a_new_one_of_its_contact() -> None:
     here, there, leg = await pair()
     dialog = await here.handed_out(leg)
-    await there.does(leg, TakeOver(dialog))
-    assert await there.fails(leg, TakeOver(dialog)) == "LEG_EXISTS"
-    assert await there.legs() == [leg]
+    for other in ("0" * 31 + "f", "0" * 31 + "f.move1", leg, f"x{leg}.move1"):
+        assert await there.fails(other, TakeOver(dialog)) == "BAD_DIALOG", other
+    await there.does(moved(leg), TakeOver(dialog))
+    dialog = await there.handed_out(moved(leg))
+    third = await Node.made()
+    assert await third.fails(moved(leg), TakeOver(dialog)) == "BAD_DIALOG", "one leg would be on two nodes"
+    await third.does(moved(leg, 2), TakeOver(dialog))
+    assert await third.legs() == [moved(leg, 2)]
+
+
+async def test_who_was_taken_over_is_not_taken_over_again() -> None:
+    here, there, leg = await pair()
+    dialog = await here.handed_out(leg)
+    await there.does(moved(leg), TakeOver(dialog))
+    await there.does(moved(leg), TakeOver(dialog))
+    assert there.owner.of(LegTakenOver, moved(leg)) == [LegTakenOver()]
+    await here.does(leg, LetGo())
+    await is_there(here, there, moved(leg))
+
+
+async def test_a_leg_of_another_kind_is_not_what_was_to_be_taken_over() -> None:
+    here, there, leg = await pair()
+    dialog = await here.handed_out(leg)
+    await there.world.register(DEVICES[0])
+    await there.world.done(there.owner, await there.world.ring(there.owner, f"{leg}.a", DEVICES[0]))
+    assert await there.fails(f"{leg}.a", TakeOver(dialog)) == "LEG_EXISTS"
+
+
+async def test_who_is_being_taken_over_is_not_asked_twice_at_once() -> None:
+    here, there, leg = await pair()
+    dialog = await here.handed_out(leg)
+    key = there.owner.command(moved(leg), TakeOver(dialog))
+    assert await there.fails(moved(leg), TakeOver(dialog)) == "LEG_EXISTS"
+    assert (await there.world.done(there.owner, key)).outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize("again", ["never", "before it is known", "after"])
+async def test_who_was_taken_over_is_found_without_a_journal(again: str) -> None:
+    """By what the channel itself says; and the order that is given again has been carried out."""
+    here, there, leg = await pair()
+    dialog = await here.handed_out(leg)
+    await there.does(moved(leg), TakeOver(dialog))
+    await here.does(leg, LetGo())
+    await there.world.restart_without_journal()
+    there.owner = await there.world.greeted(2)
+    if again == "before it is known":
+        there.owner.command(moved(leg), TakeOver(dialog), "again")
+        await there.world.rest()
+    await there.world.connect_switch()
+    if again == "before it is known":
+        assert (await there.world.done(there.owner, "again")).outcome is Outcome.DONE
+    elif again == "after":
+        await there.does(moved(leg), TakeOver(dialog))
+    await there.does(moved(leg), Play((PROMPT,)))
+    assert there.owner.of(LegAnswered, moved(leg)) == []
+    await is_there(here, there, moved(leg))
+
+
+async def test_who_was_taken_over_talks_and_is_parked_as_any_caller() -> None:
+    here, there, leg = await pair()
+    await there.does(moved(leg), TakeOver(await here.handed_out(leg)))
+    await here.does(leg, LetGo())
+    await there.world.drain()
+    await there.world.register(DEVICES[0])
+    await there.world.done(there.owner, await there.world.ring(there.owner, f"{leg}.a", DEVICES[0]))
+    await there.does(moved(leg), Bridge(f"{leg}.a"))
+    await there.world.hang_up(f"{leg}.a")
+    await there.world.until(lambda: there.owner.of(LegUnbridged, moved(leg)))
+    await is_there(here, there, moved(leg))
 
 
 async def test_callers_come_side_by_side_and_their_rows_one_by_one() -> None:
@@ -284,29 +358,29 @@ async def test_callers_come_side_by_side_and_their_rows_one_by_one() -> None:
     keys = []
     for leg in legs:
         dialog = await here.handed_out(leg)
-        keys.append(there.owner.command(leg, TakeOver(dialog)))
+        keys.append(there.owner.command(moved(leg), TakeOver(dialog)))
     for key in keys:
         assert (await there.world.done(there.owner, key)).outcome is Outcome.DONE
-    assert sorted(there.channels) == sorted(channel_of_caller(leg) or "" for leg in legs)
+    assert sorted(there.channels) == sorted(channel_of_moved(T1, moved(leg)) for leg in legs)
 
 
 async def test_what_is_ordered_meanwhile_follows() -> None:
     here, there, leg = await pair()
     dialog = await here.handed_out(leg)
-    key = there.owner.command(leg, TakeOver(dialog))
-    end = there.owner.command(leg, HangUp())
+    key = there.owner.command(moved(leg), TakeOver(dialog))
+    end = there.owner.command(moved(leg), HangUp())
     assert (await there.world.done(there.owner, end)).outcome is Outcome.DONE
     assert there.owner.outcomes(key)[0].outcome is Outcome.DONE
-    assert there.owner.of(LegEnded, leg)[0].cause is Cause.NORMAL
-    assert there.world.switch.byes == [channel_of_caller(leg)], "it was no call of the first node any more"
+    assert there.owner.of(LegEnded, moved(leg))[0].cause is Cause.NORMAL
+    assert there.world.switch.byes == [phone(leg)], "it was no call of the first node any more"
 
 
 async def test_what_is_ordered_meanwhile_ends_with_a_leg_that_never_came() -> None:
     here, there, leg = await pair()
-    there.world.switch.reinvites[channel_of_caller(leg) or ""] = "481"
-    there.owner.command(leg, TakeOver(await here.handed_out(leg)))
-    assert (await there.order(leg, HangUp())).outcome is Outcome.DONE
-    assert there.owner.of(LegEnded, leg) == []
+    there.world.switch.reinvites[phone(leg)] = "481"
+    there.owner.command(moved(leg), TakeOver(await here.handed_out(leg)))
+    assert (await there.order(moved(leg), HangUp())).outcome is Outcome.DONE
+    assert there.owner.of(LegEnded, moved(leg)) == []
 
 
 async def test_letting_go_what_is_gone_is_done() -> None:
@@ -319,13 +393,13 @@ async def test_letting_go_what_is_gone_is_done() -> None:
 
 async def test_a_switch_that_dies_in_a_take_over_leaves_it_in_doubt() -> None:
     here, there, leg = await pair()
-    there.world.switch.reinvites[channel_of_caller(leg) or ""] = "silent"
-    key = there.owner.command(leg, TakeOver(await here.handed_out(leg)))
+    there.world.switch.reinvites[phone(leg)] = "silent"
+    key = there.owner.command(moved(leg), TakeOver(await here.handed_out(leg)))
     await there.world.rest()
     await there.world.restart_switch()
     settled = await there.world.done(there.owner, key)
     assert (settled.outcome, settled.reason) == (Outcome.UNKNOWN, "SWITCH_GONE")
-    assert there.owner.of(LegEnded, leg) == []
+    assert there.owner.of(LegEnded, moved(leg)) == []
 
 
 @pytest.mark.parametrize("cut", [False, True], ids=["dies", "connection lost"])
@@ -335,19 +409,19 @@ async def test_a_move_outlives_an_agent_that_is_killed_in_it(step: type[Verb], t
     here, there, leg = await pair(turns, cut=cut)
     dialog = await here.handed_out(leg, dies=step is HandOut)
     began_ms = there.world.now_ms
-    settled = await there.order(leg, TakeOver(dialog), dies=step is TakeOver)
+    settled = await there.order(moved(leg), TakeOver(dialog), dies=step is TakeOver)
     if settled.outcome is Outcome.FAILED:
         assert there.world.now_ms - began_ms < 3_000, "nobody waits for a phone that was not asked"
         assert (there.channels, await there.legs()) == ([], [])
-        await there.does(leg, TakeOver(await here.handed_out(leg)))
-    told = [type(event.body) for event in there.owner.events() if event.leg == leg]
+        await there.does(moved(leg), TakeOver(await here.handed_out(leg)))
+    told = [type(event.body) for event in there.owner.events() if event.leg == moved(leg)]
     assert told.count(LegTakenOver) == 1
     assert LegAnswered not in told
     await here.does(leg, LetGo(), dies=step is LetGo)
     await the_next_one_moves(here, there)
     ends = here.owner.of(LegEnded, leg)
     assert [(end.cause, end.by) for end in ends] == [(Cause.MOVED, By.TANDEM)]
-    await is_there(here, there, leg)
+    await is_there(here, there, moved(leg))
 
 
 @pytest.mark.parametrize("cut", [False, True], ids=["dies", "connection lost"])
@@ -358,8 +432,8 @@ async def test_an_end_that_follows_outlives_the_agent_too(turns: int, cut: bool)
     owner = there.owner
 
     def both() -> None:
-        owner.command(leg, TakeOver(dialog), "take")
-        owner.command(leg, HangUp(), "end")
+        owner.command(moved(leg), TakeOver(dialog), "take")
+        owner.command(moved(leg), HangUp(), "end")
 
     await there.world.restart_before_events(both)
     if owner.closed is not None:
@@ -368,16 +442,16 @@ async def test_an_end_that_follows_outlives_the_agent_too(turns: int, cut: bool)
     taken = (await there.world.done(there.owner, "take")).outcome is Outcome.DONE
     await there.world.rest()
     assert (there.channels, await there.legs()) == ([], [])
-    assert there.world.switch.byes == [channel_of_caller(leg)] * taken
+    assert there.world.switch.byes == [phone(leg)] * taken
 
 
 async def test_an_end_that_was_ordered_is_told_the_phone_also_by_the_agents_next_life() -> None:
     """The agent that took the leg over died before it had the switch forget whose end is nobody's."""
     here, there, leg = await pair()
-    await there.does(leg, TakeOver(await here.handed_out(leg)))
+    await there.does(moved(leg), TakeOver(await here.handed_out(leg)))
     await here.does(leg, LetGo())
-    there.world.switch.channels[channel_of_caller(leg) or ""].variables["sip_bye_h_X-Tandem-Moved"] = "true"
+    there.world.switch.channels[channel_of_moved(T1, moved(leg))].variables["sip_bye_h_X-Tandem-Moved"] = "true"
     await there.world.restart()
     there.owner = await there.world.owner(2)
     await there.world.rest()
-    await is_there(here, there, leg)
+    await is_there(here, there, moved(leg))

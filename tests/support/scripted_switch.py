@@ -115,11 +115,12 @@ class ScriptedSwitch:
         self.recovery: dict[str, str] = {}
         """Rows of calls that are not of this life, in the database: they stay when it dies."""
         self.byes: list[str] = []
-        """Channels whose phones were told that the call has ended."""
+        """Phones that were told that the call has ended, by the Call-ID: that is the name of the channel on which the
+        caller came."""
         self.cseq: dict[str, int] = {}
-        """Of the last re-INVITE, by channel."""
+        """Of the last re-INVITE, by Call-ID."""
         self.reinvites: dict[str, str] = {}
-        """Channel -> what its phone says to a re-INVITE, if not 200: a status, `silent`, `port` for one that
+        """Call-ID -> what its phone says to a re-INVITE, if not 200: a status, `silent`, `port` for one that
         is not sent, because its port is taken, or `at once`: before the switch has parked the channel."""
         self.paused = False
         """Everything new that comes in gets 503, OPTIONS too."""
@@ -267,6 +268,7 @@ class ScriptedSwitch:
             "sip_via_protocol": "udp", "sip_cseq": "20", "local_media_port": "20000", "rtp_use_ssrc": "77",
             "sip_full_from": "<sip:cara@192.0.2.1>;tag=phone", "sip_full_to": f"<sip:{number}@192.0.2.1>",
             "sip_invite_record_route": "<sip:192.0.2.1;lr=on;ftag=phone>",
+            "sip_call_id": uuid, "uuid": uuid, "call_uuid": uuid,
         }  # fmt: skip
         if self.globals.get("tandem_draining") == "true":
             self._end(channel, "SWITCH_CONGESTION", "send_refuse")
@@ -463,22 +465,24 @@ class ScriptedSwitch:
     def _recover(self) -> str:
         """Every row is taken up, and forgotten. Their channels are parked before their phones are asked."""
         rows, self.recovery = self.recovery, {}
-        for uuid, row in rows.items():
-            assert uuid not in self.channels, "it has this call"
+        for row in rows.values():
             own = re.search(r"<variables>(.*)</variables>", row)
             assert own is not None
             variables = {name: unquote(value) for name, value in re.findall(r"<([^>]+)>([^<]*)</\1>", own[1])}
             assert variables["local_media_ip"] == "192.0.2.9", "it cannot bind another's address: no BYE, and no audio"
             assert {"sip_cseq", "rtp_use_ssrc"}.isdisjoint(variables)
+            # Of its name the row's column says nothing.
+            uuid, call = variables["uuid"], variables["sip_call_id"]
+            assert uuid not in self.channels, "it has this call"
             number = re.search(r"<destination_number>([^<]*)<", row)
             assert number is not None
             channel = self.channels[uuid] = Channel(uuid, True, number[1], True, variables=variables)
             channel.answered_us = self._us
-            says = self.reinvites.get(uuid, "200")
+            says = self.reinvites.get(call, "200")
             if says == "491":  # it has asked for something itself, and is done with that soon
-                del self.reinvites[uuid]
-            assert int(variables["sip_invite_cseq"]) > self.cseq.get(uuid, 0), "a phone refuses what is not newer"
-            self.cseq[uuid] = int(variables["sip_invite_cseq"])
+                del self.reinvites[call]
+            assert int(variables["sip_invite_cseq"]) > self.cseq.get(call, 0), "a phone refuses what is not newer"
+            self.cseq[call] = int(variables["sip_invite_cseq"])
             if says == "port":
                 self._end(channel, "INCOMPATIBLE_DESTINATION", "")
                 continue
@@ -733,7 +737,7 @@ class ScriptedSwitch:
         self._leave(channel)
         self._end_record(channel)
         if how == "send_bye" and channel.answered and MOVED not in channel.variables:
-            self.byes.append(channel.uuid)
+            self.byes.append(channel.variables.get("sip_call_id", channel.uuid))
         last = {"hangup_cause": cause, "sip_hangup_disposition": how}
         channel.variables |= last
         self.records[channel.uuid] = {

@@ -356,7 +356,7 @@ class MediaAgent:
 
     def _is_new(self, command: Command) -> bool:
         """Whether it would bring somebody here who is not: what a node that is drained refuses."""
-        ringing = isinstance(command.verb, Originate) and not self._state.has_leg(contact_of(command.leg))
+        ringing = isinstance(command.verb, Originate) and not self._state.has_caller(contact_of(command.leg))
         return ringing or (isinstance(command.verb, TakeOver) and not self._state.has_leg(command.leg))
 
     def legs(self, link: str, live: tuple[LiveLeg, ...]) -> None:

@@ -35,9 +35,9 @@ from tandem.core.ports.media import (
     TakeOver,
 )
 from tandem.core.seal import Private, secret
-from tandem.media.freeswitch.ids import channel_of_caller
+from tandem.media.freeswitch.ids import channel_of_caller, channel_of_moved
 from tests.e2e.foreign import Baresip, baresip, needs_baresip
-from tests.e2e.freeswitch.backend import PASSWORD, Ordered, ordered
+from tests.e2e.freeswitch.backend import PASSWORD, TENANT, Ordered, ordered
 from tests.e2e.freeswitch.node import RTP_PORTS, FreeSwitch
 from tests.e2e.freeswitch.talk import AGENT_HZ, CALLER_HZ, MUSIC_HZ, NUMBER, THIRD_HZ, tones
 from tests.e2e.kamailio.door import Door, door
@@ -81,6 +81,8 @@ class Moved:
     door: Door
     phone: Baresip
     leg: str
+    taken: str
+    """What it is called where it is taken over."""
 
     async def handed_out(self, *, dies_after_s: float | None = None) -> Private:
         """What the one node says of the leg, once the phone has acknowledged that it was answered."""
@@ -93,18 +95,18 @@ class Moved:
 
     async def move(self) -> None:
         """All three steps."""
-        await self.there.done(self.leg, TakeOver(await self.handed_out()))
+        await self.there.done(self.taken, TakeOver(await self.handed_out()))
         await self.here.done(self.leg, LetGo())
         self.arrived()
 
     def arrived(self) -> None:
         """The caller is on the other node, and on that one alone."""
-        assert self.there.told.of(LegTakenOver, self.leg) == [LegTakenOver()]
+        assert self.there.told.of(LegTakenOver, self.taken) == [LegTakenOver()]
         [end] = self.here.told.of(LegEnded, self.leg)
         assert (end.cause, end.by) == (Cause.MOVED, By.TANDEM)
-        assert [live.leg for live in self.there.node.legs()] == [self.leg]
+        assert [live.leg for live in self.there.node.legs()] == [self.taken]
         assert self.here.node.legs() == ()
-        self.there.channels[self.leg] = self.here.channels[self.leg]
+        self.there.channels[self.taken] = channel_of_moved(TENANT, self.taken)
 
     async def closed(self) -> str:
         """Until the phone's call has ended; how."""
@@ -148,7 +150,7 @@ async def waiting(pair: tuple[tuple[FreeSwitch, int], ...], home: Path) -> Async
         await here.done(leg, Answer())
         await here.done(leg, Play(("music",), loop=True))
         await phone.until("CALL_ESTABLISHED")
-        yield Moved(here, there, one, phone, leg)
+        yield Moved(here, there, one, phone, leg, f"{leg}.move1")
 
 
 async def test_a_moved_caller_hears_the_other_node_and_is_heard_there(pair, tmp_path):
@@ -157,14 +159,15 @@ async def test_a_moved_caller_hears_the_other_node_and_is_heard_there(pair, tmp_
         await one.move()
         assert await one.there.esl.api(CALLERS) == "1", "it counts"
         assert await one.here.esl.api(CALLERS) == "0"
-        await one.there.done(one.leg, Play(("elsewhere",), loop=True))
+        await one.there.done(one.taken, Play(("elsewhere",), loop=True))
         await asyncio.sleep(2)
-        collected = asyncio.create_task(one.there.order(one.leg, Collect("menu", (), 1, 10_000)))
+        collected = asyncio.create_task(one.there.order(one.taken, Collect("menu", (), 1, 10_000)))
         await asyncio.sleep(1)
         one.phone.command("sndcode", "7")
         assert (await collected).outcome is Outcome.DONE
-        assert one.there.told.of(DigitsCollected, one.leg) == [DigitsCollected("menu", secret("7"), Collected.COMPLETE)]
-        await one.there.done(one.leg, HangUp())
+        [digits] = one.there.told.of(DigitsCollected, one.taken)
+        assert digits == DigitsCollected("menu", secret("7"), Collected.COMPLETE)
+        await one.there.done(one.taken, HangUp())
         await one.closed()
         assert await one.there.esl.api(CALLERS) == "0"
         assert tones(await one.phone.heard()) == {MUSIC_HZ, THIRD_HZ}
@@ -181,7 +184,7 @@ async def test_a_caller_is_moved_off_a_node_that_takes_no_calls(pair, tmp_path):
             one.here.node.drain(False)
         await one.door.says(f"{place} takes calls")
         assert not [event for event in one.phone.events if event["type"] == "CALL_CLOSED"]
-        await one.there.done(one.leg, HangUp())
+        await one.there.done(one.taken, HangUp())
         await one.closed()
 
 
@@ -189,8 +192,8 @@ async def test_a_moved_caller_hangs_up(pair, tmp_path):
     async with waiting(pair, tmp_path) as one:
         await one.move()
         one.phone.command("hangup")
-        await one.there.told.until(lambda: one.there.told.of(LegEnded, one.leg))
-        [end] = one.there.told.of(LegEnded, one.leg)
+        await one.there.told.until(lambda: one.there.told.of(LegEnded, one.taken))
+        [end] = one.there.told.of(LegEnded, one.taken)
         assert (end.cause, end.by) == (Cause.NORMAL, By.FAR)
 
 
@@ -199,8 +202,8 @@ async def test_a_moved_caller_whose_phone_is_dead_is_noticed_by_the_other_node(p
         await one.here.esl.api(f"uuid_setvar {one.here.channels[one.leg]} media_timeout 2000")
         await one.move()
         one.phone.program.kill()
-        await one.there.told.until(lambda: one.there.told.of(LegEnded, one.leg))
-        [end] = one.there.told.of(LegEnded, one.leg)
+        await one.there.told.until(lambda: one.there.told.of(LegEnded, one.taken))
+        [end] = one.there.told.of(LegEnded, one.taken)
         assert end.cause is Cause.NO_MEDIA
 
 
@@ -212,14 +215,14 @@ async def test_a_moved_caller_talks_with_an_agent(pair, tmp_path):
         async with baresip(tmp_path / "agent", place, user, PASSWORD, tone_hz=AGENT_HZ) as agent:
             one.there.phones["agent"] = agent
             await one.there.told.until(lambda: one.there.told.of(DeviceRegistered, ""))
-            one.there.caller = one.leg
+            one.there.caller = one.leg  # the agent's leg is named after the contact
             leg = await one.there.ring("agent")
-            await one.there.done(one.leg, Bridge(leg))
+            await one.there.done(one.taken, Bridge(leg))
             assert await one.there.heard_by(leg) == {CALLER_HZ}
-            assert await one.there.heard_by(one.leg) == {AGENT_HZ}
+            assert await one.there.heard_by(one.taken) == {AGENT_HZ}
             agent.command("hangup")
             await one.there.told.until(lambda: one.there.told.of(LegEnded, leg))
-        await one.there.done(one.leg, HangUp())
+        await one.there.done(one.taken, HangUp())
         await one.closed()
 
 
@@ -229,16 +232,16 @@ async def test_an_agent_that_is_killed_in_a_step_loses_nobody(pair, tmp_path, st
     async with waiting(pair, tmp_path) as one:
         when = {step: after_s}
         dialog = await one.handed_out(dies_after_s=when.get(HandOut))
-        settled = await one.there.order(one.leg, TakeOver(dialog), dies_after_s=when.get(TakeOver))
+        settled = await one.there.order(one.taken, TakeOver(dialog), dies_after_s=when.get(TakeOver))
         if settled.outcome is Outcome.FAILED:
             # It was killed before FreeSWITCH was asked: the caller is where they were, and nothing is lost by it.
             assert one.there.node.legs() == ()
             assert [live.leg for live in one.here.node.legs()] == [one.leg]
-            await one.there.done(one.leg, TakeOver(await one.handed_out()))
+            await one.there.done(one.taken, TakeOver(await one.handed_out()))
         await one.here.done(one.leg, LetGo(), dies_after_s=when.get(LetGo))
         one.arrived()
         assert not [event for event in one.phone.events if event["type"] == "CALL_CLOSED"]
-        await one.there.done(one.leg, HangUp())
+        await one.there.done(one.taken, HangUp())
         await one.closed()
 
 
@@ -246,10 +249,10 @@ async def test_a_moved_callers_phone_holds_and_goes_on(pair, tmp_path):
     async with waiting(pair, tmp_path) as one:
         await one.move()
         one.phone.command("hold")
-        await one.there.told.until(lambda: one.there.told.of(LegHeld, one.leg))
+        await one.there.told.until(lambda: one.there.told.of(LegHeld, one.taken))
         one.phone.command("resume")
-        await one.there.told.until(lambda: one.there.told.of(LegResumed, one.leg))
-        await one.there.done(one.leg, HangUp())
+        await one.there.told.until(lambda: one.there.told.of(LegResumed, one.taken))
+        await one.there.done(one.taken, HangUp())
         await one.closed()
 
 
@@ -261,11 +264,11 @@ async def test_a_caller_whose_phone_holds_is_moved_and_goes_on(pair, tmp_path):
         await one.here.told.until(lambda: one.here.told.of(LegHeld, one.leg))
         await one.move()
         one.phone.command("resume")
-        await one.there.told.until(lambda: one.there.told.of(LegResumed, one.leg))
-        await one.there.done(one.leg, Play(("elsewhere",), loop=True))
+        await one.there.told.until(lambda: one.there.told.of(LegResumed, one.taken))
+        await one.there.done(one.taken, Play(("elsewhere",), loop=True))
         # This phone keeps nothing of what it hears after a hold, on any node.
-        assert await one.there.heard_by(one.leg) == {THIRD_HZ}
-        await one.there.done(one.leg, HangUp())
+        assert await one.there.heard_by(one.taken) == {THIRD_HZ}
+        await one.there.done(one.taken, HangUp())
         await one.closed()
 
 
@@ -273,11 +276,31 @@ async def test_a_caller_moves_there_and_back(pair, tmp_path):
     async with waiting(pair, tmp_path) as one:
         await one.move()
         one.here.told.events.clear()
-        await one.there.done(one.leg, HandOut())
-        dialog = one.there.told.of(LegHandedOut, one.leg)[-1].dialog
-        await one.here.done(one.leg, TakeOver(dialog))
-        await one.there.done(one.leg, LetGo())
-        await one.here.done(one.leg, HangUp())
+        await one.there.done(one.taken, HandOut())
+        dialog = one.there.told.of(LegHandedOut, one.taken)[-1].dialog
+        back = f"{one.leg}.move2"
+        await one.here.done(back, TakeOver(dialog))
+        await one.there.done(one.taken, LetGo())
+        assert [live.leg for live in one.here.node.legs()] == [back]
+        one.here.channels[back] = channel_of_moved(TENANT, back)
+        await one.here.done(back, Play(("elsewhere",), loop=True))
+        assert await one.here.heard_by(back) == {THIRD_HZ}
+        await one.here.done(back, HangUp())
+        await one.closed()
+
+
+async def test_a_moved_caller_is_found_by_an_agent_whose_journal_is_lost(pair, tmp_path):
+    async with waiting(pair, tmp_path) as one:
+        await one.move()
+        await one.there.dies()
+        one.there.told.rows.clear()
+        await one.there.lives()
+        while not one.there.node.legs():
+            await asyncio.sleep(0.1)
+        await one.there.done(one.taken, Play(("elsewhere",), loop=True))
+        assert [live.leg for live in one.there.node.legs()] == [one.taken]
+        assert await one.there.heard_by(one.taken) == {THIRD_HZ}
+        await one.there.done(one.taken, HangUp())
         await one.closed()
 
 
@@ -286,6 +309,6 @@ async def test_whose_phone_is_gone_is_not_taken_over(pair, tmp_path):
         dialog = await one.handed_out()
         one.phone.command("hangup")
         await one.here.told.until(lambda: one.here.told.of(LegEnded, one.leg))
-        settled = await one.there.order(one.leg, TakeOver(dialog))
+        settled = await one.there.order(one.taken, TakeOver(dialog))
         assert (settled.outcome, settled.reason) == (Outcome.FAILED, "CALL_GONE")
         assert one.there.node.legs() == ()

@@ -110,16 +110,19 @@ def test_a_phone_is_rung_for_a_caller_of_this_node_alone():
     node = node_with()
     node.agent.receive("a", Hello("live", 0, 1, "", ()), node.now_ms)
     node.agent.remember(RowKind.LEG, "c1", {"tenant": "t1"})
+    node.agent.remember(RowKind.LEG, "c2.move1", {"tenant": "t1", "inbound": True})
+    node.agent.remember(RowKind.LEG, "c9.b", {"tenant": "t1", "inbound": False})
     node.agent.drain(True, None, node.now_ms)
     node.run()
     node.backend.asked.clear()
     ring = Originate("ann", 20_000, "o1", secret("+4930"))
     here, elsewhere = Command("t1", "k1", "c1.a", ring), Command("t1", "k2", "c9.a", ring)
     other = Command("t1", "k3", "c9", Bridge("c9.a"))
-    for command in (here, elsewhere, other):
+    moved = Command("t1", "k4", "c2.a", ring)
+    for command in (here, elsewhere, other, moved):
         node.agent.receive("a", command, node.now_ms)
     node.run()
-    assert node.backend.asked == [here, other]
+    assert node.backend.asked == [here, other, moved]
     told = [frame.body for frame in node.sent["a"] if isinstance(frame, Event)]
     assert told == [CommandSettled("k2", Outcome.FAILED, "DRAINING")]
 

@@ -3,7 +3,8 @@
 The session's media effects *are* these verbs. One protobuf codec (`runtime.media_codec`)
 serves log, snapshot and link. A leg is one party's connection to a node. The id of a
 caller's leg is the id of the contact; an agent's leg begins with the contact's id and a
-dot, so a leg always names its contact (`contact_of`).
+dot, and so does a caller's leg that another node has taken over (`TakeOver`): a leg always
+names its contact (`contact_of`).
 
 Commands on one leg run in order. Every command ends in exactly one `CommandSettled`.
 Ring limits and digit time-outs are enforced by the node, where answer and time-out meet
@@ -230,13 +231,17 @@ class HandOut:
 
 @dataclass(frozen=True, slots=True)
 class TakeOver:
-    """Take over from another node the leg that its `LegHandedOut` described, under the same id.
+    """Take over from another node the leg that its `LegHandedOut` described, as a new leg of the same contact, to whose
+    id the command is addressed: `<contact>.move1`, then `.move2`. The owner chooses it, for each try another one, so
+    that no leg is on two nodes. From then on it is a caller's leg like any other, and may be handed out in its turn.
 
-    Settles done after `LegTakenOver`: the leg is up and silent here, and the caller's audio comes and goes here.
+    Settles done after `LegTakenOver`: the leg is up and silent here, and the caller's audio comes and goes here. Of a
+    leg that was taken over before and lives it settles done at once, and `LegTakenOver` is not told again.
     Failed: this node has nothing of the leg, and its caller has heard of nothing. DRAINING, CAPACITY,
-    NOT_ON_THIS_BACKEND, NO_DOOR, BAD_DIALOG (not written by a node of this release), NO_ANSWER (the caller's phone
-    did not say yes to this node), CALL_GONE (it said that it knows no such call), NO_PORT (its audio's port is not
-    free here), CANNOT_WRITE (FreeSWITCH's database), LEG_EXISTS. Unknown: the switch died with it.
+    NOT_ON_THIS_BACKEND, NO_DOOR, BAD_DIALOG (not written by a node of this release; or of another contact's leg, or of
+    the very leg of that id), NO_ANSWER (the caller's phone did not say yes to this node), CALL_GONE (it said that it
+    knows no such call), NO_PORT (its audio's port is not free here), CANNOT_WRITE (FreeSWITCH's database), LEG_EXISTS
+    (another leg of that id, or one that is being taken over). Unknown: the switch died with it.
     """
 
     dialog: Private

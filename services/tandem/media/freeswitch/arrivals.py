@@ -11,7 +11,7 @@ from tandem.media.agent_io import DRAINING
 from tandem.media.backend import MergedDirectory
 from tandem.media.freeswitch.board import Board, media_ms
 from tandem.media.freeswitch.ids import leg_of_caller
-from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.media.freeswitch.leg import Leg, Stage, named
 from tandem.wire import esl
 
 MAX_CALLER = 64
@@ -38,7 +38,7 @@ class Arrivals:
         directory = self._board.directory
         number = event.get("Caller-Destination-Number") or ""
         if event.get("Answer-State") == "answered":
-            self._take_up(leg_id, channel, directory, number)
+            self._take_up(leg_id, event, directory, number)
         elif directory is None or self._board.journal_away or self._board.draining:
             self._refuse(channel, _NOT_NOW)
         elif number not in directory.numbers:
@@ -46,13 +46,18 @@ class Arrivals:
         else:
             self._arrive(leg_id, channel, directory, number, event, now)
 
-    def _take_up(self, leg_id: str, channel: str, directory: MergedDirectory | None, number: str) -> None:
-        """An owner has it and the journal was lost: it is listed again, and that owner decides."""
+    def _take_up(self, leg_id: str, event: esl.Event, directory: MergedDirectory | None, number: str) -> None:
+        """An owner has it and the journal was lost: it is listed again, and that owner decides. One that was taken
+        over from another node says itself whose leg it is."""
+        channel = event.get("Unique-ID") or ""
         entry = directory.numbers.get(number) if directory is not None else None
-        if entry is None:
+        moved, tenant, shard = named(event)
+        if not moved and entry is not None:
+            tenant, shard = entry.tenant, entry.shard
+        elif not moved or moved in self._board.legs:
             self._board.notice("STRAY_CHANNEL", f"channel {channel} is answered, and nobody's leg")
             return
-        leg = Leg(leg_id, entry.tenant, entry.shard, channel, True, Stage.UP, parked=True, taken=True)
+        leg = Leg(moved or leg_id, tenant, shard, channel, True, Stage.UP, parked=True, taken=True)
         self._board.add(leg)
         self._board.note(leg)
 

@@ -25,14 +25,12 @@ from tandem.media.freeswitch.board import Board, media_ms
 from tandem.media.freeswitch.causes import NO_CHANNEL, cause_of, why_of
 from tandem.media.freeswitch.ids import channel_of, channel_of_device, token_of
 from tandem.media.freeswitch.keeping import REALM, USER, Keeping
-from tandem.media.freeswitch.leg import Leg, Stage
+from tandem.media.freeswitch.leg import LEG, SHARD, TENANT, Leg, Stage
 from tandem.media.freeswitch.places import Lately, Places, needs
 from tandem.media.freeswitch.referrals import CONTEXT
 from tandem.wire import esl
 
 OFFER_HEADER = "X-Tandem-Offer"
-LEG, TENANT, SHARD = "tandem_leg", "tandem_tenant", "tandem_shard"
-"""Channel variables that name a device's leg, should the journal be lost."""
 _OFFER = re.compile(r"[A-Za-z0-9/._~:@+=-]{0,200}")
 _NAME = re.compile(r"[A-Za-z0-9/._~-]{1,200}")
 """A name that may stand in a list of variables."""

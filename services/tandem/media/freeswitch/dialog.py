@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 
 from tandem.core.ports.media import MAX_DIALOG_BYTES
 from tandem.core.seal import Private, Secret
+from tandem.media.freeswitch.leg import LEG, SHARD, TENANT
 from tandem.wire.esl import JsonEvent
 
 MOVED = "sip_bye_h_X-Tandem-Moved"
@@ -25,7 +26,7 @@ CSEQ = "sip_cseq"
 """What FreeSWITCH sets when the phone has answered the re-INVITE. Nothing else says so."""
 CANNOT_MOVE = "CANNOT_MOVE"
 """Why a leg is not handed out that never can be."""
-FORMAT = 1
+FORMAT = 2
 """Of what `handed_out` writes."""
 
 _PREFIX = "variable_"
@@ -43,6 +44,8 @@ _LEFT_BEHIND = re.compile(
     # What ended with this one.
     r"signal_bond|bridge_.*|last_bridge_.*|last_sched_id|limit_.*|current_application.*|playback_.*|read_result|"
     r"transfer_.*|sip_bye_h_.*|"
+    # The names of this one, and of its leg.
+    r"uuid|call_uuid|tandem_leg|tandem_tenant|tandem_shard|"
     # What a stranger's phone may have made long, and nobody reads.
     r"sip_h_.*|"
     # What was heard and pressed.
@@ -71,7 +74,8 @@ _PROFILE = {
 class Dialog:
     """What a node was handed."""
 
-    channel: str
+    leg: str
+    """That was handed out."""
     shard: int
     cseq: int
     """Below that of the next request."""
@@ -81,10 +85,10 @@ class Dialog:
     variables: Mapping[str, str] = field(repr=False)
 
 
-def handed_out(channel: JsonEvent, shard: int) -> Secret | str:
-    """The channel that `uuid_dump` printed, for another node; or why not. CANNOT_MOVE: encrypted, not over UDP, or not
-    by a door, without which its phone speaks to this node's own address. NOT_WAITING: its phone has not acknowledged
-    the answer yet, and until then FreeSWITCH does not tell our own tag."""
+def handed_out(channel: JsonEvent, leg: str, shard: int) -> Secret | str:
+    """The leg whose channel `uuid_dump` printed, for another node; or why not. CANNOT_MOVE: encrypted, not over UDP, or
+    not by a door, without which its phone speaks to this node's own address. NOT_WAITING: its phone has not
+    acknowledged the answer yet, and until then FreeSWITCH does not tell our own tag."""
     given = {name[len(_PREFIX) :]: value for name, value in channel.headers().items() if name.startswith(_PREFIX)}
     if any(not _TAG.search(given.get(party, "")) for party in ("sip_full_to", "sip_full_from")):
         return "NOT_WAITING"
@@ -100,7 +104,7 @@ def handed_out(channel: JsonEvent, shard: int) -> Secret | str:
     variables |= {"sip_handle_full_from": ours, "sip_handle_full_to": phones, "sip_from_uri": _uri(phones)}
     written = {
         "format": FORMAT,
-        "channel": channel.get("Unique-ID") or "",
+        "leg": leg,
         "shard": shard,
         "cseq": _cseq(channel, given),
         "created": _number(channel.get("Caller-Channel-Created-Time")),
@@ -123,20 +127,32 @@ def read(dialog: Private) -> Dialog | None:
         numbers = shard, cseq, created, answered = tuple(
             found[name] for name in ("shard", "cseq", "created", "answered")
         )
-        texts = [found["channel"], *found["profile"].values(), *found["variables"].values()]
+        texts = [found["leg"], *found["profile"].values(), *found["variables"].values()]
         profile, variables = dict(found["profile"]), dict(found["variables"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     fit = all(type(number) is int and number >= 0 for number in numbers) and all(type(text) is str for text in texts)
     if not fit or not all(_NAME.fullmatch(name) for name in (*profile, *variables)):
         return None
-    return Dialog(found["channel"], shard, cseq, created, answered, profile, variables)
+    return Dialog(found["leg"], shard, cseq, created, answered, profile, variables)
 
 
-def row_of(dialog: Dialog, media_ip: str, tries: int = 1) -> str:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a call that is taken over is called from then on."""
+
+    channel: str
+    leg: str
+    tenant: str
+
+
+def row_of(dialog: Dialog, named: Named, media_ip: str, tries: int = 1) -> str:
     """The row that has FreeSWITCH, which sends and takes its audio at `media_ip`, take the call up and park it, for the
     `tries`-th time: each request counts on. As long as it has `MOVED` its end is not told to the phone."""
     variables = dict(dialog.variables) | {
+        # FreeSWITCH takes the channel's name from the first of these, not from the table's column.
+        "uuid": named.channel, "call_uuid": named.channel,
+        LEG: named.leg, TENANT: named.tenant, SHARD: str(dialog.shard),
         "local_media_ip": media_ip, "advertised_media_ip": media_ip, "sip_invite_cseq": str(dialog.cseq + tries),
         MOVED: "true",
     }  # fmt: skip

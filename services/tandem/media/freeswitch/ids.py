@@ -1,7 +1,8 @@
 """Names that both sides can derive: after a restart nothing but FreeSWITCH itself need be asked.
 
 A channel's name is a UUID. The leg of a caller is named after it; the channel of a device is named
-after the command that rings it, so that ringing again what lives is refused as a duplicate.
+after the command that rings it, so that ringing again what lives is refused as a duplicate; the channel of a caller
+who was taken over is named after the leg.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ def channel_of_device(tenant: str, key: str, device: str) -> str:
 def channel_of(tenant: str, key: str, verb: Originate) -> str:
     """The channel that an `Originate` makes. No device is called as a gateway is here."""
     return channel_of_device(tenant, key, f"@{verb.gateway}" if verb.gateway else verb.device)
+
+
+def channel_of_moved(tenant: str, leg: str) -> str:
+    """The channel on which a caller's leg is taken over from another node: no record of a channel on which the caller
+    was before is one of this."""
+    return _dashed(_digest("moved", tenant, leg))
 
 
 def token_of(tenant: str, key: str) -> str:

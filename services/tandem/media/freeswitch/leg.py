@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tandem.core.ports.media import By, Cause, Collect, Command
+from tandem.wire.esl import Event
+
+LEG, TENANT, SHARD = "tandem_leg", "tandem_tenant", "tandem_shard"
+"""Channel variables that name a leg that a node made or took over, should the journal be lost."""
 
 
 class Stage(StrEnum):
@@ -133,3 +137,9 @@ class Leg:
             "early": self.early,
             "rings": list(self.rings),
         }
+
+
+def named(channel: Event) -> tuple[str, str, int]:
+    """Leg, tenant and shard as the channel's variables name them; the first is empty for a caller who came here."""
+    leg, tenant, shard = (channel.get(f"variable_{name}") or "" for name in (LEG, TENANT, SHARD))
+    return leg, tenant, int(shard) if shard.isascii() and shard.isdecimal() else 0

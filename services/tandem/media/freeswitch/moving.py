@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tandem.core.ports.media import Cause, Command, LegHandedOut, LegTakenOver, TakeOver
+from tandem.core.ports.media import Cause, Command, LegHandedOut, LegTakenOver, TakeOver, contact_of
 from tandem.media.freeswitch.arrivals import dumped
 from tandem.media.freeswitch.board import Board, RecoveryRow
-from tandem.media.freeswitch.dialog import CSEQ, MOVED, Dialog, handed_out, read, row_of
-from tandem.media.freeswitch.ids import channel_of_caller, leg_of_caller
+from tandem.media.freeswitch.dialog import CSEQ, MOVED, Dialog, Named, handed_out, read, row_of
+from tandem.media.freeswitch.ids import channel_of_moved
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.wire import esl
 
@@ -41,6 +41,8 @@ class _Coming:
 
     command: Command
     dialog: Dialog
+    channel: str
+    """Its name on this FreeSWITCH."""
     switch: str = ""
     """The life of FreeSWITCH that was asked to take it up."""
     tries: int = 0
@@ -66,6 +68,8 @@ class Moving:
         self._board = board
         self._coming: dict[str, _Coming] = {}
         """By leg, in the order in which they were asked for."""
+        self._leg_on: dict[str, str] = {}
+        """Channel -> leg, of all of them."""
         self._waiting: deque[str] = deque()
         """Legs among them whose row is not made."""
         self._making = ""
@@ -88,7 +92,7 @@ class Moving:
             if leg.begun is not command:
                 return
             channel = dumped(reply)
-            told = "LEG_GONE" if channel is None else handed_out(channel, leg.shard)
+            told = "LEG_GONE" if channel is None else handed_out(channel, leg.id, leg.shard)
             if not isinstance(told, str):
                 board.emit(leg, LegHandedOut(told), now)
             board.settle_begun(leg, now, told if isinstance(told, str) else "")
@@ -115,17 +119,33 @@ class Moving:
         reason = ""
         if not board.config.behind_door:
             reason = "NO_DOOR"
+        elif self._is_here(command):
+            # Each try has a leg of its own: it is the same one, of which the journal was lost.
+            board.settle(command.tenant, command.leg, command.key, now)
+            return
         elif command.leg in board.legs or command.leg in self._coming:
             reason = "LEG_EXISTS"
-        elif dialog is None or dialog.channel != channel_of_caller(command.leg):
+        elif dialog is None or not _fits(dialog, command):
             reason = "BAD_DIALOG"
         elif len(self._coming) >= UNDER_WAY_MAX:
             reason = "CAPACITY"
         if reason or dialog is None:
             board.settle(command.tenant, command.leg, command.key, now, reason)
             return
-        self._coming[command.leg] = _Coming(command, dialog)
+        self._expect(_Coming(command, dialog, channel_of_moved(command.tenant, command.leg)))
         self._waiting.append(command.leg)
+
+    def _is_here(self, command: Command) -> bool:
+        """Whether the leg was taken over, and lives."""
+        leg = self._board.legs.get(command.leg)
+        return leg is not None and leg.channel == channel_of_moved(command.tenant, command.leg)
+
+    def _expect(self, coming: _Coming) -> None:
+        self._coming[coming.leg] = coming
+        self._leg_on[coming.channel] = coming.leg
+
+    def _on(self, channel: str | None) -> _Coming | None:
+        return self._coming.get(self._leg_on.get(channel or "", ""))
 
     def follows(self, command: Command) -> bool:
         """Whether the command is for a leg that is being taken over: then it waits for the end of that."""
@@ -138,6 +158,9 @@ class Moving:
     def run(self, now: float) -> None:
         """Make the next row, if none is being made."""
         board = self._board
+        while board.live and self._waiting and self._is_here(self._coming[self._waiting[0]].command):
+            # It was found after a gap.
+            self._end(self._coming[self._waiting[0]], "", now)
         if self._making or not self._waiting or not board.live:
             return
         leg = self._making = self._waiting.popleft()
@@ -157,22 +180,23 @@ class Moving:
     def _make(self, coming: _Coming, limit: str, callers: str, media_ip: str, directory: str, *, now: float) -> None:
         under_way = sum(one.recovered and not one.parked for one in self._coming.values())
         if limit.isdecimal() and callers.isdecimal() and int(callers) + under_way >= int(limit):
-            self._fail(coming, "CAPACITY", now)
+            self._end(coming, "CAPACITY", now)
         elif not media_ip or not directory.startswith("/"):
-            self._fail(coming, "CANNOT_WRITE", now)
+            self._end(coming, "CANNOT_WRITE", now)
         else:
-            row = row_of(coming.dialog, media_ip, coming.tries)
-            self._board.rows.append(RecoveryRow(coming.dialog.channel, directory, self._board.switch, row))
+            named = Named(coming.channel, coming.leg, coming.command.tenant)
+            row = row_of(coming.dialog, named, media_ip, coming.tries)
+            self._board.rows.append(RecoveryRow(coming.channel, directory, self._board.switch, row))
 
     def written(self, channel: str, error: str, now: float) -> None:
         """Its row is in FreeSWITCH's database, or why not."""
-        leg = leg_of_caller(channel) or ""
-        coming = self._coming.get(leg)
-        if coming is None or self._making != leg or coming.recovered:
+        coming = self._on(channel)
+        if coming is None or self._making != coming.leg or coming.recovered:
             return
+        leg = coming.leg
         if error or not self._board.linked:
             self._board.notice("CANNOT_WRITE", f"a caller cannot be taken over: {error or 'FreeSWITCH has gone'}")
-            self._fail(coming, "CANNOT_WRITE", now)
+            self._end(coming, "CANNOT_WRITE", now)
             return
         coming.recovered = True
 
@@ -180,7 +204,7 @@ class Moving:
             if self._making == leg:
                 self._making = ""
             if self._coming.get(leg) is coming and "Recovered" not in reply.text:
-                self._fail(coming, "BAD_DIALOG", now)
+                self._end(coming, "BAD_DIALOG", now)
 
         self._board.api("sofia recover", recovered)
         self._await(coming, now)
@@ -201,34 +225,35 @@ class Moving:
             if coming.parked and reply.text.strip().isdecimal():
                 self._taken(coming, now)
             elif reply.text.startswith(_NO_CHANNEL) and coming.given_up:
-                self._fail(coming, "NO_ANSWER", now)
+                self._end(coming, "NO_ANSWER", now)
             else:
                 self._board.timers.set("coming", leg, now + self._board.config.look_after_s)
 
-        self._board.api(f"uuid_getvar {coming.dialog.channel} {CSEQ}", told)
+        self._board.api(f"uuid_getvar {coming.channel} {CSEQ}", told)
 
     def stays_away(self, leg: str, now: float) -> None:
         """The phone has not answered in time: end it here, of which the phone hears nothing."""
         coming = self._coming.get(leg)
         if coming is not None:
             coming.given_up = True
-            self._board.api(f"uuid_kill {coming.dialog.channel}")
+            self._board.api(f"uuid_kill {coming.channel}")
             self._board.timers.set("coming", leg, now + self._board.config.goodbye_s)
 
     def expects(self, channel: str | None) -> bool:
-        """Whether the channel is one that is being taken over."""
-        return (leg_of_caller(channel or "") or "") in self._coming
+        """Whether FreeSWITCH was asked to take a call up on that channel."""
+        coming = self._on(channel)
+        return coming is not None and coming.recovered
 
     def parked(self, event: esl.Event) -> None:
         """FreeSWITCH has taken it up."""
-        self._coming[leg_of_caller(event.get("Unique-ID") or "") or ""].parked = True
+        self._coming[self._leg_on[event.get("Unique-ID") or ""]].parked = True
 
     def _taken(self, coming: _Coming, now: float) -> None:
         board, command = self._board, coming.command
         self._forget(coming)
         # From here on it is a call like any other, and its phone is to hear of its end.
-        board.api(f"uuid_setvar {coming.dialog.channel} {MOVED}")
-        leg = Leg(coming.leg, command.tenant, coming.dialog.shard, coming.dialog.channel, True, Stage.UP, True)
+        board.api(f"uuid_setvar {coming.channel} {MOVED}")
+        leg = Leg(coming.leg, command.tenant, coming.dialog.shard, coming.channel, True, Stage.UP, True)
         leg.taken = True
         board.add(leg)
         board.note(leg)
@@ -238,7 +263,7 @@ class Moving:
 
     def ended(self, event: esl.Event, now: float) -> None:
         """The phone said no to this node, or FreeSWITCH could not take it up."""
-        coming = self._coming[leg_of_caller(event.get("Unique-ID") or "") or ""]
+        coming = self._coming[self._leg_on[event.get("Unique-ID") or ""]]
         status = event.get("variable_sip_term_status") or ""
         if status == _PENDING and coming.tries < TRIES_MAX:
             coming.recovered = coming.parked = False
@@ -254,14 +279,14 @@ class Moving:
             self._board.notice("NO_PORT", f"port {coming.dialog.variables.get('local_media_port')} of a caller who is "
                                "to be taken over is not free: the RTP ports of the nodes must not overlap")  # fmt: skip
             reason = "NO_PORT"
-        self._fail(coming, reason, now)
+        self._end(coming, reason, now)
 
     def again(self, leg: str) -> None:
         """Its phone may be done with what it asked for itself."""
         if leg in self._coming:
             self._waiting.append(leg)
 
-    def _fail(self, coming: _Coming, reason: str, now: float, *, in_doubt: bool = False) -> None:
+    def _end(self, coming: _Coming, reason: str, now: float, *, in_doubt: bool = False) -> None:
         command = coming.command
         self._forget(coming)
         self._board.settle(command.tenant, command.leg, command.key, now, reason, in_doubt=in_doubt)
@@ -269,7 +294,7 @@ class Moving:
 
     def _forget(self, coming: _Coming) -> None:
         leg = coming.leg
-        del self._coming[leg]
+        del self._coming[leg], self._leg_on[coming.channel]
         if leg in self._waiting:
             self._waiting.remove(leg)
         if self._making == leg and not coming.recovered:
@@ -295,22 +320,29 @@ class Moving:
     def died(self, now: float) -> None:
         """FreeSWITCH is gone, and with it what it was asked to take up."""
         for coming in [one for one in self._coming.values() if one.recovered]:
-            self._fail(coming, "SWITCH_GONE", now, in_doubt=True)
+            self._end(coming, "SWITCH_GONE", now, in_doubt=True)
 
     def in_doubt(self, command: Command) -> None:
         """An earlier life of the agent had begun it, or may have: its channel says what came of it."""
         assert isinstance(command.verb, TakeOver)
         dialog = read(command.verb.dialog)
         if dialog is not None and command.leg not in self._board.legs:
-            self._coming[command.leg] = _Coming(command, dialog, recovered=True)
+            channel = channel_of_moved(command.tenant, command.leg)
+            self._expect(_Coming(command, dialog, channel, recovered=True))
+
+    def settle(self, command: Command, now: float) -> None:
+        """Of those in doubt, the ones that nothing is to be waited for."""
+        if command.leg not in self._coming:
+            reason = "" if self._is_here(command) else "BAD_DIALOG"
+            self._board.settle(command.tenant, command.leg, command.key, now, reason)
 
     def asked(self) -> Iterator[str]:
         """Channels that are to be looked for after a gap."""
-        return (coming.dialog.channel for coming in self._coming.values() if coming.recovered)
+        return (coming.channel for coming in self._coming.values() if coming.recovered)
 
     def found(self, channel: esl.Event) -> None:
         """One of them."""
-        coming = self._coming[leg_of_caller(channel.get("Unique-ID") or "") or ""]
+        coming = self._coming[self._leg_on[channel.get("Unique-ID") or ""]]
         coming.seen = True
         coming.parked = channel.get("Channel-State") == "CS_EXECUTE"
 
@@ -318,9 +350,14 @@ class Moving:
         """All that live have been found."""
         for coming in [one for one in self._coming.values() if one.recovered]:
             if coming.switch not in ("", self._board.switch):
-                self._fail(coming, "SWITCH_GONE", now, in_doubt=True)
+                self._end(coming, "SWITCH_GONE", now, in_doubt=True)
             elif coming.seen:
                 coming.switch = self._board.switch
                 self._await(coming, now)
             else:
-                self._fail(coming, "NO_ANSWER", now)
+                self._end(coming, "NO_ANSWER", now)
+
+
+def _fits(dialog: Dialog, command: Command) -> bool:
+    """Whether the leg that was handed out can go on as the one that the command is addressed to."""
+    return contact_of(dialog.leg) == contact_of(command.leg) and dialog.leg != command.leg

@@ -29,11 +29,11 @@ from tandem.media.freeswitch import ringing
 from tandem.media.freeswitch.arrivals import FALLBACK, Arrivals, dumped
 from tandem.media.freeswitch.board import UNSEEN, Board
 from tandem.media.freeswitch.conferring import Conferring
-from tandem.media.freeswitch.devices import LEG, SHARD, TENANT, Devices
+from tandem.media.freeswitch.devices import Devices
 from tandem.media.freeswitch.dialog import MOVED
 from tandem.media.freeswitch.hearing import HEARD, LOOP, Hearing, argument_of
-from tandem.media.freeswitch.ids import channel_of, channel_of_caller, token_of
-from tandem.media.freeswitch.leg import Leg, Sound, Stage
+from tandem.media.freeswitch.ids import channel_of, token_of
+from tandem.media.freeswitch.leg import LEG, Leg, Sound, Stage, named
 from tandem.media.freeswitch.moving import Moving
 from tandem.media.freeswitch.referrals import Referrals
 from tandem.media.freeswitch.supervising import Supervising
@@ -245,18 +245,16 @@ class Reconcile:
 
     def _adopt(self, channel: esl.Event, now: float) -> Leg:
         """A device's leg, or a place where it rings, that no row tells of."""
-        known = self._board.legs.get(channel.get(f"variable_{LEG}") or "")
+        leg_id, tenant, shard = named(channel)
+        known = self._board.legs.get(leg_id)
         if known is not None:
             if known.stage is Stage.CALLING:
                 ringing.another(self._board, known, channel.get("Unique-ID") or "")
                 self._see(known, channel, now)
             return known
-        shard = channel.get(f"variable_{SHARD}") or ""
         leg = Leg(
-            channel.get(f"variable_{LEG}") or "", channel.get(f"variable_{TENANT}") or "",
-            int(shard) if shard.isascii() and shard.isdecimal() else 0, channel.get("Unique-ID") or "",
-            inbound=False, stage=Stage.CALLING, parked=False, taken=True,
-            gateway=channel.get("variable_sip_gateway_name") or "",
+            leg_id, tenant, shard, channel.get("Unique-ID") or "", inbound=False, stage=Stage.CALLING, parked=False,
+            taken=True, gateway=channel.get("variable_sip_gateway_name") or "",
             # Until its order says otherwise, what FreeSWITCH itself was given.
             ring_limit_s=_us(channel.get("variable_originate_timeout")) or RING_MAX_S,
         )  # fmt: skip
@@ -440,8 +438,7 @@ class Reconcile:
             else:
                 board.settle(leg.tenant, leg.id, command.key, now)
         elif isinstance(command.verb, TakeOver):
-            if leg is not None or not self._moving.expects(channel_of_caller(command.leg)):
-                board.settle(command.tenant, command.leg, command.key, now, "" if leg is not None else "BAD_DIALOG")
+            self._moving.settle(command, now)
         elif self._moving.follows(command):
             pass
         elif leg is None or leg.tenant != command.tenant:

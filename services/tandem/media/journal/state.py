@@ -21,6 +21,7 @@ from tandem.core.ports.media import (
     LegEnded,
     RecordingFailed,
     RecordingStored,
+    contact_of,
 )
 from tandem.media.backend import Row, RowKind
 from tandem.media.journal.changes import (
@@ -111,6 +112,13 @@ class JournalState:
     def has_leg(self, leg: str) -> bool:
         """Whether the backend has noted it and not forgotten it."""
         return (RowKind.LEG, leg) in self._rows
+
+    def has_caller(self, contact: str) -> bool:
+        """Whether the backend has noted a caller's leg of the contact: its own, or one that was taken over."""
+        return self.has_leg(contact) or any(
+            kind is RowKind.LEG and contact_of(leg) == contact and value.get("inbound", False)
+            for (kind, leg), value in self._rows.items()
+        )
 
     def open_commands(self) -> tuple[Command, ...]:
         """Commands without an outcome, in the order in which they came."""

@@ -10,12 +10,13 @@ from urllib.parse import unquote
 import pytest
 
 from tandem.core.seal import Secret
-from tandem.media.freeswitch.dialog import Dialog, handed_out, read, row_of
+from tandem.media.freeswitch.dialog import Dialog, Named, handed_out, read, row_of
 from tandem.wire.esl import JsonEvent
 
 OURS, PHONES = "<sip:4930100@door.test>;tag=8eet1cFpSFrye", "<sip:cara@door.test>;tag=6810cdef"
 SECONDS = 1_795_392_452
 CLOCK = ((SECONDS + 2_208_988_800) >> 1) & 0x7FFFFFF
+NAMED = Named("c0000000", "c1.move2", "t1/\u00e4")
 LEFT_BEHIND = {
     "rtp_use_ssrc": "185438250",
     "sip_outgoing_contact_uri": "<sip:cara@192.0.2.7:5060>",
@@ -48,7 +49,7 @@ def channel(**variables: str) -> JsonEvent:
 
 
 def given(**variables: str) -> Dialog:
-    dialog = handed_out(channel(**variables), 3)
+    dialog = handed_out(channel(**variables), "c1.move1", 3)
     assert isinstance(dialog, Secret)
     known = read(dialog)
     assert known is not None
@@ -62,7 +63,7 @@ def variables_of(row: str) -> dict[str, str]:
 
 
 def test_a_row_has_the_call_as_it_is_and_the_other_nodes_address() -> None:
-    row = row_of(given(), "192.0.2.9")
+    row = row_of(given(), NAMED, "192.0.2.9")
     own = variables_of(row)
     assert (own["local_media_ip"], own["advertised_media_ip"], own["local_media_port"]) == ("192.0.2.9",) * 2 + (
         "20148",
@@ -75,10 +76,21 @@ def test_a_row_has_the_call_as_it_is_and_the_other_nodes_address() -> None:
     assert "<destination_number>4930100</destination_number>" in row
 
 
+def test_a_call_has_names_of_its_own_from_then_on() -> None:
+    first = {"uuid": "6b2c3942", "call_uuid": "6b2c3942", "tandem_leg": "c1.move1", "tandem_tenant": "t0"}
+    dialog = given(**first)
+    assert (dialog.leg, dialog.shard) == ("c1.move1", 3)
+    assert set(dialog.variables).isdisjoint(first)
+    assert "6b2c3942" not in repr(dict(dialog.variables))
+    own = variables_of(row_of(dialog, NAMED, "192.0.2.9"))
+    assert (own["uuid"], own["call_uuid"]) == ("c0000000", "c0000000")
+    assert (own["tandem_leg"], own["tandem_tenant"], own["tandem_shard"]) == ("c1.move2", "t1/\u00e4", "3")
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_door_says_who_is_who_whoever_sent_the_last_request(turned: bool) -> None:
     told = {"sip_full_from": OURS, "sip_full_to": PHONES} if turned else {}
-    own = variables_of(row_of(given(**told), "192.0.2.9"))
+    own = variables_of(row_of(given(**told), NAMED, "192.0.2.9"))
     assert (own["sip_handle_full_from"], own["sip_handle_full_to"]) == (OURS, PHONES)
     assert own["sip_from_uri"] == "cara@door.test"
 
@@ -90,7 +102,7 @@ def test_the_door_says_who_is_who_whoever_sent_the_last_request(turned: bool) ->
 def test_requests_count_on_above_all_that_went_before(told: dict[str, str], least: int) -> None:
     dialog = given(**told)
     assert dialog.cseq == least + 1000
-    again = [int(variables_of(row_of(dialog, "192.0.2.9", tries))["sip_invite_cseq"]) for tries in (1, 2)]
+    again = [int(variables_of(row_of(dialog, NAMED, "192.0.2.9", tries))["sip_invite_cseq"]) for tries in (1, 2)]
     assert again == [dialog.cseq + 1, dialog.cseq + 2]
 
 
@@ -107,14 +119,12 @@ def test_requests_count_on_above_all_that_went_before(told: dict[str, str], leas
     ],
 )
 def test_why_not(told: dict[str, str], why: str) -> None:
-    assert handed_out(channel(**told), 0) == why
+    assert handed_out(channel(**told), "c1", 0) == why
 
 
-@pytest.mark.parametrize(
-    "change", [{"shard": "1"}, {"cseq": -1}, {"format": 2}, {"profile": {"a<b": "c"}}, {"channel": 1}]
-)
+@pytest.mark.parametrize("change", [{"shard": "1"}, {"cseq": -1}, {"format": 1}, {"profile": {"a<b": "c"}}, {"leg": 1}])
 def test_what_was_altered_is_not_read(change: dict[str, Any]) -> None:
-    dialog = handed_out(channel(), 0)
+    dialog = handed_out(channel(), "c1", 0)
     assert isinstance(dialog, Secret)
     written = json.loads(dialog.value)
     assert read(dialog) is not None
