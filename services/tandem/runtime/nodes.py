@@ -219,16 +219,17 @@ class Nodes:
 
     def marks_of(self, node: str, incarnation: str, durable: Mapping[tuple[str, str], int]) -> tuple[str, Marks]:
         """(incarnation, durable marks per tenant) of that incarnation of a node; without one, of
-        the newest that something was taken from. The node forgets what they cover."""
+        the newest that something was taken from. The node forgets what they cover, and learns from them
+        whose tenants' legs it may list: of whom nothing was taken of this incarnation, 0 stands there."""
         prefix = f"media/{node}/"
-        found: dict[str, list[tuple[str, int]]] = {}
+        found: dict[str, dict[str, int]] = {}
+        tenants: dict[str, int] = {}
         for (source, tenant), number in durable.items():
             if source.startswith(prefix):
-                found.setdefault(source.split("/")[2], []).append((tenant, number))
-        if incarnation:
-            return incarnation, tuple(sorted(found.get(incarnation, ())))
-        if not found:
+                found.setdefault(source.split("/")[2], {})[tenant] = number
+                tenants[tenant] = 0
+        if not incarnation and not found:
             return "", ()
         current = self._rows[node].incarnation if node in self._rows else ""
-        newest = current if current in found else list(found)[-1]
-        return newest, tuple(sorted(found[newest]))
+        told = incarnation or (current if current in found else list(found)[-1])
+        return told, tuple(sorted((tenants | found.get(told, {})).items()))

@@ -77,6 +77,14 @@ def _offer_ended(meters: Meters, envelope: Envelope, state: Any) -> None:
     meters.count(names.OFFERS_ENDED, envelope.tenant, EVENTS.decode(envelope.part).outcome.value)
 
 
+def _moved(meters: Meters, envelope: Envelope, state: Any) -> None:
+    meters.count(names.CALLERS_MOVED, envelope.tenant, "MOVED")
+
+
+def _not_moved(meters: Meters, envelope: Envelope, state: Any) -> None:
+    meters.count(names.CALLERS_MOVED, envelope.tenant, EVENTS.decode(envelope.part).reason)
+
+
 def _connected(meters: Meters, envelope: Envelope, state: Any) -> None:
     place = getattr(state, "place", None)
     if place is not None:
@@ -91,4 +99,6 @@ MEASURES: Mapping[str, Measure] = {
     "contact.agent_answered": _accepted,
     "contact.offer_ended": _offer_ended,
     "contact.connected": _connected,
+    "contact.moved": _moved,
+    "contact.move_failed": _not_moved,
 }

@@ -108,6 +108,9 @@ function recorded(data) {
   return `Recording kept, ${duration(Number(data.frames ?? 0) / 8)}${end}`;
 }
 
+/** A caller who was moved to another media node has a leg of its own there. */
+const isCallers = (leg = "", own) => leg === own || /\.move\d+$/.test(leg);
+
 const EVENTS = {
   "contact.started": (d) => `Calls ${d.number ?? ""}${d.caller ? ` from ${d.caller}` : ""}`,
   "contact.turned_away": (d) => `The call to ${d.number ?? "us"} was refused: ${plain(d.reason ?? "")}`,
@@ -137,8 +140,13 @@ const EVENTS = {
   "contact.place_not_held": () => "Routing asked whether the call still waits, and is told that it does not",
   "contact.recovered": recovered,
   "contact.disconnected": (d) => `${label(OUTCOMES, "CONTACT_OUTCOME_", d.outcome)}, ended by ${endedByLabel(d.by)}`,
-  "contact.leg_closed": (d, n, own) => `The ${d.leg === own ? "caller's" : "agent's"} line is down (${label(CAUSES, "CAUSE_", d.cause)})`,
+  "contact.leg_closed": (d, n, own) => `The ${isCallers(d.leg, own) ? "caller's" : "agent's"} line is down (${label(CAUSES, "CAUSE_", d.cause)})`,
   "contact.leg_in_doubt": () => "Nobody knows whether the agent's phone still rings: it is told to hang up",
+  "contact.move_begun": (d) => `The media node is being emptied: ${d.node} is to take the call over`,
+  "contact.handed_out": () => "The other media node is asked",
+  "contact.moved": (d) => `On media node ${d.node} now, at the same place in line`,
+  "contact.move_failed": (d) => `Stays on its media node: ${plain(d.reason ?? "")}`,
+  "contact.offer_kept": (d, n) => `${n.agent(d.agent)} is rung when the move is over`,
   "contact.recording_ended": recorded,
   "contact.wrap_up_ended": () => "The agent's wrap-up is over",
   "contact.completed": () => "Nothing more will happen to this contact",
@@ -162,5 +170,6 @@ export const MARKED = new Set([
   "contact.recording_paused",
   "contact.recording_resumed",
   "contact.requeued",
+  "contact.moved",
   "contact.disconnected",
 ]);

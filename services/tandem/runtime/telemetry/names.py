@@ -114,6 +114,12 @@ QUEUE_OLDEST = _gauge("tandem_queue_oldest_wait_seconds", "Longest wait of those
 OFFERS_ENDED = _counter(
     "tandem_offers_ended_total", "Offers to agents, by how they ended; ACCEPTED is answered.", "tenant", "outcome"
 )
+CALLERS_MOVED = _counter(
+    "tandem_callers_moved_total",
+    "Waiting callers whom another media node was to take over: MOVED, or why they stayed.",
+    "tenant",
+    "outcome",
+)
 OFFER_LATENCY = _histogram(
     "tandem_offer_latency_seconds",
     QUICK,

@@ -16,8 +16,8 @@ from tandem.runtime.times import time_of
 from tandem.session.events import TIMELINE_EVENTS
 from tandem.session.views import ContactRow, LegRow
 
-HIDDEN_FIELDS = ("data_key",)
-"""Private fields of events that are keys, not values; never shown."""
+HIDDEN_FIELDS = ("data_key", "dialog")
+"""Private fields of events that are keys, or notes between media nodes, and not values; never shown."""
 
 
 def id_of(name: str) -> str:
@@ -90,7 +90,7 @@ def _contact(row: ContactRow, caller: Opened | None, tenant: str) -> pb.Contact:
                 leg=leg.leg,
                 party=pb.Leg.Party.Value(f"PARTY_{leg.party.value}"),
                 agent=f"{parent}/agents/{leg.agent}" if leg.agent else "",
-                node=row.node,
+                node=leg.node or row.node,
                 state=_leg_state(leg),
                 cause=leg.cause,
                 create_time=time_of(leg.created_ms),

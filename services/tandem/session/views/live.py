@@ -50,7 +50,7 @@ def row_of(state: Any) -> ContactRow | None:
 
 def _live_legs(state: Any, call: st.Call, offered: st.Offered | None, accepted: bool) -> tuple[LegRow, ...]:
     up = {leg for _, leg in st.legs(state)}
-    rows = [LegRow(call.contact, Party.CALLER, "", call.started_ms, call.answered_ms)]
+    rows = [LegRow(call.leg, Party.CALLER, "", call.started_ms, call.answered_ms)]
     if offered is not None:
         # That the agent answered is in the state; when they did is in the history alone.
         since = getattr(state, "connected_ms", 0) or max(call.connected_ms, offered.offered_ms)

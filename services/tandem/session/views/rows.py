@@ -55,6 +55,7 @@ class LegRow:
     answered_ms: int = 0
     ended_ms: int = 0
     cause: str = ""
+    node: str = ""  # empty for the contact's own, which never changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,13 @@ def _disconnected(row: ContactRow, event: w.ContactDisconnected) -> ContactRow:
     )
 
 
+def _moved(row: ContactRow, event: w.CallerMoved) -> ContactRow:
+    """What there was is on the node where the call came in, or where it was moved before."""
+    left = tuple(one if one.node else replace(one, node=row.node) for one in row.legs)
+    leg = LegRow(event.leg, Party.CALLER, "", event.at_ms, event.at_ms)
+    return replace(row, node=event.node, legs=(*left, leg))
+
+
 def _leg_closed(row: ContactRow, event: w.LegClosed) -> ContactRow:
     row = _leg(row, event.leg, ended_ms=event.at_ms, cause=event.cause.value)
     if row.phase is Phase.CLOSING and all(leg.ended_ms for leg in row.legs):
@@ -179,6 +187,7 @@ _FOLD: dict[type, Callable[[ContactRow, Any], ContactRow]] = {
     w.RecordingResumed: lambda row, e: replace(row, recording_paused=False),
     w.ContactRequeued: _requeued,
     w.ContactDisconnected: _disconnected,
+    w.CallerMoved: _moved,
     w.LegClosed: _leg_closed,
     w.RecordingEnded: lambda row, e: replace(row, recordings=(*row.recordings, e.recording)) if e.blob else row,
     w.ContactCompleted: lambda row, e: replace(row, phase=Phase.ENDED),
