@@ -41,7 +41,7 @@ class SwitchBackend(NodeBackend):
         """They are being written: a thread of its own does that."""
         self.unwritable = ""
         """Why the switch's database cannot be written."""
-        config = FreeswitchConfig(behind_door=behind_door)
+        config = FreeswitchConfig(door="192.0.2.1:5060" if behind_door else "")
         self.node = Node(config, agent, PROMPTS, switch.password, gateways, switch.files)
 
     def _at(self) -> float:

@@ -17,7 +17,7 @@ from tandem.core.ports.media import (
 )
 from tandem.core.seal import secret
 from tests.contract.freeswitch_media_world import FreeswitchWorld
-from tests.contract.media_contract import CLAUSES, DIRECTORY, Owner
+from tests.contract.media_contract import CLAUSES, DEVICES, DIRECTORY, Owner
 from tests.contract.orders_contract import ORDERS, each_step_outlives_the_agent
 
 ALL = CLAUSES | ORDERS
@@ -154,6 +154,19 @@ async def test_a_switch_that_takes_calls_again_before_it_is_told_is_not_believed
     await world.drain()
     world.switch.globals.clear()
     await world.refused(owner)
+
+
+async def test_a_phone_that_registered_by_another_node_is_rung_by_the_door() -> None:
+    world = FreeswitchWorld(behind_door=True)
+    owner = await world.greeted()
+    leg = await world.answered(owner)
+    await world.ring(owner, f"{leg}.a", DEVICES[0])
+    place = f"}}sofia/tandem/{DEVICES[0]}@192.0.2.1:5060;fs_path=sip:192.0.2.1:5060 "
+    await world.until(lambda: any(place in line for line in world.switch.commands))
+    await world.register(DEVICES[1])
+    await world.ring(owner, f"{leg}.b", DEVICES[1])
+    await world.until(lambda: any(DEVICES[1] in line for line in world.switch.commands if "originate " in line))
+    assert not any(f"{DEVICES[1]}@192.0.2.1" in line for line in world.switch.commands), "this node knows its place"
 
 
 async def test_what_was_never_drained_is_told_nothing() -> None:

@@ -61,7 +61,7 @@ class Scene:
 
 @asynccontextmanager
 async def scene(cell: Cell) -> AsyncIterator[Scene]:
-    cell.set(media__freeswitch__behind_door=True)
+    cell.set(media__freeswitch__door="127.0.0.1:9")
     cell.start()
     async with AsyncExitStack() as stack, cell.centre(queues=QUEUES) as centre:
         crowd = Crowd(cell, centre, random.Random(1), stack)

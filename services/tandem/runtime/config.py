@@ -6,6 +6,7 @@ Every limit is a setting, and its description gives the reason for its default.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -256,15 +257,17 @@ class FreeSwitch(Section, frozen=True, kw_only=True):
             "call. Default: recordings, beside the node key."
         ),
     ] = None
-    behind_door: Annotated[
-        bool,
+    door: Annotated[
+        str,
         Meta(
-            description="All SIP comes by a door (infra/kamailio), where the phones are registered too. A node that is "
-            "drained then answers OPTIONS, registrations and emergency calls with 503, and the door sends them to "
-            "another one, and callers who wait on it can be moved there. Without a door a drained node refuses "
-            "callers alone."
+            description="Address and port of the door (infra/kamailio) by which all SIP comes, where the phones are "
+            "registered too: each node rings each phone. A node that is drained then answers OPTIONS, registrations "
+            "and emergency calls with 503, the door sends them to another one, and callers who wait on it are moved "
+            "there. Empty: there is none, and a drained node refuses callers alone.",
+            pattern=r"^(([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})?$",
+            max_length=128,
         ),
-    ] = False
+    ] = ""
     phones_srtp: Annotated[
         Literal["no", "optional", "mandatory"],
         Meta(
@@ -567,6 +570,22 @@ class Demo(Section, frozen=True, kw_only=True):
     ] = 1.0
 
 
+_NODE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+
+class Node(Section, frozen=True, kw_only=True):
+    """A media node of the cell, as the control plane knows it."""
+
+    link: Annotated[
+        str,
+        Meta(
+            description="Where the control plane meets it, as the node's own media.link has it: unix:PATH.",
+            pattern="^unix:.+$",
+            max_length=256,
+        ),
+    ]
+
+
 class Config(Section, frozen=True, kw_only=True):
     """Everything a process can be told from outside."""
 
@@ -581,6 +600,14 @@ class Config(Section, frozen=True, kw_only=True):
             max_length=32,
         ),
     ] = "c1"
+    blobs_dir: Annotated[
+        Path | None,
+        Meta(
+            description="Recordings and snapshots, sealed. The control plane and all media nodes have the same one; "
+            "default {data_dir}/blobs."
+        ),
+    ] = None
+    nodes: Mapping[str, Node] = {}
     sip: Sip = Sip()
     guard: Guard = Guard()
     grpc: Grpc = Grpc()
@@ -594,6 +621,24 @@ class Config(Section, frozen=True, kw_only=True):
     limits: Limits = Limits()
     telemetry: Telemetry = Telemetry()
     demo: Demo = Demo()
+
+    def __post_init__(self) -> None:
+        """Refuse nodes whose names cannot be."""
+        for name in self.nodes:
+            if not _NODE.fullmatch(name):
+                raise ValueError(
+                    f"nodes.{name}: a node's name is up to 32 of a-z, 0-9 and -, and does not begin with -"
+                )
+
+    @property
+    def blobs(self) -> Path:
+        """Directory of recordings and snapshots."""
+        return self.blobs_dir or self.data_dir / "blobs"
+
+    @property
+    def media_links(self) -> dict[str, str]:
+        """Where the control plane meets each media node: those of `nodes`, or the one of this host."""
+        return {name: node.link for name, node in self.nodes.items()} or {self.media.node: self.media_link}
 
     @property
     def log_dir(self) -> Path:

@@ -149,7 +149,7 @@ async def control(
 def _owners(config: Config, means: _Means, hosts: Sequence[Host]) -> MediaOwners:
     """The links to the nodes. `hosts` has the host of the shards by the time that one is live."""
     return MediaOwners(
-        {config.media.node: LinkAddress(config.media_link)},
+        {node: LinkAddress(link) for node, link in config.media_links.items()},
         means.clock,
         means.entropy,
         means.points,
@@ -210,7 +210,7 @@ def _drivers(
             group,
             shard,
             shared,
-            (config.media.node,) if name == "live" else (),
+            tuple(config.media_links) if name == "live" else (),
             receivers if name == "live" else {"erase": receivers["erase"]},
             ahead.get(Partition(name, shard)),
         )

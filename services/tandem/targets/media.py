@@ -100,9 +100,9 @@ async def run_media(
         media.node_key_file or default_node_key_file(os.environ),
         media.allow_node_key_on_disk,
         sample_ratio=traced_ratio(config),
-        takes_over=media.backend == "freeswitch" and media.freeswitch.behind_door,
+        takes_over=media.backend == "freeswitch" and bool(media.freeswitch.door),
     )
-    blobs = await LocalBlobs.open(config.data_dir / "blobs")
+    blobs = await LocalBlobs.open(config.blobs)
     rereading = Rereading(settings_now)
     if media.backend == "freeswitch":
         build = freeswitch_backend(config, blobs, clock, entropy, telemetry, rereading)

@@ -52,7 +52,7 @@ def freeswitch_backend(
     key_file = config.media.node_key_file or default_node_key_file(os.environ)
     recordings = given.recordings_dir or key_file.parent / "recordings"
     settings = FreeswitchConfig(
-        behind_door=given.behind_door, recordings_dir=str(recordings.absolute()), phones_srtp=given.phones_srtp
+        door=given.door, recordings_dir=str(recordings.absolute()), phones_srtp=given.phones_srtp
     )
     cdrs = given.cdr_dir or config.freeswitch_dir / "storage" / "cdr"
     folder_of_gateways = given.gateways_dir or config.freeswitch_dir / "storage" / "gateways"

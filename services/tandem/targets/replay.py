@@ -53,7 +53,7 @@ async def cell(config: Config) -> AsyncIterator[Cell]:
     async with AsyncExitStack() as stack:
         log = stack.enter_context(closing(LogFile(config.log_dir)))
         keys = stack.enter_context(closing(KeyFile(config.log_dir, config.keys.cell_key_file)))
-        blobs = await LocalBlobs.open(config.data_dir / "blobs")
+        blobs = await LocalBlobs.open(config.blobs)
         stack.push_async_callback(blobs.close)
         yield Cell(log, keys, blobs, make_groups(), config.live.shards)
 

@@ -24,7 +24,7 @@ class Storage:
 
 async def open_blobs(stack: AsyncExitStack, config: Config) -> LocalBlobs:
     """The blobs, which several processes share. `stack` closes them."""
-    blobs = await LocalBlobs.open(config.data_dir / "blobs")
+    blobs = await LocalBlobs.open(config.blobs)
     stack.push_async_callback(blobs.close)
     return blobs
 

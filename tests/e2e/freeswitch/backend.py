@@ -100,11 +100,11 @@ def _node(
     gateways: Sequence[Gateway] = (),
     *,
     phones_srtp: str = "optional",
-    behind_door: bool = False,
+    door: str = "",
 ) -> FreeswitchNode:
     where = Switch("127.0.0.1", int(switch.settings["esl_port"]), "127.0.0.1", directory_port)
     files = Files(home / "spool", switch.cdrs, blobs, SystemEntropy(), switch.gateways, insert=insert_call)
-    config = FreeswitchConfig(recordings_dir=str(home / "memory"), phones_srtp=phones_srtp, behind_door=behind_door)
+    config = FreeswitchConfig(recordings_dir=str(home / "memory"), phones_srtp=phones_srtp, door=door)
     password = str(switch.settings["esl_password"])
     return FreeswitchNode(config, where, password, prompts, files, SystemClock(), told, gateways)
 
@@ -124,7 +124,7 @@ class Ordered:
     prompts: Mapping[str, str]
     gateways: Sequence[Gateway] = ()
     phones_srtp: str = "optional"
-    behind_door: bool = False
+    door: str = ""
     phones: dict[str, Baresip] = field(default_factory=dict)
     node: FreeswitchNode = field(init=False)
     caller: str = ""
@@ -162,7 +162,7 @@ class Ordered:
         """An agent begins on what the journal has."""
         self.node = _node(
             self.switch, self.directory_port, self.home, self.blobs, self.told, self.prompts, self.gateways,
-            phones_srtp=self.phones_srtp, behind_door=self.behind_door,
+            phones_srtp=self.phones_srtp, door=self.door,
         )  # fmt: skip
         await self.node.open()
         self.node.directory(self.directory)
@@ -249,7 +249,7 @@ async def ordered(
     gateways: Sequence[Gateway] = (),
     *,
     phones_srtp: str = "optional",
-    behind_door: bool = False,
+    door: str = "",
     said: Mapping[str, int] = MappingProxyType({}),
 ) -> AsyncIterator[Ordered]:
     """A node that an owner gives orders to; nobody calls yet. Each prompt in `said` is a second of a tone, in Hz."""
@@ -274,7 +274,7 @@ async def ordered(
             prompts,
             gateways,
             phones_srtp,
-            behind_door,
+            door,
         )
         await made.lives()
         stack.push_async_callback(made.dies)

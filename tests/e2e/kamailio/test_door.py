@@ -62,7 +62,7 @@ async def agent(node, home):
     before = dict(node.settings)
     settings = environment(
         home / "var", media__node_key_file=home / "node.key", media__allow_node_key_on_disk=True,
-        media__freeswitch__behind_door=True, **on_freeswitch(node, home),
+        media__freeswitch__door="127.0.0.1:9", **on_freeswitch(node, home),
     )  # fmt: skip
     node.settings = before
 

@@ -45,6 +45,8 @@ from tests.e2e.programs import free_ports
 
 pytestmark = [pytest.mark.needs("kamailio"), needs_baresip]
 CALLERS = "limit_usage hash tandem callers"
+DOOR = "127.0.0.1:9"
+"""Where nobody listens: the agents here register at the nodes themselves."""
 SAID = {"music": MUSIC_HZ, "elsewhere": THIRD_HZ}
 
 
@@ -123,7 +125,7 @@ async def waiting(pair: tuple[tuple[FreeSwitch, int], ...], home: Path) -> Async
         for name, (switch, port) in zip(own, pair, strict=True):
             (home / name).mkdir()
             devices = {"agent": f"agent{name}"}
-            node = ordered(switch, port, home / name, devices, behind_door=True, said=SAID)
+            node = ordered(switch, port, home / name, devices, door=DOOR, said=SAID)
             nodes.append(await stack.enter_async_context(node))
         places = [f"{switch.settings['sip_ip']}:{switch.sip_port}" for switch, _ in pair]
         one = await stack.enter_async_context(door(home / "door", places))

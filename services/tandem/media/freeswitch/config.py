@@ -15,9 +15,13 @@ class FreeswitchConfig:
     phones_srtp: str = "optional"
     """`rtp_secure_media` for phones that registered over TLS, or `no`."""
 
-    behind_door: bool = False
-    """All SIP comes by a door that asks by OPTIONS who takes calls. A node that is drained then refuses everything
-    new; one alone refuses callers only, for its phones have no other registrar and its emergency calls no other way."""
+    door: str = ""
+    """Where the door is by which all SIP comes, which asks by OPTIONS who takes calls. A node that is drained then
+    refuses everything new; one alone refuses callers only, for its phones have no other registrar and its emergency
+    calls no other way."""
+
+    dial_by_door: str = "sofia/tandem/{user}@{door};fs_path=sip:{door}"
+    """How a device is rung that registered by another node: the door has all registrations."""
 
     contact: str = "tandem/{user}@{realm}"
     """The same phone, as FreeSWITCH is asked where it is."""
@@ -93,3 +97,8 @@ class FreeswitchConfig:
             raise ValueError(
                 f"media.freeswitch.recordings_dir {self.recordings_dir!r} must be absolute, without blanks"
             )
+
+    @property
+    def behind_door(self) -> bool:
+        """Whether there is one."""
+        return bool(self.door)

@@ -118,7 +118,8 @@ class Devices:
         if not self.can_begin(command, now):
             return
         entry = self._listed(verb.device)
-        if entry is None or entry.tenant != command.tenant or verb.device not in self._board.registered:
+        here = verb.device in self._board.registered or self._board.config.behind_door
+        if entry is None or entry.tenant != command.tenant or not here:
             self.stillborn(command, Cause.UNREACHABLE, "no registration", now)
         elif not (USER.fullmatch(verb.device) and REALM.fullmatch(entry.realm)):
             self.stillborn(command, Cause.FAILED, "a name that cannot be dialled", now)
@@ -157,7 +158,7 @@ class Devices:
         # Until it rings, the limit is that of being there at all: a phone that cannot be
         # reached is no agent who did not answer.
         there_s = min(leg.ring_limit_s, board.config.unreachable_after_s)
-        places = self._places.of(verb.device) or [board.config.dial.format(user=verb.device, realm=entry.realm)]
+        places = self._places.of(verb.device) or [self._elsewhere(verb.device, entry.realm)]
         if len(places) == 1:
             self.call(command, leg, places[0], variables | needs(places[0], board.config.phones_srtp), there_s, now)
             return
@@ -173,6 +174,12 @@ class Devices:
             for channel, place in zip(leg.rings, places, strict=True)
         )
         self.call(command, leg, dialled, variables, there_s, now)
+
+    def _elsewhere(self, user: str, realm: str) -> str:
+        config = self._board.config
+        if config.behind_door and user not in self._board.registered:
+            return config.dial_by_door.format(user=user, door=config.door)
+        return config.dial.format(user=user, realm=realm)
 
     def call(
         self, command: Command, leg: Leg, dialled: str, variables: Mapping[str, str], there_s: float, now: float

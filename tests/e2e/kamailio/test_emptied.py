@@ -1,0 +1,146 @@
+"""A cell with two media nodes behind a door: who waits on one that is emptied goes on waiting on the other.
+
+Real FreeSWITCH, Kamailio, and processes of the command line. The callers' phones are the witnesses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tandem.client.call import PhoneCall
+from tests.e2e.cell import SHARDS, Cell, Centre
+from tests.e2e.crowd import PATIENCE_S, Crowd
+from tests.e2e.freeswitch.node import RTP_PORTS, FreeSwitch
+from tests.e2e.kamailio.door import Door, door
+from tests.e2e.kill_checks import all_contacts
+from tests.e2e.rest import Json
+
+NODES = ("m1", "m2")
+RTP_FIRST = 10_000
+pytestmark = [pytest.mark.needs("kamailio"), pytest.mark.timeout(300)]
+
+
+class Site:
+    """The cell, its two nodes, and who calls."""
+
+    def __init__(self, cells: dict[str, Cell], centre: Centre, crowd: Crowd) -> None:
+        self.cells, self.centre, self.crowd = cells, centre, crowd
+
+    @property
+    def control(self) -> Cell:
+        """The cell that has the control plane, and the first node."""
+        return self.cells[NODES[0]]
+
+    async def contact(self, call: PhoneCall) -> Json:
+        """The contact of a caller."""
+        [found] = [one for one in await all_contacts(self.centre) if one["caller"]["value"] == call.facts.caller]
+        return found
+
+    async def node_of(self, call: PhoneCall) -> str:
+        """Where the caller is."""
+        live = [leg for leg in (await self.contact(call))["legs"] if leg["party"] == "PARTY_CALLER"]
+        return str(live[-1]["node"])
+
+    async def waiting(self) -> PhoneCall:
+        """A caller in line."""
+        call = await self.crowd.queue_sitter("1")
+        await self.until(call, state="STATE_WAITING")
+        return call
+
+    async def until(self, call: PhoneCall, **fields: Any) -> Json:
+        """The contact, once it has these fields."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                found = await self.contact(call)
+                if all(found[name] == value for name, value in fields.items()):
+                    return found
+                await asyncio.sleep(0.1)
+
+    async def moved(self, call: PhoneCall, node: str) -> None:
+        """Until the caller is there."""
+        async with asyncio.timeout(PATIENCE_S):
+            while await self.node_of(call) != node:
+                await asyncio.sleep(0.1)
+
+    async def drain(self, node: str, *flags: str) -> subprocess.CompletedProcess[str]:
+        """`tandem admin drain` on a node's host."""
+        done = await asyncio.to_thread(self.cells[node].command, "admin", "drain", *flags)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done
+
+    async def hears_on(self, call: PhoneCall) -> None:
+        """The caller hears music for a second from now."""
+        async with asyncio.timeout(PATIENCE_S):
+            await call.until_sound(1)
+
+
+@asynccontextmanager
+async def site(prefix: Path, home: Path, *agents: str) -> AsyncIterator[Site]:
+    """Everything runs; the agents are registered at the door, and away."""
+    cells: dict[str, Cell] = {}
+    switches = [
+        FreeSwitch(
+            prefix, home / f"fs{index}", sip_ip=f"127.0.0.{index + 1}", rtp_ip=f"127.0.0.{index + 1}",
+            rtp_port_min=RTP_FIRST + RTP_PORTS * index, rtp_port_max=RTP_FIRST + RTP_PORTS * (index + 1) - 2,
+        )
+        for index in range(len(NODES))
+    ]  # fmt: skip
+    async with AsyncExitStack() as stack:
+        places = [f"{switch.settings['sip_ip']}:{switch.sip_port}" for switch in switches]
+        one: Door = await stack.enter_async_context(door(home / "door", places))
+        for name, switch in zip(NODES, switches, strict=True):
+            cells[name] = cell = Cell(
+                home / name, switch=switch, media__node=name, media__freeswitch__door=one.sip,
+                blobs_dir=home / "blobs", live__shards=SHARDS,
+            )  # fmt: skip
+            stack.callback(cell.stop)
+        control = cells[NODES[0]]
+        control.set(
+            **{f"nodes__{name}__link": f"unix:{cell.data_dir / 'run' / 'media.sock'}" for name, cell in cells.items()}
+        )
+        for cell in cells.values():
+            await asyncio.to_thread(cell.start_media)
+        await asyncio.to_thread(control.start_control)
+        assert control.control is not None
+        await asyncio.to_thread(control.control.wait_line, "control plane ready")
+        await asyncio.to_thread(control.control.wait_line, "media node up", count=SHARDS * len(NODES))
+        for cell in cells.values():
+            assert cell.media is not None
+            await asyncio.to_thread(cell.media.wait_line, "FreeSWITCH answers")
+        control.sip_port = one.port
+        centre = await stack.enter_async_context(control.centre(*agents))
+        yield Site(cells, centre, Crowd(control, centre, random.Random(1), stack))
+
+
+async def test_who_waits_is_moved_and_served_on_the_other_node(freeswitch_prefix: Path, tmp_path: Path) -> None:
+    async with site(freeswitch_prefix, tmp_path, "ann") as at:
+        first, second = await at.waiting(), await at.waiting()
+        before = [await at.contact(call) for call in (first, second)]
+        here = await at.node_of(first)
+        (there,) = set(NODES) - {here}
+        done = await at.drain(here)
+        assert "nobody is left, it can be stopped" in done.stdout
+        for call, was in zip((first, second), before, strict=True):
+            await at.moved(call, there)
+            assert call.is_up
+            await at.hears_on(call)
+            now = await at.contact(call)
+            assert (now["state"], now["enqueueTime"]) == ("STATE_WAITING", was["enqueueTime"])
+        ann = await at.crowd.agent("ann", 0)
+        ringing = await ann.next_call(None)
+        ann.answer(ringing)
+        async with asyncio.timeout(PATIENCE_S):
+            await first.until_hears(ann.hz)
+        at.crowd.hang_up(first)
+        over = await at.until(first, state="STATE_ENDED")
+        assert over["outcome"] == "OUTCOME_HANDLED"
+        at.crowd.hang_up(second)
+        assert (await at.until(second, state="STATE_ENDED"))["outcome"] == "OUTCOME_ABANDONED"
