@@ -76,6 +76,16 @@ class Site:
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done
 
+    def kill(self, node: str) -> None:
+        """kill -9 of a node's agent, or of the control plane, and its next life."""
+        cell = self.cells[node or NODES[0]]
+        if node:
+            cell.kill_media()
+            cell.start_media().wait_line("FreeSWITCH answers")
+        else:
+            cell.kill_control()
+            cell.start_control().wait_line("control plane ready")
+
     async def hears_on(self, call: PhoneCall) -> None:
         """The caller hears music for a second from now."""
         async with asyncio.timeout(PATIENCE_S):
@@ -144,3 +154,36 @@ async def test_who_waits_is_moved_and_served_on_the_other_node(freeswitch_prefix
         assert over["outcome"] == "OUTCOME_HANDLED"
         at.crowd.hang_up(second)
         assert (await at.until(second, state="STATE_ENDED"))["outcome"] == "OUTCOME_ABANDONED"
+
+
+DELAYS_S = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
+"""After the order of the drain. Six callers are moved within about a second of it."""
+CALLERS = 6
+
+
+@pytest.mark.parametrize("who", ["control plane", "agent that hands out", "agent that takes over"])
+async def test_nobody_is_lost_who_is_moved_while_somebody_is_killed(
+    freeswitch_prefix: Path, tmp_path: Path, who: str
+) -> None:
+    """There and back, eight times."""
+    async with site(freeswitch_prefix, tmp_path, "ann") as at:
+        calls = [await at.waiting() for _ in range(CALLERS)]
+        places = [(await at.contact(call))["enqueueTime"] for call in calls]
+        for index, delay_s in enumerate(DELAYS_S):
+            here, there = NODES[index % 2], NODES[1 - index % 2]
+            await at.drain(here, "--no-wait")
+            await asyncio.sleep(delay_s)
+            victim = {"control plane": "", "agent that hands out": here, "agent that takes over": there}[who]
+            await asyncio.to_thread(at.kill, victim)
+            for call in calls:
+                await at.moved(call, there)
+            await at.drain(here)
+            await at.drain(here, "--undo")
+        for call, place in zip(calls, places, strict=True):
+            assert call.is_up, call.facts
+            await at.hears_on(call)
+            now = await at.contact(call)
+            assert (now["state"], now["enqueueTime"]) == ("STATE_WAITING", place)
+        for call in calls:
+            at.crowd.hang_up(call)
+            assert (await at.until(call, state="STATE_ENDED"))["outcome"] == "OUTCOME_ABANDONED"
