@@ -240,6 +240,14 @@ async def test_a_phone_that_asks_for_something_itself_is_asked_again() -> None:
     await is_there(here, there, moved(leg))
 
 
+async def test_where_a_port_is_not_free_another_one_is_taken() -> None:
+    here, there, leg = await pair()
+    there.world.switch.reinvites[channel_of_caller(leg) or ""] = "one port"
+    began_ms = there.world.now_ms
+    await there.does(moved(leg), TakeOver(await here.handed_out(leg)))
+    assert there.world.now_ms - began_ms < 1_000
+
+
 async def test_a_channel_is_nobodys_leg_before_it_is_parked() -> None:
     """What is sent to it before that would run first, and end when it is parked."""
     here, there, leg = await pair()

@@ -21,6 +21,7 @@ MOVED = "sip_bye_h_X-Tandem-Moved"
 """With this variable a channel's BYE is answered by the door."""
 REINVITED_S = 0.05
 """How long a phone takes to answer a re-INVITE."""
+RTP_PORT_MIN = 16_384
 PARKS_LATE_S = 0.5
 SILENCE = b"\xff\xff" * 8000
 """A second of stereo mu-law."""
@@ -459,7 +460,10 @@ class ScriptedSwitch:
         return "+OK\n"
 
     def _get_global(self, name: str) -> str:
-        own = {"core_uuid": self.life, "max_callers": str(self.max_callers), "rtp_ip": "192.0.2.9", "db_dir": "/db"}
+        own = {
+            "core_uuid": self.life, "max_callers": str(self.max_callers), "rtp_ip": "192.0.2.9", "db_dir": "/db",
+            "rtp_port_min": str(RTP_PORT_MIN),
+        }  # fmt: skip
         return own.get(name) or self.globals.get(name, "")
 
     def _recover(self) -> str:
@@ -471,6 +475,7 @@ class ScriptedSwitch:
             variables = {name: unquote(value) for name, value in re.findall(r"<([^>]+)>([^<]*)</\1>", own[1])}
             assert variables["local_media_ip"] == "192.0.2.9", "it cannot bind another's address: no BYE, and no audio"
             assert {"sip_cseq", "rtp_use_ssrc"}.isdisjoint(variables)
+            assert int(variables["local_media_port"]) < RTP_PORT_MIN, "it would be given back to a list that has it not"
             # Of its name the row's column says nothing.
             uuid, call = variables["uuid"], variables["sip_call_id"]
             assert uuid not in self.channels, "it has this call"
@@ -483,6 +488,10 @@ class ScriptedSwitch:
                 del self.reinvites[call]
             assert int(variables["sip_invite_cseq"]) > self.cseq.get(call, 0), "a phone refuses what is not newer"
             self.cseq[call] = int(variables["sip_invite_cseq"])
+            if says == "one port":
+                says = self.reinvites[call] = "200"
+                self._end(channel, "INCOMPATIBLE_DESTINATION", "")
+                continue
             if says == "port":
                 self._end(channel, "INCOMPATIBLE_DESTINATION", "")
                 continue

@@ -21,7 +21,9 @@ from tests.e2e.crowd import PATIENCE_S, Crowd
 from tests.e2e.freeswitch.node import RTP_PORTS, FreeSwitch
 from tests.e2e.kamailio.door import Door, door
 from tests.e2e.kill_checks import all_contacts
+from tests.e2e.programs import beside
 from tests.e2e.rest import Json
+from tests.e2e.test_kill import QUEUES, RING_LIMIT_S, Story, check, go_home
 
 NODES = ("m1", "m2")
 RTP_FIRST = 10_000
@@ -31,8 +33,8 @@ pytestmark = [pytest.mark.needs("kamailio"), pytest.mark.timeout(300)]
 class Site:
     """The cell, its two nodes, and who calls."""
 
-    def __init__(self, cells: dict[str, Cell], centre: Centre, crowd: Crowd) -> None:
-        self.cells, self.centre, self.crowd = cells, centre, crowd
+    def __init__(self, cells: dict[str, Cell], centre: Centre, crowd: Crowd, stack: AsyncExitStack) -> None:
+        self.cells, self.centre, self.crowd, self.stack = cells, centre, crowd, stack
 
     @property
     def control(self) -> Cell:
@@ -49,9 +51,9 @@ class Site:
         live = [leg for leg in (await self.contact(call))["legs"] if leg["party"] == "PARTY_CALLER"]
         return str(live[-1]["node"])
 
-    async def waiting(self) -> PhoneCall:
+    async def waiting(self, digit: str = "1") -> PhoneCall:
         """A caller in line."""
-        call = await self.crowd.queue_sitter("1")
+        call = await self.crowd.queue_sitter(digit)
         await self.until(call, state="STATE_WAITING")
         return call
 
@@ -93,8 +95,8 @@ class Site:
 
 
 @asynccontextmanager
-async def site(prefix: Path, home: Path, *agents: str) -> AsyncIterator[Site]:
-    """Everything runs; the agents are registered at the door, and away."""
+async def site(prefix: Path, home: Path, **centre: Any) -> AsyncIterator[Site]:
+    """Everything runs. `centre`: see `Cell.centre`."""
     cells: dict[str, Cell] = {}
     switches = [
         FreeSwitch(
@@ -126,12 +128,12 @@ async def site(prefix: Path, home: Path, *agents: str) -> AsyncIterator[Site]:
             assert cell.media is not None
             await asyncio.to_thread(cell.media.wait_line, "FreeSWITCH answers")
         control.sip_port = one.port
-        centre = await stack.enter_async_context(control.centre(*agents))
-        yield Site(cells, centre, Crowd(control, centre, random.Random(1), stack))
+        made = await stack.enter_async_context(control.centre(**centre))
+        yield Site(cells, made, Crowd(control, made, random.Random(1), stack), stack)
 
 
 async def test_who_waits_is_moved_and_served_on_the_other_node(freeswitch_prefix: Path, tmp_path: Path) -> None:
-    async with site(freeswitch_prefix, tmp_path, "ann") as at:
+    async with site(freeswitch_prefix, tmp_path, queues={"sales": ("ann",)}) as at:
         first, second = await at.waiting(), await at.waiting()
         before = [await at.contact(call) for call in (first, second)]
         here = await at.node_of(first)
@@ -166,7 +168,7 @@ async def test_nobody_is_lost_who_is_moved_while_somebody_is_killed(
     freeswitch_prefix: Path, tmp_path: Path, who: str
 ) -> None:
     """There and back, eight times."""
-    async with site(freeswitch_prefix, tmp_path, "ann") as at:
+    async with site(freeswitch_prefix, tmp_path, queues={"sales": ("ann",)}) as at:
         calls = [await at.waiting() for _ in range(CALLERS)]
         places = [(await at.contact(call))["enqueueTime"] for call in calls]
         for index, delay_s in enumerate(DELAYS_S):
@@ -187,3 +189,38 @@ async def test_nobody_is_lost_who_is_moved_while_somebody_is_killed(
         for call in calls:
             at.crowd.hang_up(call)
             assert (await at.until(call, state="STATE_ENDED"))["outcome"] == "OUTCOME_ABANDONED"
+
+
+TURNS, LINES = 8, 5
+
+
+async def test_agents_serve_callers_while_the_nodes_are_emptied_by_turns(
+    freeswitch_prefix: Path, tmp_path: Path
+) -> None:
+    """Offers that come in the middle of a move, moves in the middle of everything: counted as the kills are."""
+    async with site(
+        freeswitch_prefix, tmp_path, queues=QUEUES, ring_timeout_s=RING_LIMIT_S, timeout="60s", tries=9
+    ) as at:
+        crowd = at.crowd
+        stirring = [await crowd.agent(name, index) for index, name in enumerate(QUEUES["sales"])]
+        sitting = [await at.waiting("3") for _ in range(3)]
+        for agent in stirring:
+            await at.stack.enter_async_context(beside(crowd.keep_answering(agent)))
+        async with beside(crowd.keep_calling("1", LINES)):
+            for turn in range(TURNS):
+                here, there = NODES[turn % 2], NODES[1 - turn % 2]
+                await at.drain(here, "--no-wait")
+                for call in sitting:
+                    await at.moved(call, there)
+                await asyncio.sleep(1.5)
+                await at.drain(here, "--undo")
+            await crowd.leave()
+        story = Story(at.control, at.centre, crowd, random.Random(1), 0)
+        moves = 0
+        for contact in await all_contacts(at.centre):
+            moves += sum(leg["leg"].endswith(tuple(f".move{n}" for n in range(1, 99))) for leg in contact["legs"])
+        print(f"{moves} callers moved", flush=True)
+        assert moves >= 2 * TURNS
+        assert all(call.is_up for call in sitting)
+        await go_home(story, sitting)
+        assert await check(story) == dict.fromkeys(await check(story), 0)

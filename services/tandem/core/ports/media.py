@@ -240,7 +240,7 @@ class TakeOver:
     Failed: this node has nothing of the leg, and its caller has heard of nothing. DRAINING, CAPACITY,
     NOT_ON_THIS_BACKEND, NO_DOOR, BAD_DIALOG (not written by a node of this release; or of another contact's leg, or of
     the very leg of that id), NO_ANSWER (the caller's phone did not say yes to this node), CALL_GONE (it said that it
-    knows no such call), NO_PORT (its audio's port is not free here), CANNOT_WRITE (FreeSWITCH's database), LEG_EXISTS
+    knows no such call), NO_PORT (none is free here for its audio), CANNOT_WRITE (FreeSWITCH's database), LEG_EXISTS
     (another leg of that id, or one that is being taken over). Unknown: the switch died with it.
     """
 

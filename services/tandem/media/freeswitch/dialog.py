@@ -7,6 +7,7 @@ phone a re-INVITE of the same dialog from its own address. docs/reference/freesw
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ CSEQ = "sip_cseq"
 """What FreeSWITCH sets when the phone has answered the re-INVITE. Nothing else says so."""
 CANNOT_MOVE = "CANNOT_MOVE"
 """Why a leg is not handed out that never can be."""
+PORTS = 500
+"""So many below rtp_port_min are for callers who are taken over."""
 FORMAT = 2
 """Of what `handed_out` writes."""
 
@@ -146,14 +149,27 @@ class Named:
     tenant: str
 
 
-def row_of(dialog: Dialog, named: Named, media_ip: str, tries: int = 1) -> str:
-    """The row that has FreeSWITCH, which sends and takes its audio at `media_ip`, take the call up and park it, for the
-    `tries`-th time: each request counts on. As long as it has `MOVED` its end is not told to the phone."""
+def port_below(first: int, leg: str, tries: int) -> int:
+    """The port for the audio of a leg that is taken over, 0 if there is none below `first`, FreeSWITCH's rtp_port_min.
+    FreeSWITCH does not choose it, and gives it back to those that it chooses from when the call ends. A port below
+    them it leaves alone. One above them it takes for a place past the end of its list, writes there, and counts one
+    port less in use: below none there are none left (switch_core_port_allocator.c)."""
+    lowest = max(1024, first - 2 * PORTS)
+    count = (first - lowest) // 2
+    chance = hashlib.sha256(f"{leg}/{tries}".encode()).digest()
+    return lowest + lowest % 2 + 2 * (int.from_bytes(chance[:4], "big") % count) if count > 0 else 0
+
+
+def row_of(dialog: Dialog, named: Named, audio: tuple[str, int], tries: int = 1) -> str:
+    """The row that has FreeSWITCH, which sends and takes its audio at this address and port, take the call up and park
+    it, for the `tries`-th time: each request counts on. As long as it has `MOVED` its end is not told to the phone."""
+    media_ip, port = audio
     variables = dict(dialog.variables) | {
         # FreeSWITCH takes the channel's name from the first of these, not from the table's column.
         "uuid": named.channel, "call_uuid": named.channel,
         LEG: named.leg, TENANT: named.tenant, SHARD: str(dialog.shard),
-        "local_media_ip": media_ip, "advertised_media_ip": media_ip, "sip_invite_cseq": str(dialog.cseq + tries),
+        "local_media_ip": media_ip, "advertised_media_ip": media_ip, "local_media_port": str(port),
+        "sip_invite_cseq": str(dialog.cseq + tries),
         MOVED: "true",
     }  # fmt: skip
     profile = dict(dialog.profile) | {"dialplan": "XML", "context": "arrivals", "source": "mod_sofia"}

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from tandem.core.ports.media import Cause, Command, LegHandedOut, LegTakenOver, TakeOver, contact_of
 from tandem.media.freeswitch.arrivals import dumped
 from tandem.media.freeswitch.board import Board, RecoveryRow
-from tandem.media.freeswitch.dialog import CSEQ, MOVED, Dialog, Named, handed_out, read, row_of
+from tandem.media.freeswitch.dialog import CSEQ, MOVED, Dialog, Named, handed_out, port_below, read, row_of
 from tandem.media.freeswitch.ids import channel_of_moved
 from tandem.media.freeswitch.leg import Leg, Stage
 from tandem.wire import esl
 
 TRIES_MAX = 3
-"""How often a phone is asked that has just asked for something itself (RFC 3261, 14.1)."""
+"""How often a phone is asked that has just asked for something itself (RFC 3261, 14.1), or a port is tried."""
 _PENDING = "491"
 UNDER_WAY_MAX = 64
 """Callers who come at once: what an owner sends is far below."""
@@ -30,6 +30,7 @@ _ASKED = (
     "limit_usage hash tandem callers",
     "global_getvar rtp_ip",
     "global_getvar db_dir",
+    "global_getvar rtp_port_min",
 )
 """What must be known before a row is made."""
 _NO_CHANNEL = "-ERR No such channel"
@@ -177,15 +178,22 @@ class Moving:
         for line in _ASKED:
             board.api(line, answered)
 
-    def _make(self, coming: _Coming, limit: str, callers: str, media_ip: str, directory: str, *, now: float) -> None:
+    def _make(
+        self, coming: _Coming, limit: str, callers: str, media_ip: str, directory: str, first: str, *, now: float
+    ) -> None:
+        port = port_below(int(first) if first.isdecimal() else 0, coming.leg, coming.tries)
         under_way = sum(one.recovered and not one.parked for one in self._coming.values())
         if limit.isdecimal() and callers.isdecimal() and int(callers) + under_way >= int(limit):
             self._end(coming, "CAPACITY", now)
         elif not media_ip or not directory.startswith("/"):
             self._end(coming, "CANNOT_WRITE", now)
+        elif not port:
+            self._board.notice("NO_PORT", f"below rtp_port_min, which is {first!r}, there is no room for the audio of "
+                               "callers who are taken over")  # fmt: skip
+            self._end(coming, "NO_PORT", now)
         else:
             named = Named(coming.channel, coming.leg, coming.command.tenant)
-            row = row_of(coming.dialog, named, media_ip, coming.tries)
+            row = row_of(coming.dialog, named, (media_ip, port), coming.tries)
             self._board.rows.append(RecoveryRow(coming.channel, directory, self._board.switch, row))
 
     def written(self, channel: str, error: str, now: float) -> None:
@@ -265,19 +273,20 @@ class Moving:
         """The phone said no to this node, or FreeSWITCH could not take it up."""
         coming = self._coming[self._leg_on[event.get("Unique-ID") or ""]]
         status = event.get("variable_sip_term_status") or ""
-        if status == _PENDING and coming.tries < TRIES_MAX:
+        told = status or coming.given_up or event.get("variable_sip_hangup_disposition") == "recv_bye"
+        if (status == _PENDING or not told) and coming.tries < TRIES_MAX:
             coming.recovered = coming.parked = False
             for what in ("coming", "stays away"):
                 self._board.timers.cancel(what, coming.leg)
-            self._board.timers.set("again", coming.leg, now + self._board.config.again_after_s)
+            # Without a word of the phone the port was not free: another one is, at once.
+            self._board.timers.set("again", coming.leg, now + (self._board.config.again_after_s if told else 0))
             return
         if status == "481":
             reason = "CALL_GONE"
-        elif status or coming.given_up or event.get("variable_sip_hangup_disposition") == "recv_bye":
+        elif told:
             reason = "NO_ANSWER"
         else:
-            self._board.notice("NO_PORT", f"port {coming.dialog.variables.get('local_media_port')} of a caller who is "
-                               "to be taken over is not free: the RTP ports of the nodes must not overlap")  # fmt: skip
+            self._board.notice("NO_PORT", "no port below rtp_port_min is free for a caller who is to be taken over")
             reason = "NO_PORT"
         self._end(coming, reason, now)
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from tandem.core.seal import Secret
-from tandem.media.freeswitch.dialog import Dialog, Named, handed_out, read, row_of
+from tandem.media.freeswitch.dialog import Dialog, Named, handed_out, port_below, read, row_of
 from tandem.wire.esl import JsonEvent
 
 OURS, PHONES = "<sip:4930100@door.test>;tag=8eet1cFpSFrye", "<sip:cara@door.test>;tag=6810cdef"
@@ -62,11 +62,19 @@ def variables_of(row: str) -> dict[str, str]:
     return {name: unquote(value) for name, value in re.findall(r"<([^>]+)>([^<]*)</\1>", own[1])}
 
 
+def test_the_audio_of_who_is_taken_over_has_a_port_that_freeswitch_does_not_give_to_others() -> None:
+    """It would take one above its own for a place past the end of its list, and write there."""
+    ports = {port_below(16_384, f"c{number}.move1", tries) for number in range(2_000) for tries in (1, 2, 3)}
+    assert ports == set(range(15_384, 16_384, 2))
+    assert {port_below(1_030, f"c{number}.move1", 1) for number in range(100)} == {1_024, 1_026, 1_028}
+    assert [port_below(first, "c1.move1", 1) for first in (0, 1_024)] == [0, 0], "the system's own are not taken"
+
+
 def test_a_row_has_the_call_as_it_is_and_the_other_nodes_address() -> None:
-    row = row_of(given(), NAMED, "192.0.2.9")
+    row = row_of(given(), NAMED, ("192.0.2.9", 15_384))
     own = variables_of(row)
     assert (own["local_media_ip"], own["advertised_media_ip"], own["local_media_port"]) == ("192.0.2.9",) * 2 + (
-        "20148",
+        "15384",
     )
     assert own["switch_r_sdp"] == "v=0\r\nm=audio 45682 RTP/AVP 0\r\n"
     assert own["sip_call_id"] == "ebcec3"
@@ -82,7 +90,7 @@ def test_a_call_has_names_of_its_own_from_then_on() -> None:
     assert (dialog.leg, dialog.shard) == ("c1.move1", 3)
     assert set(dialog.variables).isdisjoint(first)
     assert "6b2c3942" not in repr(dict(dialog.variables))
-    own = variables_of(row_of(dialog, NAMED, "192.0.2.9"))
+    own = variables_of(row_of(dialog, NAMED, ("192.0.2.9", 15_384)))
     assert (own["uuid"], own["call_uuid"]) == ("c0000000", "c0000000")
     assert (own["tandem_leg"], own["tandem_tenant"], own["tandem_shard"]) == ("c1.move2", "t1/\u00e4", "3")
 
@@ -90,7 +98,7 @@ def test_a_call_has_names_of_its_own_from_then_on() -> None:
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_door_says_who_is_who_whoever_sent_the_last_request(turned: bool) -> None:
     told = {"sip_full_from": OURS, "sip_full_to": PHONES} if turned else {}
-    own = variables_of(row_of(given(**told), NAMED, "192.0.2.9"))
+    own = variables_of(row_of(given(**told), NAMED, ("192.0.2.9", 15_384)))
     assert (own["sip_handle_full_from"], own["sip_handle_full_to"]) == (OURS, PHONES)
     assert own["sip_from_uri"] == "cara@door.test"
 
@@ -102,7 +110,9 @@ def test_the_door_says_who_is_who_whoever_sent_the_last_request(turned: bool) ->
 def test_requests_count_on_above_all_that_went_before(told: dict[str, str], least: int) -> None:
     dialog = given(**told)
     assert dialog.cseq == least + 1000
-    again = [int(variables_of(row_of(dialog, NAMED, "192.0.2.9", tries))["sip_invite_cseq"]) for tries in (1, 2)]
+    again = [
+        int(variables_of(row_of(dialog, NAMED, ("192.0.2.9", 15_384), tries))["sip_invite_cseq"]) for tries in (1, 2)
+    ]
     assert again == [dialog.cseq + 1, dialog.cseq + 2]
 
 
