@@ -167,6 +167,13 @@ class LiveHost:
         await self.ring(tenant, contact)
         await self.press(tenant, contact)
 
+    async def move(self, tenant: str, contact: str, node: str, dialog: str) -> None:
+        """A caller in line, whose node has described the call as `dialog`, is on another one."""
+        source, stream = f"media/{NODE}/i1", f"contact/{contact}"
+        await self._take(tenant, source, stream, sw.MoveCaller(node))
+        await self._take(tenant, source, stream, sw.TakeDialog(contact, self.now_ms, Secret(dialog.encode())))
+        await self.leg(tenant, f"{contact}.move1", media.LegTakenOver())
+
     async def talk(self, tenant: str, contact: str) -> str:
         """Caller and agent talk; the agent's leg."""
         await self.wait(tenant, contact)

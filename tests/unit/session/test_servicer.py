@@ -199,6 +199,22 @@ async def test_events_show_digits_and_callers_to_those_who_may_and_keys_to_nobod
         assert CALLER not in str(event)
 
 
+async def test_what_nodes_tell_each_other_of_a_call_is_shown_to_nobody(
+    live: LiveHost, servicer: SessionServicer
+) -> None:
+    await live.wait("red", "c0")  # whom the agent is rung for
+    await live.wait("red", "c1")
+    await live.move("red", "c1", "m2", "sip:cara@192.0.2.7")
+    await live.project()
+    told = await all_events(servicer, live.call(Role.ADMIN))
+    data = {event.type: dict(event.data) for event in told}
+    assert data["contact.moved"]["node"] == "m2"
+    assert "dialog" not in data["contact.handed_out"]
+    assert "192.0.2.7" not in str(told)
+    legs = (await servicer.get_contact(api.GetContactRequest(name=name("c1")), live.call())).legs
+    assert [(leg.leg, leg.node) for leg in legs] == [("c1.move1", "m2")]
+
+
 # ------------------------------------------------------------------- List
 
 

@@ -15,6 +15,7 @@ from tandem.runtime.ledger import Ledger
 from tandem.session import views
 from tandem.session.domain import words as sw
 from tandem.session.views import ContactRow, ContactView, LegRow, Party, Phase
+from tandem.session.views.rows import fold
 from tests.support.live_host import LiveHost, live_host
 
 
@@ -213,6 +214,27 @@ async def test_a_bridge_that_did_not_come_about_leaves_no_leg_without_an_end(liv
     found = await row(live, "c1")
     assert found is not None
     assert (found.phase, found.outcome) == (Phase.ENDED, "ABANDONED")
+
+
+def test_a_caller_who_was_moved_has_a_leg_on_each_node() -> None:
+    row = None
+    for event in (
+        sw.ContactStarted("c1", "100", Withheld(), "m1", "main", 1, 10),
+        sw.ContactAnswered(20),
+        sw.CallerMoved("c1.move1", "m2", 30),
+        sw.LegClosed("c1", media.Cause.MOVED, media.By.TANDEM, 40),
+        sw.AgentOffered("o1", "ann", "ann-desk", "c1.o1", "sales", 15_000, 50),
+        sw.CallerMoved("c1.move2", "m3", 60),
+    ):
+        row = fold(row, event, "c1")
+    assert row is not None
+    assert row.node == "m3"
+    assert row.legs == (
+        LegRow("c1", Party.CALLER, "", 10, 20, 40, "MOVED", node="m1"),
+        LegRow("c1.move1", Party.CALLER, "", 30, 30, node="m2"),
+        LegRow("c1.o1", Party.AGENT, "ann", 50, node="m2"),
+        LegRow("c1.move2", Party.CALLER, "", 60, 60),
+    )
 
 
 async def test_tenants_have_rows_of_their_own(live: LiveHost) -> None:
