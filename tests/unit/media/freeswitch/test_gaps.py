@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tandem.core.ports.media import (
@@ -68,8 +68,10 @@ def check(switch: Replay) -> None:
         assert leg not in over or isinstance(body, CommandSettled), (leg, body)
         match body:
             case LegBridged(other):
-                assert leg not in bridged
-                assert other not in bridged
+                assert bridged.get(leg) != other
+                # Who is joined anew before it could be told that it was left is told that alone.
+                for one in (leg, other):
+                    bridged.pop(bridged.pop(one, ""), None)
                 bridged |= {leg: other, other: leg}
                 assert frozenset((leg, other)) not in pairs
                 pairs.add(frozenset((leg, other)))
@@ -133,8 +135,8 @@ def _ran(name: str, answers_left: int) -> Replay:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(TRACES), st.data(), st.booleans())
-def test_a_gap_of_any_length(name: str, data: st.DataObject, restart: bool) -> None:
-    frames = len(replay(name).frames())
-    begin = data.draw(st.integers(0, frames))
-    check(with_gap(name, begin, data.draw(st.integers(0, frames)), restart=restart))
+@example("09b_attended_transfer_esl", 68, 16, False)
+@given(st.sampled_from(TRACES), st.integers(0, 400), st.integers(0, 400), st.booleans())
+def test_a_gap_of_any_length(name: str, begin: int, length: int, restart: bool) -> None:
+    frames = len(replay(name).frames()) + 1
+    check(with_gap(name, begin % frames, length % frames, restart=restart))
